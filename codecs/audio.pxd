@@ -1,0 +1,46 @@
+# One shape for all audio codecs, so that the worker never asks which codec it holds.
+# PCM is int16 mono at `rate_hz`. Every function below is called on the hot path: no GIL, no allocation.
+from libc.stdint cimport int16_t, int32_t, uint8_t, uint32_t
+
+cdef enum CodecId:
+    CODEC_NONE = 0
+    CODEC_PCMU = 1
+    CODEC_PCMA = 2
+    CODEC_G722 = 3
+    CODEC_OPUS = 4
+    CODEC_L16 = 5
+    CODEC_CN = 6
+    CODEC_TELEPHONE_EVENT = 7
+
+cdef struct CodecConfig:
+    int32_t codec_id
+    int32_t rate_hz            # PCM rate wanted; 0: the codec's own (PCMU/PCMA 8000, G.722 16000, Opus 48000)
+    int32_t clock_hz           # RTP clock of the payload type
+    int32_t bitrate_bps        # Opus encoder; 0: default
+    int32_t complexity         # Opus encoder, 0..10
+    int32_t fec                # Opus encoder: in-band FEC on
+    int32_t dtx                # Opus encoder: discontinuous transmission on
+    int32_t packet_loss_percent  # Opus encoder: what FEC is sized for
+
+cdef struct AudioCodec:
+    int32_t codec_id
+    int32_t rate_hz            # of the PCM side, both ways
+    int32_t clock_hz           # of the RTP side
+    void* encoder              # codec's own state, made by codec_open only
+    void* decoder
+
+# Makes encoder and decoder state. Allocates: control path only. 0, or -1 if the configuration is not possible.
+cdef int codec_open(AudioCodec* codec, const CodecConfig* config) noexcept nogil
+cdef void codec_close(AudioCodec* codec) noexcept nogil
+# pcm[samples] -> out[capacity]; returns bytes, 0: nothing to send (DTX), -1: samples or capacity not possible.
+cdef int codec_encode(AudioCodec* codec, const int16_t* pcm, int samples, uint8_t* out, int capacity) noexcept nogil
+# payload[size] -> out[capacity]; returns samples at rate_hz, -1: the payload is not decodable.
+cdef int codec_decode(AudioCodec* codec, const uint8_t* payload, int size, int16_t* out, int capacity) noexcept nogil
+# How many samples at rate_hz the payload holds, without decoding; -1: malformed.
+cdef int codec_samples(const AudioCodec* codec, const uint8_t* payload, int size) noexcept nogil
+# The codec's own concealment of `samples` lost samples; returns samples, or -1: the codec has none, use ext.plc.
+cdef int codec_conceal(AudioCodec* codec, int16_t* out, int samples) noexcept nogil
+# Rebuilds the frame BEFORE `payload` from its in-band FEC; returns samples, or -1: no FEC inside.
+cdef int codec_decode_fec(AudioCodec* codec, const uint8_t* payload, int size, int16_t* out, int samples) noexcept nogil
+# A change of the wanted loss protection while running (Opus); others ignore it.
+cdef void codec_set_loss(AudioCodec* codec, int packet_loss_percent) noexcept nogil

@@ -1,0 +1,20 @@
+# Mixing arithmetic on one tick: exact integers, fixed order, saturated once. And what a level meter needs.
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
+
+cdef void mix_clear(int32_t* total, int samples) noexcept nogil
+cdef void mix_add(int32_t* total, const int16_t* pcm, int samples) noexcept nogil
+# out = saturate(total - own); own may be NULL (a listener who says nothing).
+cdef void mix_minus(const int32_t* total, const int16_t* own, int16_t* out, int samples) noexcept nogil
+# pcm *= gain, gain in Q12 (4096 = 0 dB), saturated.
+cdef void mix_gain(int16_t* pcm, int samples, int gain_q12) noexcept nogil
+# RFC 6464 level of the block, 0 (overload) .. 127 (silence), in -dBov.
+cdef int mix_level(const int16_t* pcm, int samples) noexcept nogil
+
+cdef struct SpeakerState:      # one per participant: smoothed level and talking flag with hang-over
+    int32_t smoothed_q8
+    int32_t noise_q8
+    int32_t talking
+    int32_t hangover
+
+cdef void speaker_init(SpeakerState* s) noexcept nogil
+cdef int speaker_step(SpeakerState* s, int level) noexcept nogil      # returns talking 0/1

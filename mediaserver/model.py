@@ -1,0 +1,289 @@
+"""The vocabulary that crosses rooms: plain values, no behaviour beyond their own consistency.
+
+Nothing here knows a protocol, a socket or a database. Numbers, SDP, digits and audio are personal data: types that
+carry them mask their `repr` (see `Masked`).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NewType
+
+LegHandle = NewType("LegHandle", int)  # generation and index of a leg in a worker; 0 is never valid
+BridgeHandle = NewType("BridgeHandle", int)
+PromptHandle = NewType("PromptHandle", int)
+TapHandle = NewType("TapHandle", int)
+PlayId = NewType("PlayId", int)  # one playing of a prompt or tone on one leg
+
+
+class Masked(str):
+    """Personal text (a phone number, a digit string): prints as its length and last two characters only."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        tail = str(self)[-2:] if len(self) > 4 else ""
+        return f"<{len(self)} characters …{tail}>"
+
+
+class CodecName(enum.StrEnum):
+    """RTP encoding names as SDP writes them (RFC 3551, 7587, 3389, 4733)."""
+
+    PCMU = "PCMU"
+    PCMA = "PCMA"
+    G722 = "G722"
+    OPUS = "opus"
+    L16 = "L16"
+    CN = "CN"
+    TELEPHONE_EVENT = "telephone-event"
+
+
+class Direction(enum.StrEnum):
+    """Media direction of a stream as *we* see it (RFC 3264 §5.1)."""
+
+    SENDRECV = "sendrecv"
+    SENDONLY = "sendonly"
+    RECVONLY = "recvonly"
+    INACTIVE = "inactive"
+
+    @property
+    def sends(self) -> bool:
+        return self in (Direction.SENDRECV, Direction.SENDONLY)
+
+    @property
+    def receives(self) -> bool:
+        return self in (Direction.SENDRECV, Direction.RECVONLY)
+
+
+class SrtpProfile(enum.StrEnum):
+    """SDES crypto suites, RFC 4568 §6.2, RFC 6188, RFC 7714."""
+
+    AES_CM_128_HMAC_SHA1_80 = "AES_CM_128_HMAC_SHA1_80"
+    AES_CM_128_HMAC_SHA1_32 = "AES_CM_128_HMAC_SHA1_32"
+    AES_256_CM_HMAC_SHA1_80 = "AES_256_CM_HMAC_SHA1_80"
+    AES_256_CM_HMAC_SHA1_32 = "AES_256_CM_HMAC_SHA1_32"
+    AEAD_AES_128_GCM = "AEAD_AES_128_GCM"
+    AEAD_AES_256_GCM = "AEAD_AES_256_GCM"
+
+
+# key bytes, salt bytes of each suite
+SRTP_KEY_SALT_BYTES: Mapping[SrtpProfile, tuple[int, int]] = {
+    SrtpProfile.AES_CM_128_HMAC_SHA1_80: (16, 14),
+    SrtpProfile.AES_CM_128_HMAC_SHA1_32: (16, 14),
+    SrtpProfile.AES_256_CM_HMAC_SHA1_80: (32, 14),
+    SrtpProfile.AES_256_CM_HMAC_SHA1_32: (32, 14),
+    SrtpProfile.AEAD_AES_128_GCM: (16, 12),
+    SrtpProfile.AEAD_AES_256_GCM: (32, 12),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SrtpKey:
+    """One direction's master key and salt. DTLS-SRTP and SDES both end here."""
+
+    profile: SrtpProfile
+    key_and_salt: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        expected = sum(SRTP_KEY_SALT_BYTES[self.profile])
+        if len(self.key_and_salt) != expected:
+            raise ValueError(f"{self.profile}: key and salt are {len(self.key_and_salt)} bytes, must be {expected}")
+
+
+@dataclass(frozen=True, slots=True)
+class CodecParams:
+    """One payload type both sides agreed on, in one direction."""
+
+    name: CodecName
+    payload_type: int  # 0..127, the number on the wire in this direction
+    clock_hz: int  # RTP clock: 8000 for G.722 although it samples at 16000 (RFC 3551 §4.5.2)
+    channels: int = 1
+    fmtp: Mapping[str, str] = field(default_factory=dict)  # lower-cased keys; telephone-event: {"events": "0-16"}
+
+
+@dataclass(frozen=True, slots=True)
+class MediaAddress:
+    host: str  # IPv4 or IPv6 literal
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """Everything the media plane must know of one negotiated audio stream; replaces the former one whole.
+
+    remote: where SDP says to send; symmetric RTP may latch to another source of the same call (see MediaEngine).
+    None: not known yet (late offer), send nothing.
+    send, receive: codecs by payload type; the first of `send` that is not CN/telephone-event is what we encode.
+    ptime_ms: packet time we send, 10..60, the peer's a=ptime. What we receive may differ and may change.
+    """
+
+    send: tuple[CodecParams, ...]
+    receive: tuple[CodecParams, ...]
+    remote: MediaAddress | None
+    remote_rtcp: MediaAddress | None = None  # None: remote port + 1, or the RTP port if rtcp_mux
+    rtcp_mux: bool = False
+    direction: Direction = Direction.SENDRECV
+    ptime_ms: int = 20
+    send_key: SrtpKey | None = None  # both None: plain RTP; both set: SRTP. Never one of them
+    receive_key: SrtpKey | None = None
+    cname: str = ""
+
+    @property
+    def audio(self) -> CodecParams:
+        """The codec we encode with."""
+        return next(c for c in self.send if c.name not in (CodecName.CN, CodecName.TELEPHONE_EVENT))
+
+
+class DtmfSource(enum.StrEnum):
+    RTP_EVENT = "rfc4733"
+    SIP_INFO = "info"
+    IN_BAND = "inband"
+
+
+@dataclass(frozen=True, slots=True)
+class DtmfDigit:
+    """One press of one key, whatever ways it came by. repr never shows the digit."""
+
+    leg: LegHandle
+    digit: str = field(repr=False)  # one of 0-9 * # A-D
+    duration_ms: int = 0
+    source: DtmfSource = DtmfSource.RTP_EVENT
+
+
+@dataclass(frozen=True, slots=True)
+class PlayFinished:
+    leg: LegHandle
+    play_id: PlayId
+    completed: bool  # False: stopped, replaced or the leg closed
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLatched:
+    """Symmetric RTP took this source for the leg and pinned it."""
+
+    leg: LegHandle
+    address: MediaAddress
+
+
+@dataclass(frozen=True, slots=True)
+class MediaSilent:
+    """Nothing valid has arrived for `media.silence_timeout_s`; sent once per silence."""
+
+    leg: LegHandle
+    silent: bool  # False: it came back
+
+
+@dataclass(frozen=True, slots=True)
+class TapBehind:
+    """The writer did not drain a tap in time and packets were not captured; the recording says so."""
+
+    tap: TapHandle
+    packets_lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveSpeaker:
+    bridge: BridgeHandle
+    leg: LegHandle
+
+
+MediaEvent = DtmfDigit | PlayFinished | SourceLatched | MediaSilent | TapBehind | ActiveSpeaker
+
+
+@dataclass(frozen=True, slots=True)
+class LegStats:
+    """Counters of one leg since it opened; monotonic, so an interval is a difference of two snapshots.
+
+    *received* is what the far end sent us, judged after our jitter buffer (or, on a relayed leg, after the same
+    buffer run on arrival times alone). *sent/remote* is what the far end's RTCP says of what we sent.
+    """
+
+    leg: LegHandle
+    at_ns: int
+    packets_received: int
+    bytes_received: int
+    packets_sent: int
+    bytes_sent: int
+    packets_expected: int  # by sequence numbers, RFC 3550 A.3
+    packets_lost: int  # expected and never arrived (at playout time)
+    packets_late: int  # arrived after their playout time: discarded
+    packets_duplicate: int
+    packets_reordered: int
+    packets_stranger: int  # from a source that is not the pinned one: counted, changes nothing
+    packets_bad: int  # not RTP, unknown payload type, too short
+    packets_auth_failed: int  # SRTP authentication failed or replayed
+    packets_overflow: int  # jitter buffer or pool full
+    ssrc_changes: int
+    frames_played: int  # 20 ms frames asked of the playout
+    frames_concealed: int  # of those, filled because a packet was lost or late
+    frames_comfort: int  # comfort noise or DTX silence, no loss
+    samples_stretched: int  # at the playout rate, inserted by time stretching
+    samples_compressed: int
+    loss_events: int  # bursts: runs of consecutive lost or late packets
+    loss_event_packets: int  # packets in those runs: mean burst length = loss_event_packets / loss_events
+    jitter_ns: int  # RFC 3550 A.8 interarrival jitter
+    buffer_delay_ns: int  # present delay of the jitter buffer
+    buffer_target_ns: int
+    level_dbov: float  # RFC 6464 scale negated: 0 loudest, -127 silence; of the last 20 ms received
+    round_trip_ns: int  # from RTCP, 0: not known yet
+    remote_loss_fraction: float  # of the last report block about what we send, 0..1; -1: no report yet
+    remote_packets_lost: int
+    remote_jitter_ns: int
+    rtcp_received: int
+    rtcp_sent: int
+    relayed: bool  # this leg's packets are forwarded without decoding
+    codec: CodecName | None  # last received audio codec
+    tap_packets: int
+    source: MediaAddress | None  # pinned source
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    at_ns: int
+    legs: int
+    bridges: int
+    taps: int
+    packets_received: int
+    packets_sent: int
+    packets_unroutable: int  # arrived on a leg's socket before it was configured, or not (S)RTP/RTCP
+    send_errors: int
+    pool_free: int
+    pool_size: int
+    ticks: int
+    ticks_late: int  # a 20 ms tick that started more than 5 ms late
+    tick_lateness_ns_max: int
+    commands: int
+    events_dropped: int
+    cpu_ns: int  # CPU time of the worker threads
+
+
+class Cause(enum.StrEnum):
+    """Who or what ended a call; in the call detail record."""
+
+    LOCAL_HANGUP = "local"
+    REMOTE_HANGUP = "remote"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+    NO_ANSWER = "no_answer"
+    NO_ROUTE = "no_route"
+    NO_MEDIA = "no_media"
+    PROGRAM_ERROR = "program_error"
+    SHUTDOWN = "shutdown"
+    TRANSPORT = "transport"
+    OPERATOR = "operator"  # API or CLI
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentToken:
+    """Proof that a leg may be captured now. Made only by `mediaserver.recording.consent`; a tap cannot open without one.
+
+    evidence_id points at the one piece of stored evidence (which notice, when it ended, for whom).
+    """
+
+    call_id: str
+    leg: LegHandle
+    evidence_id: str
+    granted_at_ns: int
+    seal: bytes = field(repr=False)  # HMAC by the consent room's process key over the rest; the engine's face checks it

@@ -1,0 +1,122 @@
+"""Every setting: type, default, allowed range. config/mediaserver.toml documents them; a test holds the two together.
+
+Names end in their unit. Read from a TOML file, overridden by the environment (`MEDIASERVER_SECTION__KEY`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+Port = Annotated[int, Field(ge=0, le=65_535)]  # 0: switched off
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ServerSettings(Section):
+    data_dir: Path = Path("var")
+    realm: str = "mediaserver"  # digest realm and our SIP domain name
+    language: Literal["en", "ru"] = "en"  # of prompts, where a call does not say
+    drain_timeout_s: Annotated[float, Field(ge=0, le=86_400)] = 30.0  # SIGTERM waits so long for running calls
+
+
+class SipSettings(Section):
+    host: str = "0.0.0.0"  # noqa: S104  (a server listens)
+    udp_port: Port = 5060
+    tcp_port: Port = 5060
+    tls_port: Port = 5061
+    external_host: str = ""  # address written into Contact and SDP; empty: the local address a peer reaches us by
+    domains: list[str] = []  # names we answer for besides realm and our addresses
+    certificate: Path | None = None
+    private_key: Path | None = None
+    min_expires_s: Annotated[int, Field(ge=1)] = 60
+    max_expires_s: Annotated[int, Field(ge=60)] = 3_600
+    nonce_lifetime_s: Annotated[int, Field(ge=10)] = 300
+    ring_timeout_s: Annotated[int, Field(ge=1)] = 60
+    requests_per_source_per_s: Annotated[int, Field(ge=1)] = 200  # over it: 503 to new transactions of that source
+    failed_auth_per_source_per_min: Annotated[int, Field(ge=1)] = 60  # over it: silence for the rest of the minute
+    tcp_idle_timeout_s: Annotated[int, Field(ge=1)] = 600
+    max_calls: Annotated[int, Field(ge=1)] = 2_000
+
+
+class MediaSettings(Section):
+    port_range: Annotated[str, Field(pattern=r"^\d{1,5}-\d{1,5}$")] = "20000-29999"
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    codecs: list[str] = ["opus", "G722", "PCMU", "PCMA", "L16"]  # in order of preference
+    ptime_ms: Annotated[int, Field(ge=10, le=60)] = 20
+    srtp: Literal["off", "optional", "required"] = "optional"
+    jitter_min_ms: Annotated[int, Field(ge=0, le=500)] = 20
+    jitter_max_ms: Annotated[int, Field(ge=40, le=2_000)] = 500
+    silence_timeout_s: Annotated[int, Field(ge=1)] = 30
+    opus_bitrate_bps: Annotated[int, Field(ge=6_000, le=128_000)] = 32_000
+    opus_complexity: Annotated[int, Field(ge=0, le=10)] = 5
+    inband_dtmf: bool = True  # listen for tones where the peer offers no telephone-event
+    tones: str = "us"  # country of ringback, busy …, ITU E.180
+    prompts_dir: Path | None = None  # None: the shipped ones
+    realtime: bool = True  # ask for SCHED_FIFO; without the right to it, run on normally and say so
+
+
+class HttpSettings(Section):
+    host: str = "0.0.0.0"  # noqa: S104
+    port: Port = 8443
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Port = 8080
+    certificate: Path | None = None
+    private_key: Path | None = None
+    admin_password: SecretStr = SecretStr("")  # empty: the API refuses all
+
+
+class StoreSettings(Section):
+    url: str = ""  # SQLAlchemy async URL; empty: SQLite in data_dir
+
+
+class RecordingSettings(Section):
+    enabled: bool = True
+    directory: Path | None = None  # None: data_dir/recordings
+    flush_interval_ms: Annotated[int, Field(ge=20, le=1_000)] = 100
+    fsync_interval_ms: Annotated[int, Field(ge=0, le=60_000)] = 200
+    min_free_mb: Annotated[int, Field(ge=0)] = 200
+
+
+class QualitySettings(Section):
+    interval_s: Annotated[float, Field(ge=1, le=60)] = 5.0
+    retention_days: Annotated[int, Field(ge=1)] = 90
+
+
+class RoutingSettings(Section):
+    file: Path | None = None  # None: config/routing.toml beside the configuration, else the shipped one
+    programs_dir: Path | None = None  # the operator's own call programs
+
+
+class LogSettings(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "console", "json"] = "auto"  # auto: console on a terminal
+
+
+class TrunkSettings(Section):
+    """One PBX or carrier we peer with: [trunks.NAME]."""
+
+    uri: str  # sip:host[:port][;transport=…]
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    register_with_peer: bool = False
+    allow_from: list[str] = []  # source addresses or networks whose calls need no digest
+    codecs: list[str] = []  # empty: media.codecs
+    srtp: Literal["off", "optional", "required"] = "optional"
+
+
+class Settings(Section):
+    server: ServerSettings = ServerSettings()
+    sip: SipSettings = SipSettings()
+    media: MediaSettings = MediaSettings()
+    http: HttpSettings = HttpSettings()
+    store: StoreSettings = StoreSettings()
+    recording: RecordingSettings = RecordingSettings()
+    quality: QualitySettings = QualitySettings()
+    routing: RoutingSettings = RoutingSettings()
+    log: LogSettings = LogSettings()
+    trunks: dict[str, TrunkSettings] = {}
