@@ -1,8 +1,8 @@
 """Native modules only; everything else is in pyproject.toml.
 
-Every `codecs/*.pyx` and `ext/*.pyx` becomes `mediaserver.codecs.*` and `mediaserver.ext.*`. The two folders are
-reached through the relative links `mediaserver/codecs` and `mediaserver/ext`; a checkout that lost them (an archive
-made without links, a Windows share) gets them back here.
+Every `codecs/*.pyx` and `ext/*.pyx` becomes `mediaserver.codecs.*` and `mediaserver.ext.*`. The two folders, and the
+shipped files in `config/`, are reached through the relative links `mediaserver/codecs`, `mediaserver/ext` and
+`mediaserver/config`; a checkout that lost them (an archive made without links, a Windows share) gets them back here.
 """
 
 import fnmatch
@@ -19,11 +19,12 @@ SYSTEM_LIBRARIES = {
     "codecs/opus": ["opus"],
     "ext/srtp": ["libsrtp2"],
 }
+COMPILE_ARGS = ["-O3", "-g0", "-Wno-unused-function"]
 DEBUG = os.environ.get("MEDIASERVER_DEBUG_BUILD") == "1"  # bounds and None checks on, for the test run that wants them
 
 
 def restore_links() -> None:
-    for name in ("codecs", "ext"):
+    for name in ("codecs", "config", "ext"):
         link = ROOT / "mediaserver" / name
         if link.is_symlink() or link.is_dir():
             continue
@@ -34,9 +35,7 @@ def restore_links() -> None:
 
 def pkg_config(kind: str, names: list[str]) -> list[str]:
     try:
-        return subprocess.run(
-            ["pkg-config", kind, *names], check=True, capture_output=True, text=True
-        ).stdout.split()
+        return subprocess.run(["pkg-config", kind, *names], check=True, capture_output=True, text=True).stdout.split()
     except (OSError, subprocess.CalledProcessError) as error:
         raise SystemExit(
             f"setup.py: pkg-config {kind} {' '.join(names)} failed ({error}); on Debian and Ubuntu: "
@@ -50,7 +49,7 @@ def extension(source: Path) -> Extension:
     return Extension(
         "mediaserver." + stem.replace("/", "."),
         [source.relative_to(ROOT).as_posix()],
-        extra_compile_args=["-O3", "-g0", "-Wno-unused-function", *(pkg_config("--cflags", libraries) if libraries else [])],
+        extra_compile_args=[*COMPILE_ARGS, *(pkg_config("--cflags", libraries) if libraries else [])],
         extra_link_args=pkg_config("--libs", libraries) if libraries else ["-lm"],
     )
 

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+SHIPPED_CONFIG_DIR = Path(__file__).resolve().parent / "config"  # config/ of a checkout, package data when installed
+
 Port = Annotated[int, Field(ge=0, le=65_535)]  # 0: switched off
 
 
