@@ -287,3 +287,73 @@ class ConsentToken:
     evidence_id: str
     granted_at_ns: int
     seal: bytes = field(repr=False)  # HMAC by the consent room's process key over the rest; the engine's face checks it
+
+
+# --- what the call room tells recording, quality and the store
+
+
+class NoticeKind(enum.StrEnum):
+    CALL = "call"  # a rule says `record = true`: every party hears the notice
+    MESSAGE = "message"  # a caller leaves a message: the announcement that asks for it is the notice
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One notice one party heard to its end: the evidence behind a consent token."""
+
+    leg: LegHandle
+    prompt: str  # name of the prompt, e.g. "recording-notice"
+    language: str
+    path: str  # the file that was played
+    started_ns: int
+    ended_ns: int
+    ended_wall: float
+
+
+@dataclass(frozen=True, slots=True)
+class LegFacts:
+    """One leg as the call detail record keeps it. `number` is whom this leg talks to."""
+
+    leg_id: str  # unique inside the call: "1", "2" …
+    handle: LegHandle
+    role: str  # "caller" | "callee" | "transfer"
+    number: Masked
+    identity: str | None
+    sip_call_id: str
+    opened_ns: int
+    opened_wall: float
+    codec: str | None = None  # as SDP writes it, e.g. "opus/48000"
+    security: str | None = None  # SRTP profile; None: plain RTP
+    local: MediaAddress | None = None
+    remote: MediaAddress | None = None
+    source: MediaAddress | None = None  # what symmetric RTP latched to
+    answered_wall: float | None = None
+    ended_wall: float | None = None
+    cause: Cause | None = None
+    sip_status: int | None = None  # final response when the leg was never answered
+
+
+@dataclass(frozen=True, slots=True)
+class CallFacts:
+    """The call detail record; while the call runs, what is known so far."""
+
+    call_id: str
+    caller: Masked
+    called: Masked
+    caller_name: Masked
+    identity: str | None  # authenticated user, "trunk:NAME" or None
+    route: str | None  # name of the routing rule
+    program: str | None
+    started_ns: int
+    started_wall: float
+    answered_ns: int | None = None
+    answered_wall: float | None = None
+    ended_ns: int | None = None
+    ended_wall: float | None = None
+    cause: Cause | None = None
+    ended_by: str | None = None  # "caller" | "callee" | "server"
+    sip_status: int | None = None
+    reason: str = ""
+    state: str = "new"
+    recording_id: str | None = None
+    legs: tuple[LegFacts, ...] = ()

@@ -94,6 +94,13 @@ class RoutingSettings(Section):
     programs_dir: Path | None = None  # the operator's own call programs
 
 
+class CallsSettings(Section):
+    hold_music: bool = True  # the party put on hold hears the prompt hold-music; false: silence
+    no_media_timeout_s: Annotated[int, Field(ge=0)] = 60  # a leg not on hold that sends nothing so long is dead; 0: never
+    program_grace_s: Annotated[float, Field(ge=0, le=60)] = 5.0  # a call program may tidy up so long after its call ended
+    max_duration_s: Annotated[int, Field(ge=0)] = 0  # of one call; 0: no limit
+
+
 class LogSettings(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "console", "json"] = "auto"  # auto: console on a terminal
@@ -120,5 +127,6 @@ class Settings(Section):
     recording: RecordingSettings = RecordingSettings()
     quality: QualitySettings = QualitySettings()
     routing: RoutingSettings = RoutingSettings()
+    calls: CallsSettings = CallsSettings()
     log: LogSettings = LogSettings()
     trunks: dict[str, TrunkSettings] = {}
