@@ -96,8 +96,8 @@ class RoutingSettings(Section):
 
 class CallsSettings(Section):
     hold_music: bool = True  # the party put on hold hears the prompt hold-music; false: silence
-    no_media_timeout_s: Annotated[int, Field(ge=0)] = 60  # a leg not on hold that sends nothing so long is dead; 0: never
-    program_grace_s: Annotated[float, Field(ge=0, le=60)] = 5.0  # a call program may tidy up so long after its call ended
+    no_media_timeout_s: Annotated[int, Field(ge=0)] = 60  # a leg, not on hold, silent so long is dead; 0: never
+    program_grace_s: Annotated[float, Field(ge=0, le=60)] = 5.0  # for a call program to tidy up after its call ended
     max_duration_s: Annotated[int, Field(ge=0)] = 0  # of one call; 0: no limit
 
 
