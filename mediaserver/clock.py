@@ -1,4 +1,7 @@
-"""Where time comes from. Only the outermost drivers (transport, worker thread, app) read a clock; all else is told `now_ns`."""
+"""Where time comes from. Only the outermost drivers (transport, worker thread, app) read a clock.
+
+All else is told `now_ns`.
+"""
 
 import time
 from typing import Protocol

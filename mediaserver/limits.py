@@ -1,4 +1,4 @@
-"""Every bound in the house: unit last in the name, reason beside it. Reaching one is counted and answered, never silent.
+"""Every bound in the house: unit last in the name, reason beside it. Reaching one is counted and answered.
 
 Each room keeps its own section below; add to yours.
 """
@@ -26,3 +26,33 @@ SIP_QUEUED_REQUESTS_MAX: Final = 16  # re-INVITEs, INFOs waiting in one session;
 LEGS_PER_WORKER_MAX: Final = 4_096  # two descriptors each; stays under the usual 20,000 of a process
 COMMAND_QUEUE_MAX: Final = 4_096  # commands waiting for one worker; a full queue is the caller's error
 PROMPT_SECONDS_MAX: Final = 600  # decoded once into memory at 48 kHz int16: 58 MB at the most
+
+# --- sdp
+SDP_BYTES_MAX: Final = 65_535  # what one SIP datagram could carry
+SDP_LINES_MAX: Final = 2_000  # a browser's offer with 20 video sections has about 1,500
+SDP_MEDIA_MAX: Final = 64  # m= sections; each is answered, so an attacker must not make us write thousands
+SDP_FORMATS_MAX: Final = 128  # payload types there are
+SDP_CRYPTO_LINES_MAX: Final = 32  # a=crypto lines looked at per m= section
+
+# --- calls
+LEG_EVENTS_MAX: Final = 256  # signalling and media events waiting for one leg; a peer that overruns it is hung up
+DIGITS_MAX: Final = 64  # digits typed ahead and not yet gathered; later ones are dropped and counted
+FORK_BRANCHES_MAX: Final = 32  # contacts rung at once for one call
+LEGS_PER_CALL_MAX: Final = 128  # one call's legs over its life: stops a transfer loop
+REROUTES_MAX: Final = 16  # programs one call may be handed to: stops two rules that transfer to each other
+PROGRAM_TASKS_MAX: Final = 64  # asyncio tasks one call may own at a time
+ROUTING_RULES_MAX: Final = 10_000  # each call walks them in order
+RECORD_SECONDS_MAX: Final = 3_600  # one message a program records
+CONFERENCE_PARTIES_MAX: Final = 1_000  # N-1 mixing of one room on one worker
+
+# --- store
+STORE_CONNECTIONS_MAX: Final = 4  # one for the spool, the rest for pages and commands; SQLite has one writer anyway
+STORE_BUSY_TIMEOUT_MS: Final = 5_000  # a `users add` beside the running server waits so long for the write lock
+STORE_BATCH_ROWS_MAX: Final = 500  # rows per transaction: long enough to be cheap, short enough not to hold the lock
+STORE_FACTS_MAX: Final = 50_000  # call, consent and recording rows waiting for a dead database: hours of calls, ~50 MB
+STORE_SAMPLES_MAX: Final = 100_000  # quality intervals waiting; the first to be dropped when the database stays dead
+STORE_BACKOFF_S_MAX: Final = 10.0  # between tries on a dead database
+USER_NAME_LENGTH_MAX: Final = 64  # column width; longer user parts are never typed by people
+
+# --- house
+LOG_LINES_WAITING_MAX: Final = 10_000  # a stalled terminal costs some 3 MB, then lines are dropped and counted

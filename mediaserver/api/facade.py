@@ -70,8 +70,8 @@ class RecordingView:
     started_wall: float
     duration_s: float
     state: str  # recording, complete, recovered, …: the recording room's word
-    caller: Masked = Masked("")
-    called: Masked = Masked("")
+    caller: Masked
+    called: Masked
     mos: float | None = None
     mos_scale: str = ""
 
