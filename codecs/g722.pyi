@@ -1,0 +1,1 @@
+# Nothing for Python here: offline use goes through mediaserver.codecs.audio.Codec.
