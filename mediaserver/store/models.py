@@ -1,0 +1,148 @@
+"""The tables: what is kept of users, calls, quality, recordings and consent. SQLAlchemy Core, no SQLite-only SQL.
+
+Owns names, types and indexes; `migrations/` owns how an older database gets there, and a test holds the two together.
+Times are UTC milliseconds since 1970 in columns that end in `_ms` (`wall_` in code): the same integer in SQLite and
+PostgreSQL, sortable and free of time zones. Rows that refer to a call carry its id without a foreign key: they come
+through a spool that may deliver a leg before its call, or drop one of the two when the disk is gone for long.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, String, Table, Text
+
+HEAD_REVISION: Final = "0001"  # newest file under migrations/versions; lets a start skip importing Alembic
+
+metadata = MetaData()
+
+users = Table(
+    "users",
+    metadata,
+    Column("name", String(64), primary_key=True),  # user part of the address of record, unescaped, case-sensitive
+    Column("realm", String(255), nullable=False),
+    Column("ha1_sha256", String(64), nullable=False),  # hex SHA-256(name:realm:password), RFC 7616 §3.4.2
+    Column("ha1_md5", String(32), nullable=False),
+    Column("display_name", String(128), nullable=False, default=""),
+    Column("language", String(8), nullable=False, default=""),
+    Column("created", Float, nullable=False),  # wall seconds
+    Column("changed_ms", BigInteger, nullable=False),
+)
+
+calls = Table(
+    "calls",
+    metadata,
+    Column("call_id", String(64), primary_key=True),
+    Column("caller", String(255), nullable=False),
+    Column("caller_name", String(255), nullable=False),
+    Column("called", String(255), nullable=False),
+    Column("identity", String(128)),  # authenticated user, "trunk:NAME" or null
+    Column("route", String(128)),
+    Column("program", String(128)),
+    Column("state", String(32), nullable=False),
+    Column("started_ms", BigInteger, nullable=False),
+    Column("answered_ms", BigInteger),
+    Column("ended_ms", BigInteger),
+    Column("cause", String(32)),
+    Column("ended_by", String(16)),
+    Column("sip_status", Integer),
+    Column("reason", Text, nullable=False, default=""),
+    Column("recording_id", String(64)),
+    Index("calls_started", "started_ms"),
+    Index("calls_caller", "caller"),
+    Index("calls_called", "called"),
+)
+
+legs = Table(
+    "legs",
+    metadata,
+    Column("call_id", String(64), primary_key=True),
+    Column("leg_id", String(64), primary_key=True),
+    Column("role", String(16), nullable=False),
+    Column("number", String(255), nullable=False),
+    Column("identity", String(128)),
+    Column("sip_call_id", Text, nullable=False),
+    Column("codec", String(32)),
+    Column("security", String(32)),
+    Column("remote", String(64)),
+    Column("source", String(64)),  # what symmetric RTP latched to
+    Column("opened_ms", BigInteger, nullable=False),
+    Column("answered_ms", BigInteger),
+    Column("ended_ms", BigInteger),
+    Column("cause", String(32)),
+    Column("sip_status", Integer),
+    Column("stats", Text),  # JSON of the final LegStats
+    Index("legs_sip_call_id", "sip_call_id"),
+)
+
+quality_intervals = Table(
+    "quality_intervals",
+    metadata,
+    Column("call_id", String(64), primary_key=True),
+    Column("leg_id", String(64), primary_key=True),
+    Column("direction", String(8), primary_key=True),  # "received" or "sent"
+    Column("start_ms", BigInteger, primary_key=True),
+    Column("length_ms", Integer, nullable=False),
+    Column("whole_call", Integer, nullable=False, default=0),  # 1: the row that sums the call up
+    Column("mos", Float, nullable=False),
+    Column("mos_worst", Float, nullable=False),  # of the intervals in a whole-call row, else = mos
+    Column("r", Float, nullable=False),
+    Column("scale", String(2), nullable=False),
+    Column("model", String(32), nullable=False),
+    Column("codec", String(64), nullable=False),
+    Column("basis", String(64), nullable=False),
+    Column("missing", String(128), nullable=False),  # inputs the score lacked, comma-separated
+    Column("loss", Float, nullable=False),
+    Column("late", Float, nullable=False),
+    Column("burst_ratio", Float, nullable=False),
+    Column("delay_ms", Float, nullable=False),
+    Column("jitter_ms", Float, nullable=False),
+    Column("rtt_ms", Float),
+    Column("concealed", Float, nullable=False),
+    Index("quality_start", "start_ms"),
+)
+
+recordings = Table(
+    "recordings",
+    metadata,
+    Column("recording_id", String(64), primary_key=True),
+    Column("call_id", String(64), nullable=False),
+    Column("state", String(16), nullable=False),  # capturing, complete, recovered, failed
+    Column("kind", String(16), nullable=False),
+    Column("directory", Text, nullable=False),  # under the recordings directory, never absolute
+    Column("caller", String(255), nullable=False),
+    Column("called", String(255), nullable=False),
+    Column("started_ms", BigInteger, nullable=False),
+    Column("ended_ms", BigInteger),
+    Column("length_ms", BigInteger, nullable=False, default=0),
+    Column("bytes", BigInteger, nullable=False, default=0),
+    Column("legs", Integer, nullable=False, default=0),
+    Column("packets_lost", BigInteger, nullable=False, default=0),  # not captured because the writer was behind
+    Column("failure", Text, nullable=False, default=""),
+    Index("recordings_started", "started_ms"),
+    Index("recordings_call", "call_id"),
+)
+
+consent_evidence = Table(
+    "consent_evidence",
+    metadata,
+    Column("evidence_id", String(64), primary_key=True),
+    Column("call_id", String(64), nullable=False),
+    Column("recording_id", String(64), nullable=False),
+    Column("leg_id", String(64), nullable=False),
+    Column("party", String(255), nullable=False),
+    Column("purpose", String(32), nullable=False),
+    Column("state", String(32), nullable=False),
+    Column("policy", String(64), nullable=False),
+    Column("prompt", String(128), nullable=False),
+    Column("prompt_sha256", String(64), nullable=False),
+    Column("language", String(8), nullable=False),
+    Column("notice_started_ms", BigInteger, nullable=False),
+    Column("notice_ended_ms", BigInteger, nullable=False),
+    Column("notice_started_ns", BigInteger, nullable=False),  # the server's monotonic clock, as in the journal
+    Column("notice_ended_ns", BigInteger, nullable=False),
+    Index("consent_call", "call_id"),
+    Index("consent_recording", "recording_id"),
+)
+
+TABLES: Final = {table.name: table for table in metadata.sorted_tables}

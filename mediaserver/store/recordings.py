@@ -1,0 +1,113 @@
+"""The catalogue of recordings and the consent each rests on.
+
+Owns the rows of `recordings` and `consent_evidence`. The audio itself lies in journals on disk, which are
+self-describing: this catalogue can be made again from them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import Select, select
+
+from mediaserver.model import Masked
+from mediaserver.store.database import Database
+from mediaserver.store.models import consent_evidence, recordings
+from mediaserver.store.spool import Spool
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingRow:
+    """state: capturing, complete, recovered (the server was killed, the journal was not) or failed (see failure)."""
+
+    recording_id: str
+    call_id: str
+    state: str
+    kind: str
+    directory: str  # under the recordings directory
+    caller: Masked
+    called: Masked
+    started_ms: int
+    ended_ms: int | None = None
+    length_ms: int = 0
+    bytes: int = 0
+    legs: int = 0
+    packets_lost: int = 0  # not captured because the writer was behind
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceRow:
+    """Why one party could be recorded: which notice it heard, in what language, from when to when."""
+
+    evidence_id: str
+    call_id: str
+    recording_id: str
+    leg_id: str
+    party: Masked
+    purpose: str
+    state: str
+    policy: str
+    prompt: str
+    prompt_sha256: str
+    language: str
+    notice_started_ms: int
+    notice_ended_ms: int
+    notice_started_ns: int
+    notice_ended_ns: int
+
+
+class RecordingStore:
+    def __init__(self, database: Database, spool: Spool | None = None) -> None:
+        """spool: None for a command that only reads."""
+        self._database = database
+        self._spool = spool
+
+    def put(self, row: RecordingRow) -> bool:
+        assert self._spool is not None, "this catalogue was opened to read"
+        return self._spool.put(recordings, _plain(asdict(row)))
+
+    def put_evidence(self, row: EvidenceRow) -> bool:
+        assert self._spool is not None, "this catalogue was opened to read"
+        return self._spool.put(consent_evidence, _plain(asdict(row)))
+
+    async def get(self, recording_id: str) -> RecordingRow | None:
+        async with self._database.read() as connection:
+            query = select(recordings).where(recordings.c.recording_id == recording_id)
+            row = (await connection.execute(query)).mappings().first()
+        return None if row is None else _recording(dict(row))
+
+    async def evidence(self, recording_id: str) -> list[EvidenceRow]:
+        query = (
+            select(consent_evidence)
+            .where(consent_evidence.c.recording_id == recording_id)
+            .order_by(consent_evidence.c.notice_ended_ns)
+        )
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return [EvidenceRow(**{**row, "party": Masked(row["party"])}) for row in rows]
+
+    async def list(
+        self, *, limit: int = 100, before_ms: int | None = None, call_id: str | None = None, state: str | None = None
+    ) -> list[RecordingRow]:
+        """Newest first."""
+        query: Select[Any] = select(recordings).order_by(recordings.c.started_ms.desc(), recordings.c.recording_id)
+        if before_ms is not None:
+            query = query.where(recordings.c.started_ms < before_ms)
+        if call_id is not None:
+            query = query.where(recordings.c.call_id == call_id)
+        if state is not None:
+            query = query.where(recordings.c.state == state)
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query.limit(limit))).mappings().all()
+        return [_recording(dict(row)) for row in rows]
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Masked is a str that drivers need not know: bind a plain one."""
+    return {name: str(value) if isinstance(value, Masked) else value for name, value in values.items()}
+
+
+def _recording(row: dict[str, Any]) -> RecordingRow:
+    return RecordingRow(**{**row, "caller": Masked(row["caller"]), "called": Masked(row["called"])})

@@ -1,0 +1,143 @@
+"""The spool: calls go on whatever the database does."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import select, text
+from sqlalchemy.exc import OperationalError
+
+from mediaserver.limits import STORE_BATCH_ROWS_MAX
+from mediaserver.store.database import Database
+from mediaserver.store.models import calls, quality_intervals, recordings
+from mediaserver.store.spool import Row, Spool, upsert
+
+
+def call_row(call_id: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "call_id": call_id,
+        "caller": "1",
+        "caller_name": "",
+        "called": "2",
+        "state": "up",
+        "started_ms": 1,
+        **changes,
+    }
+
+
+def sample_row(start_ms: int) -> dict[str, Any]:
+    numbers = dict.fromkeys(
+        ("mos", "mos_worst", "r", "loss", "late", "burst_ratio", "delay_ms", "jitter_ms", "concealed"), 1.0
+    )
+    texts = dict.fromkeys(("scale", "model", "codec", "basis", "missing"), "nb")
+    return {
+        "call_id": "c",
+        "leg_id": "1",
+        "direction": "sent",
+        "start_ms": start_ms,
+        "length_ms": 1,
+        **numbers,
+        **texts,
+    }
+
+
+async def count(database: Database, table: str) -> int:
+    async with database.read() as connection:
+        return int((await connection.execute(text(f"SELECT count(*) FROM {table}"))).scalar() or 0)
+
+
+class Dying(Spool):
+    """Fails its first writes as a dead database does."""
+
+    failures = 0
+
+    async def _write(self, batch: list[Row]) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise OperationalError("INSERT", {}, Exception("disk I/O error"))
+        await super()._write(batch)
+
+
+async def test_rows_arrive_in_batches(database: Database, spool: Spool) -> None:
+    for index in range(2 * STORE_BATCH_ROWS_MAX + 1):
+        assert spool.put(calls, call_row(str(index)))
+    assert await spool.flush()
+    assert await count(database, "calls") == spool.stats.rows_written == 2 * STORE_BATCH_ROWS_MAX + 1
+
+
+async def test_a_later_row_of_the_same_key_overwrites_only_its_columns(database: Database, spool: Spool) -> None:
+    spool.put(calls, call_row("a", reason="first", state="up"))
+    spool.put(calls, call_row("a", state="ended", ended_ms=9))
+    await spool.flush()
+    async with database.read() as connection:
+        row = (await connection.execute(select(calls))).mappings().one()
+    assert (row["state"], row["ended_ms"], row["reason"]) == ("ended", 9, "first")
+
+
+async def test_a_database_that_dies_loses_no_row_and_blocks_nobody(database: Database) -> None:
+    spool = Dying(database, batch_delay_s=0, backoff_s=0)
+    spool.failures = 3
+    await spool.start()
+    for index in range(100):
+        assert spool.put(calls, call_row(str(index)))  # never waits, never raises
+    assert await spool.flush()
+    assert spool.stats.retries == 3
+    assert not spool.stats.failing
+    assert await count(database, "calls") == 100
+    await spool.stop()
+
+
+async def test_a_full_queue_drops_samples_and_keeps_facts(database: Database) -> None:
+    spool = Spool(database, facts_max=2, samples_max=3)
+    assert [spool.put(quality_intervals, sample_row(n), expendable=True) for n in range(4)] == [True, True, True, False]
+    assert [spool.put(calls, call_row(str(n))) for n in range(3)] == [True, True, False]
+    assert spool.stats.rows_dropped == 2
+    assert len(spool) == 5
+
+
+async def test_one_row_the_database_refuses_does_not_take_the_others_with_it(database: Database, spool: Spool) -> None:
+    spool.put(calls, call_row("good"))
+    spool.put(calls, call_row("bad", started_ms=None))  # NOT NULL
+    spool.put(calls, call_row("fine"))
+    assert await spool.flush()
+    assert await count(database, "calls") == 2
+    assert spool.stats.rows_refused == 1
+
+
+async def test_a_deleted_database_file_is_replaced_and_later_rows_are_kept(database: Database, spool: Spool) -> None:
+    spool.put(calls, call_row("before"))
+    await spool.flush()
+    assert database.path is not None
+    for path in database.path.parent.glob("mediaserver.db*"):
+        path.unlink()
+    spool.put(calls, call_row("after"))
+    assert await spool.flush()
+    assert await count(database, "calls") == 1
+
+
+async def test_stop_gives_up_on_a_dead_database_and_says_how_much_was_lost(database: Database) -> None:
+    spool = Dying(database, batch_delay_s=0, backoff_s=0.01)
+    spool.failures = 1_000_000
+    await spool.start()
+    spool.put(calls, call_row("lost"))
+    await asyncio.sleep(0)
+    await spool.stop(timeout_s=0.05)
+    assert spool.stats.rows_dropped == 1
+
+
+def test_both_dialects_get_the_same_upsert() -> None:
+    def sql(dialect: str, columns: Iterable[str]) -> str:
+        return str(upsert(recordings, columns, dialect).compile(compile_kwargs={"literal_binds": False}))
+
+    for dialect in ("sqlite", "postgresql"):
+        statement = upsert(recordings, ("recording_id", "state"), dialect)
+        compiled = str(statement.compile(dialect=_dialect(dialect)))
+        assert "ON CONFLICT (recording_id) DO UPDATE SET state = excluded.state" in compiled
+        keys_only = upsert(recordings, ("recording_id",), dialect)
+        assert "DO NOTHING" in str(keys_only.compile(dialect=_dialect(dialect)))
+
+
+def _dialect(name: str) -> Any:
+    from sqlalchemy.dialects import postgresql, sqlite
+
+    return {"sqlite": sqlite, "postgresql": postgresql}[name].dialect()
