@@ -194,5 +194,5 @@ def _talker_echo(p: Parameters, no: float, ist: float) -> float:
 
 def _listener_echo(p: Parameters, ro: float) -> float:
     """Idle: the listener hears the talker twice; clause 7.4."""
-    half = (ro - 10.5 * (p.wepl + 7) * (p.tr_ms + 1) ** -0.25) / 2
+    half = (ro - 10.5 * (p.wepl + 7) / sqrt(sqrt(p.tr_ms + 1))) / 2
     return half + sqrt(half**2 + 169)

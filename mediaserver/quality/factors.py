@@ -37,7 +37,7 @@ NARROWBAND: dict[CodecName, CodecFactors] = {
 
 UNKNOWN = CodecFactors("unknown codec as G.711+PLC", "nb", 0.0, 25.1, "none", 0.0)
 
-# Published rows of codecs this server does not carry; they hold the formula in tests and serve reports of other devices.
+# Published rows of codecs this server does not carry: for reports of other devices.
 PUBLISHED_NARROWBAND: dict[str, CodecFactors] = {
     "G.711": CodecFactors("G.711 without PLC", "nb", 0.0, 4.3, "G.113", 0.0),
     "G.729A+VAD": CodecFactors("G.729A+VAD", "nb", 11.0, 19.0, "G.113", 15.0),
