@@ -1,0 +1,1 @@
+"""Session descriptions and their negotiation, for SIP now and WebRTC later. Start at `negotiate.Negotiator`."""

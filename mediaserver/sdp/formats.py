@@ -1,0 +1,169 @@
+"""Payload types and codecs: rtpmap, fmtp and the static table of RFC 3551, both ways between SDP and `CodecParams`.
+
+Owns what each encoding is called, which we know, and which parameters we write for it. `negotiate` chooses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from mediaserver.errors import ParseError
+from mediaserver.model import CodecName, CodecParams
+from mediaserver.sdp.description import Attribute, Media
+from mediaserver.sdp.parse import number_between
+
+# Static payload types we can use without an rtpmap, RFC 3551 §6. 10 and 11 (L16 at 44.1 kHz) are left out on purpose:
+# the media plane has no 44.1 kHz. 19 is the old number of comfort noise that early gateways still send.
+STATIC: Mapping[int, tuple[CodecName, int]] = {
+    0: (CodecName.PCMU, 8_000),
+    8: (CodecName.PCMA, 8_000),
+    9: (CodecName.G722, 8_000),
+    13: (CodecName.CN, 8_000),
+    19: (CodecName.CN, 8_000),
+}
+
+# Numbers we propose for formats without a static one. A peer's own numbers win wherever it made the first offer.
+DYNAMIC: Mapping[tuple[CodecName, int], int] = {
+    (CodecName.OPUS, 48_000): 111,
+    (CodecName.L16, 16_000): 112,
+    (CodecName.L16, 8_000): 113,
+    (CodecName.TELEPHONE_EVENT, 8_000): 101,
+    (CodecName.TELEPHONE_EVENT, 16_000): 102,
+    (CodecName.TELEPHONE_EVENT, 48_000): 110,
+}
+
+AUDIO = (CodecName.PCMU, CodecName.PCMA, CodecName.G722, CodecName.OPUS, CodecName.L16)
+_CLOCKS: Mapping[CodecName, frozenset[int]] = {
+    CodecName.PCMU: frozenset({8_000}),
+    CodecName.PCMA: frozenset({8_000}),
+    CodecName.G722: frozenset({8_000, 16_000}),  # 16000 is a well-known mistake for 8000, RFC 3551 §4.5.2
+    CodecName.OPUS: frozenset({48_000}),
+    CodecName.L16: frozenset({8_000, 16_000}),
+    CodecName.CN: frozenset({8_000, 16_000, 48_000}),
+    CodecName.TELEPHONE_EVENT: frozenset({8_000, 16_000, 48_000}),
+}
+_BY_NAME = {name.value.lower(): name for name in CodecName}
+_PACKET_PAYLOAD_BYTES_MAX = 1_280  # RTP payload that fits every path with header and SRTP tag
+OUR_OPUS_FMTP: Mapping[str, str] = {"useinbandfec": "1", "stereo": "0", "sprop-stereo": "0", "maxplaybackrate": "48000"}
+OUR_EVENTS_FMTP: Mapping[str, str] = {"events": "0-16"}
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """What identifies a codec independently of its payload type."""
+
+    name: CodecName
+    clock_hz: int
+
+
+def encoding_of(codec: CodecParams) -> Encoding:
+    return Encoding(codec.name, codec.clock_hz)
+
+
+def read_formats(media: Media) -> list[CodecParams]:
+    """The formats of an RTP m= section that we know, in the peer's order; unknown ones are left out.
+
+    Raises ParseError for payload types or rtpmap numbers that are no numbers or out of range.
+    """
+    try:
+        maps = dict(_split_map(value) for value in media.all("rtpmap"))
+        fmtp = dict(_split_map(value) for value in media.all("fmtp"))
+        known = []
+        seen = set()
+        for text in media.formats:
+            payload_type = number_between(text, 0, 127, "payload type")
+            if payload_type in seen:
+                continue
+            seen.add(payload_type)
+            codec = _codec(payload_type, maps.get(payload_type), fmtp.get(payload_type, ""))
+            if codec is not None:
+                known.append(codec)
+    except ValueError as error:
+        raise ParseError(f"SDP m={media.kind}: {error}") from None
+    return known
+
+
+def _split_map(value: str) -> tuple[int, str]:
+    number, _, rest = value.partition(" ")
+    return number_between(number, 0, 127, "payload type"), rest.strip()
+
+
+def _codec(payload_type: int, rtpmap: str | None, fmtp: str) -> CodecParams | None:
+    if rtpmap is None:
+        static = STATIC.get(payload_type)
+        return (
+            None if static is None else CodecParams(static[0], payload_type, static[1], 1, _read_fmtp(static[0], fmtp))
+        )
+    name_text, _, rest = rtpmap.partition("/")
+    clock_text, _, channels_text = rest.partition("/")
+    name = _BY_NAME.get(name_text.strip().lower())
+    if name is None:
+        return None
+    clock_hz = number_between(clock_text.strip(), 1, 10_000_000, "clock rate")
+    channels = number_between(channels_text.strip(), 1, 255, "channel count") if channels_text.strip() else 1
+    if clock_hz not in _CLOCKS[name] or (channels != 1 and name is not CodecName.OPUS):
+        return None
+    if name is CodecName.G722:
+        clock_hz = 8_000
+    return CodecParams(name, payload_type, clock_hz, 1, _read_fmtp(name, fmtp))
+
+
+def _read_fmtp(name: CodecName, text: str) -> Mapping[str, str]:
+    """`a=1; b=2` as lower-cased keys; telephone-event's bare list of events as {"events": …} (RFC 4733 §2.4.1)."""
+    if name is CodecName.TELEPHONE_EVENT:
+        return {"events": text.replace(" ", "") or "0-15"}
+    pairs = {}
+    for part in text.split(";"):
+        key, equals, value = part.strip().partition("=")
+        if key and equals:
+            pairs[key.strip().lower()] = value.strip()
+    return pairs
+
+
+def write_formats(codecs: Iterable[CodecParams]) -> list[Attribute]:
+    """rtpmap and fmtp lines, also for static payload types: some devices want to see them."""
+    lines = []
+    for codec in codecs:
+        channels = "/2" if codec.name is CodecName.OPUS else ""  # RFC 7587 §7: always two, whatever is sent
+        lines.append(Attribute("rtpmap", f"{codec.payload_type} {codec.name}/{codec.clock_hz}{channels}"))
+        if codec.name is CodecName.TELEPHONE_EVENT:
+            lines.append(Attribute("fmtp", f"{codec.payload_type} {codec.fmtp.get('events', '0-15')}"))
+        elif codec.fmtp:
+            text = ";".join(f"{key}={value}" for key, value in codec.fmtp.items())
+            lines.append(Attribute("fmtp", f"{codec.payload_type} {text}"))
+    return lines
+
+
+def our_fmtp(name: CodecName) -> Mapping[str, str]:
+    """What we ask a sender of this codec for."""
+    if name is CodecName.OPUS:
+        return OUR_OPUS_FMTP
+    return OUR_EVENTS_FMTP if name is CodecName.TELEPHONE_EVENT else {}
+
+
+def ours(codec: CodecParams) -> CodecParams:
+    """The same format as we describe it: our parameters instead of the peer's."""
+    return replace(codec, fmtp=our_fmtp(codec.name))
+
+
+def encodings(names: Sequence[str]) -> list[Encoding]:
+    """Configured codec names (`media.codecs`) to encodings in the same order; unknown names are left out."""
+    found: list[Encoding] = []
+    for text in names:
+        name = _BY_NAME.get(text.lower())
+        if name in (CodecName.CN, CodecName.TELEPHONE_EVENT) or name is None:
+            continue
+        clocks = (16_000, 8_000) if name is CodecName.L16 else (48_000,) if name is CodecName.OPUS else (8_000,)
+        found.extend(Encoding(name, clock_hz) for clock_hz in clocks)
+    return found
+
+
+def usable_ptime_ms(codec: Encoding, wished_ms: int) -> int:
+    """The packet time we send when the peer wishes `wished_ms`: what the codec can frame and a packet can carry."""
+    ptime_ms = max(10, min(60, wished_ms)) // 10 * 10
+    if codec.name is CodecName.OPUS:  # RFC 6716 frames of 10, 20, 40 and 60 ms
+        return max(length for length in (10, 20, 40, 60) if length <= ptime_ms)
+    if codec.name is CodecName.L16:
+        return min(ptime_ms, _PACKET_PAYLOAD_BYTES_MAX * 1000 // (codec.clock_hz * 2) // 10 * 10)
+    return ptime_ms

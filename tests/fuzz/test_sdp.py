@@ -1,0 +1,194 @@
+# Invariant: whatever bytes arrive as SDP, the negotiator either agrees or raises ParseError or NegotiationError and
+# nothing else; what it agrees to is consistent (both keys or none, payload types 0..127, a codec of ours), its answer
+# reads back, has one m= line for each of the offer's, and a description that was read is written and read to the same.
+"""Fuzzes SDP reading and offer/answer. `python tests/fuzz/test_sdp.py DIR SECONDS` runs longer, seeded from DIR."""
+
+from __future__ import annotations
+
+import base64
+import random
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mediaserver.errors import NegotiationError, ParseError
+from mediaserver.model import SRTP_KEY_SALT_BYTES, SrtpProfile
+from mediaserver.sdp.negotiate import LocalMedia, MediaPolicy, Negotiator
+from mediaserver.sdp.parse import parse
+from mediaserver.sdp.write import write
+
+CODECS = ("opus", "G722", "PCMU", "PCMA", "L16")
+PROTOCOLS = ("RTP/AVP", "RTP/SAVP", "RTP/AVPF", "RTP/SAVPF", "UDP/TLS/RTP/SAVPF", "udptl", "rtp/avp", "")
+NUMBERS = (
+    "0",
+    "1",
+    "8",
+    "9",
+    "13",
+    "96",
+    "101",
+    "127",
+    "128",
+    "255",
+    "-1",
+    "65535",
+    "65536",
+    "4000",
+    "x",
+    "",
+    "٣",
+    "1e3",
+)
+GOOD = ("20", "96", "101", "1")
+HOSTS = ("192.0.2.1", "0.0.0.0", "::", "2001:db8::1", "[::1]", "host.example", "256.1.1.1", "224.0.0.1/127", "", "é")
+MAPS = (
+    "PCMU/8000",
+    "opus/48000/2",
+    "G722/16000",
+    "telephone-event/8000",
+    "CN/8000",
+    "L16/44100/2",
+    "X/0",
+    "opus",
+    "/",
+    "",
+)
+
+
+def grammar_sdp(rng: random.Random) -> bytes:
+    """A description that is nearly right: the places a parser trips over are the almost valid ones."""
+    pick = rng.choice
+    lines = ["v=0", "o=- 1 1 IN IP4 192.0.2.7", "s=-"]
+    if rng.random() < 0.1:
+        lines[1] = f"o=- {pick(NUMBERS)} {pick(NUMBERS)} IN {pick(('IP4', 'IP6', 'IP9'))} {pick(HOSTS)}"
+    if rng.random() < 0.9:
+        lines.append("c=IN IP4 192.0.2.7")
+    lines.append("t=0 0")
+    for _ in range(rng.choice((0, 1, 1, 1, 2, 5))):
+        formats = " ".join(pick(("0", "8", "9", "96", "101") * 4 + NUMBERS[-5:]) for _ in range(rng.randrange(6)))
+        port = pick(("4000", "4000", "4000", pick(NUMBERS)))
+        lines.append(
+            f"m={pick(('audio',) * 9 + ('video', 'AUDIO', ''))} {port} {pick(PROTOCOLS[:4] * 4 + PROTOCOLS)} {formats}"
+        )
+        lines.extend(attribute(rng) for _ in range(rng.randrange(4)))
+    if rng.random() < 0.2:
+        rng.shuffle(lines)
+    return pick(("\r\n", "\n", "\r")).join(lines).encode("utf-8", "surrogateescape")
+
+
+def attribute(rng: random.Random) -> str:
+    pick = rng.choice
+    kind = rng.randrange(9)
+    if kind == 0:
+        return f"a=rtpmap:{pick(('96', '101', '0', pick(GOOD * 6 + NUMBERS)))} {pick(MAPS[:5] * 3 + MAPS)}"
+    if kind == 1:
+        return f"a=fmtp:{pick(('96', '101', pick(GOOD * 6 + NUMBERS)))} {pick(('0-16', 'stereo', ';;=;a=', ''))}"
+    if kind == 2:
+        suite = pick(list(SrtpProfile))
+        size = sum(SRTP_KEY_SALT_BYTES[suite]) + pick((0, 0, 0, 1))
+        key = base64.b64encode(rng.randbytes(size)).decode()
+        rest = pick(("", "", "|2^31", "|1:4", " KDR=1", " WSH=64", "|2^99", ";inline:"))
+        return f"a=crypto:{pick(('1', '2', pick(GOOD * 6 + NUMBERS)))} {suite} inline:{key}{rest}"
+    if kind == 3:
+        return f"a={pick(('sendrecv', 'sendonly', 'recvonly', 'inactive', 'SENDONLY', 'x'))}"
+    if kind == 4:
+        return f"a={pick(('ptime', 'maxptime'))}:{pick(GOOD * 6 + NUMBERS)}"
+    if kind == 5:
+        return (
+            f"a=rtcp:{pick(GOOD * 6 + NUMBERS)} IN IP4 {pick(HOSTS[:1] * 20 + HOSTS)}"
+            if rng.random() < 0.5
+            else f"a=rtcp:{pick(GOOD * 6 + NUMBERS)}"
+        )
+    if kind == 6:
+        return "a=rtcp-mux"
+    if kind == 7:
+        return f"c=IN {pick(('IP4', 'IP6'))} {pick(HOSTS[:1] * 20 + HOSTS)}"
+    return f"{pick('abkzyx' * 3 + 'vosctm=')}{pick(('=',) * 9 + ('',))}{pick(GOOD * 6 + NUMBERS)}"
+
+
+def mutate(rng: random.Random, data: bytes) -> bytes:
+    changed = bytearray(data)
+    for _ in range(rng.randrange(1, 6)):
+        at = rng.randrange(len(changed) + 1)
+        kind = rng.randrange(4)
+        if kind == 0 and changed:
+            changed[at % len(changed)] = rng.randrange(256)
+        elif kind == 1:
+            changed[at:at] = rng.choice(
+                (b"\r\n", b"=", b":", b"/", b"0", b"\0", b"\xff", b" ", b"m=audio 1 RTP/AVP 0\n")
+            )
+        elif kind == 2:
+            del changed[at : at + rng.randrange(1, 20)]
+        else:
+            changed[at:at] = changed[: rng.randrange(60)]
+    return bytes(changed)
+
+
+def new_negotiator(rng: random.Random) -> Negotiator:
+    policy = MediaPolicy(CODECS, rng.choice(("off", "optional", "required")))
+    made = Negotiator(policy, session_id=1, random_bytes=rng.randbytes)
+    made.local = LocalMedia(rng.choice(("192.0.2.1", "2001:db8::2")), 20000, 20001)
+    return made
+
+
+def check(rng: random.Random, ours: Negotiator, data: bytes) -> bool:
+    """One offer and one answer of these bytes against the invariant. True if any was agreed."""
+    agreed = False
+    try:
+        session = parse(data)
+    except ParseError as error:
+        assert error.status in (400, 413)
+    else:
+        again = write(session)
+        assert write(parse(again)) == again
+    try:
+        ours.read_offer(data)
+        answer = parse(ours.write_answer())
+        assert [m.kind for m in answer.media] == [m.kind for m in parse(data).media]
+        agreed = True
+    except (ParseError, NegotiationError):
+        pass
+    try:
+        parse(ours.write_offer())
+        ours.read_answer(data)
+        agreed = True
+    except (ParseError, NegotiationError):
+        pass
+    stream = ours.stream
+    if stream is not None:
+        assert (stream.send_key is None) == (stream.receive_key is None)
+        assert stream.audio.name.value in CODECS
+        assert all(0 <= codec.payload_type <= 127 for codec in stream.send + stream.receive)
+        assert 10 <= stream.ptime_ms <= 60
+    return agreed
+
+
+def run(seed: int, count: int, corpus: list[bytes], until_s: float | None = None) -> int:
+    rng = random.Random(seed)
+    agreed = 0
+    ours = new_negotiator(rng)
+    index = 0
+    while index < count and (until_s is None or time.monotonic() < until_s):
+        if index % 7 == 0:  # a few exchanges on the same dialog, then a new one
+            ours = new_negotiator(rng)
+        data = rng.choice(corpus) if corpus and rng.random() < 0.5 else grammar_sdp(rng)
+        if rng.random() < 0.4:
+            data = mutate(rng, data)
+        agreed += check(rng, ours, data)
+        index += 1
+    return agreed
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_no_description_breaks_offer_and_answer(seed: int) -> None:
+    assert run(seed, 1_500, []) > 50
+
+
+if __name__ == "__main__":
+    files = [path.read_bytes() for path in Path(sys.argv[1]).rglob("*") if path.is_file()]
+    for file in files:
+        check(random.Random(0), new_negotiator(random.Random(0)), file)
+    total = run(int(time.time()), 10**9, files, time.monotonic() + float(sys.argv[2]))
+    print(f"{len(files)} corpus files hold; {total} exchanges were agreed")
