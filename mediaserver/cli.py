@@ -1,0 +1,133 @@
+"""The `mediaserver` command: run, init, check-config, version, and the groups users, calls and recordings.
+
+Owns what each command prints and its exit code. Heavy parts are imported by the command that needs them, so that
+`--help` and completion answer at once.
+"""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mediaserver import __version__, cli_calls, cli_recordings, cli_users
+from mediaserver.cli_common import (
+    EXIT_CODES_HELP,
+    CommandFailed,
+    ConfigOption,
+    JsonOption,
+    done,
+    find_config,
+    load_settings,
+    told_as_text,
+)
+
+app = typer.Typer(
+    name="mediaserver",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_show_locals=False,  # locals hold passwords
+    help=f"""A real-time media server for SIP phones and trunks.
+
+    Start it with [bold]mediaserver run --config FILE[/bold]; the other commands look at or change a server on this
+    machine. Tables are for people, --json is for programs. {EXIT_CODES_HELP}.""",
+)
+app.add_typer(cli_users.app, name="users")
+app.add_typer(cli_calls.app, name="calls")
+app.add_typer(cli_recordings.app, name="recordings")
+
+
+@app.command()
+def run(
+    config: ConfigOption = None,
+    welcome: Annotated[bool, typer.Option("--welcome", help="First print where to point a phone and what to dial.")] = (
+        False
+    ),
+) -> None:
+    """Start the server; SIGTERM or ^C ends it after the running calls.
+
+    Every setting can also come from the environment:
+
+    [bold]MEDIASERVER_SIP__UDP_PORT=5080 mediaserver run --config my.toml[/bold]
+
+    SIGTERM refuses new calls with 503, waits server.drain_timeout_s for running ones, then ends them; a second signal
+    ends them at once.
+    """
+    with told_as_text():
+        from mediaserver import bootstrap, logs
+
+        settings = bootstrap.with_certificates(load_settings(config))
+        if welcome:
+            typer.echo(bootstrap.FirstCall(settings, find_config(config), {}).text())
+        logs.configure(settings.log)
+        from mediaserver.app import run as run_server
+
+        code = run_server(settings)
+        logs.shutdown()
+    raise typer.Exit(code)
+
+
+@app.command()
+def init(
+    config: Annotated[Path, typer.Option("--config", "-c", help="File to write; its folder holds all data.")] = Path(
+        "var/mediaserver.toml"
+    ),
+) -> None:
+    """Write a first configuration with an admin password, a self-signed certificate and the demo users 100 and 101.
+
+    Nothing that exists is changed; the passwords are also kept in first-call.txt beside the configuration, readable
+    by you only.
+    """
+    with told_as_text():
+        from mediaserver import bootstrap
+
+        try:
+            admin_password = bootstrap.write_first_configuration(config)
+        except OSError as error:
+            raise CommandFailed(f"{config}: {error.strerror or error}") from error
+        settings = bootstrap.with_certificates(load_settings(config))
+        passwords = cli_users.add_demo_users(settings)
+        text = bootstrap.FirstCall(settings, config, passwords).text()
+        kept = settings.server.data_dir / bootstrap.FIRST_CALL_NAME
+        bootstrap.write_private(kept, f"{text}\nadmin password: {admin_password}\n".encode(), replace=True)
+        for name, password in passwords.items():
+            typer.echo(f"demo user {name}, password {password}")
+        typer.echo(f"admin password {admin_password}\nall of it is kept in {kept}")
+
+
+@app.command("check-config")
+def check_config(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Read the configuration and say what is wrong with it: file, line, key, what is allowed, what to try.
+
+    Exit code 3 when something is wrong. The server itself is not touched.
+    """
+    with told_as_text():
+        settings = load_settings(config)
+        path = find_config(config)
+        if as_json:
+            typer.echo(settings.model_dump_json())
+            return
+        done(f"{path or 'the defaults'}: all {_count(settings.model_dump())} settings are fine")
+
+
+def _count(values: object) -> int:
+    return sum(_count(value) for value in values.values()) if isinstance(values, dict) else 1
+
+
+@app.command()
+def version(as_json: JsonOption = False) -> None:
+    """Version of the server and of what it stands on."""
+    python, system = platform.python_version(), platform.platform()
+    done(
+        f"mediaserver {__version__} (Python {python}, {system})",
+        as_json=as_json,
+        version=__version__,
+        python=python,
+        system=system,
+    )
+
+
+def main() -> None:
+    app()
