@@ -38,7 +38,9 @@ class Codec:
     def decode(self, payload: bytes | memoryview) -> npt.NDArray[np.int16]:
         """Mono samples at rate_hz; empty for CN, whose noise `conceal` makes. Raises ValueError if undecodable."""
 
-    def decode_batch(self, payloads: Sequence[bytes | memoryview]) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int64]]:
+    def decode_batch(
+        self, payloads: Sequence[bytes | memoryview]
+    ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int64]]:
         """All payloads in order: (samples one after another, samples of each payload; 0: it was undecodable)."""
 
     def conceal(self, samples: int) -> npt.NDArray[np.int16] | None:

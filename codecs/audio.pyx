@@ -1,7 +1,7 @@
 """One shape for all audio codecs: the hot path calls `codec_*` and never asks which codec it holds.
 
-Owns the dispatch by codec id and the checks of sizes; the arithmetic is in g711, g722, opus, l16 and comfort. `Codec` is
-the same for Python: offline rendering and tests.
+Owns the dispatch by codec id and the checks of sizes; the arithmetic is in g711, g722, opus, l16 and comfort. `Codec`
+is the same for Python: offline rendering and tests.
 
 CN (RFC 3389) is a codec like the others here, with one difference: its payload has no duration. Decoding it returns
 0 samples and changes the noise that `codec_conceal` then makes.
@@ -171,7 +171,8 @@ cdef int codec_conceal(AudioCodec* codec, int16_t* out, int samples) noexcept no
     return -1
 
 
-cdef int codec_decode_fec(AudioCodec* codec, const uint8_t* payload, int size, int16_t* out, int samples) noexcept nogil:
+cdef int codec_decode_fec(AudioCodec* codec, const uint8_t* payload, int size, int16_t* out,
+                          int samples) noexcept nogil:
     if codec.codec_id == CODEC_OPUS:
         return opus_decode_lost(codec.decoder, payload, size, out, samples)
     return -1

@@ -1,12 +1,11 @@
 """ITU-T G.722 at 64 kbit/s: two ADPCM sub-bands behind a 24-tap quadrature mirror filter.
 
 Owns the codec arithmetic, block by block as clause 6.2 of the Recommendation names it (QUANTL, INVQAL, LOGSCL, SCALEL,
-UPPOL2, UPPOL1, UPZERO, FILTEP, FILTEZ, PREDIC); each comment gives the block. Bit-exact: FFmpeg and spandsp are the oracles
-in the tests. Modes 2 and 3 (56 and 48 kbit/s) are not offered by RTP and not here.
+UPPOL2, UPPOL1, UPZERO, FILTEP, FILTEZ, PREDIC); each comment gives the block. Bit-exact: FFmpeg and spandsp are the
+oracles in the tests. Modes 2 and 3 (56 and 48 kbit/s) are not offered by RTP and not here.
 
-The filters run over a whole block before or after the serial ADPCM loop. The zero section of the predictor works on
-eight 16-bit lanes at once, and the lower band's quantiser compares with all its decision levels at once: both are what a
-scalar version spends its time on.
+The zero section of the predictor works on eight 16-bit lanes at once, and the lower band's quantiser compares with all
+its decision levels at once: both are what a scalar version spends its time on.
 """
 from libc.stdint cimport uint16_t
 from libc.string cimport memcpy, memset

@@ -1,4 +1,5 @@
-# Polyphase FIR between 8, 16 and 48 kHz (and 24, 12 for Opus and L16), int16 in and out, state kept between calls.
+# Polyphase FIR between 8, 12, 16, 24 and 48 kHz, int16 in and out, state kept between calls.
+# Delay: 24 samples of the lower rate (3.0 ms at 8 kHz). out must not overlap source, except at equal rates.
 from libc.stdint cimport int16_t, int32_t
 
 cdef struct Resampler:
@@ -8,7 +9,8 @@ cdef struct Resampler:
     int32_t down
     int32_t taps_per_phase
     int32_t phase
-    const int16_t* coefficients   # shared table, Q15, made at module import
+    int32_t shift                 # of each pair of products, so that the sum fits
+    const int16_t* coefficients   # shared table, made at module import
     int16_t* history              # owned
     int32_t history_size
 
