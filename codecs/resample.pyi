@@ -2,7 +2,7 @@ import numpy as np
 import numpy.typing as npt
 
 class StreamResampler:
-    """A resampler with its state, for offline use and tests; rates 8000, 12000, 16000, 24000, 48000, else ValueError."""
+    """A resampler with its state, for offline use and tests. ValueError unless 8000, 12000, 16000, 24000 or 48000."""
 
     def __init__(self, in_hz: int, out_hz: int) -> None: ...
     @property

@@ -1,6 +1,6 @@
-"""How the prototypes in codecs/resample.pyx were made: equiripple low-pass filters, printed as the table stands there.
+"""How the prototypes in codecs/resample.pyx were made: equiripple low-pass filters, printed as they stand there.
 
-Run by hand (`python tests/unit/codecs/resample_design.py`); the tests measure the result, they do not repeat the design.
+Run by hand (`python tests/unit/codecs/resample_design.py`); the tests measure the result and do not design again.
 """
 
 import numpy as np
