@@ -39,20 +39,29 @@ cdef struct PlayoutConfig:
     int32_t max_delay_ms
     int32_t rate_hz            # of the pulled PCM; may be changed by playout_set_rate
 
-cdef struct Playout            # opaque to callers; its fields are playout.pyx's business
+# Opaque to callers; its fields are playout.pyx's business. About 5 KB; sample buffers, decoders and the resampler are
+# opened by the first packet put or pulled, never by observing.
+cdef struct Playout
 
 cdef Playout* playout_new(const PlayoutConfig* config) noexcept nogil          # allocates; NULL: no memory
 cdef void playout_free(Playout* playout, PacketPool* pool) noexcept nogil      # gives queued packets back
-# Says which codec a payload type is (control path; opens decoders ahead). codec_id CODEC_CN and telephone-event pass.
+# Says which codec a payload type is; the decoder is opened by the first packet put. 0, or -1: no room for another. CODEC_CN is welcome; CODEC_TELEPHONE_EVENT is accepted and ignored: see playout_note.
 cdef int playout_set_codec(Playout* playout, int payload_type, const CodecConfig* config) noexcept nogil
 cdef void playout_clear_codecs(Playout* playout) noexcept nogil
 cdef void playout_set_rate(Playout* playout, int rate_hz) noexcept nogil
-# A new SSRC or a source change: forget sequence state, keep sounding (smooth hand-over). Gives packets back.
+# A new SSRC or a source change: forget sequence state, keep sounding (smooth hand-over). Gives packets back: none is held
+# afterwards, and playout_free may then be called with pool NULL from any thread.
 cdef void playout_restart(Playout* playout, PacketPool* pool) noexcept nogil
-# packet: parsed RTP whose payload type is an audio codec or CN. Wrong order, repeats, wraps and jumps are its business.
-cdef PlayoutPut playout_put(Playout* playout, Packet* packet, int64_t now_ns, PacketPool* pool) noexcept nogil
+# packet: parsed RTP whose payload type is an audio codec or CN. Wrong order, repeats, wraps, jumps are its business.
+cdef PlayoutPut playout_put(Playout* playout, Packet* packet, int64_t now_ns,
+                            PacketPool* pool) noexcept nogil
+# A packet of this stream that holds no audio (telephone-event) has come: its sequence number is not a loss. For observed
+# legs as well. The caller keeps the packet.
+cdef void playout_note(Playout* playout, uint16_t sequence, int64_t arrival_ns) noexcept nogil
 # The next `samples` at rate_hz (10 ms multiples, at most 60 ms). Always fills out; returns what it is.
-cdef PlayoutKind playout_pull(Playout* playout, int64_t now_ns, int16_t* out, int samples, PacketPool* pool) noexcept nogil
+cdef PlayoutKind playout_pull(Playout* playout, int64_t now_ns, int16_t* out, int samples,
+                              PacketPool* pool) noexcept nogil
 # For relayed legs: the same buffer run on arrival times alone, no packet kept, no sample made. Statistics move alike.
-cdef void playout_observe(Playout* playout, uint16_t sequence, uint32_t timestamp, int clock_hz, int64_t arrival_ns) noexcept nogil
+cdef void playout_observe(Playout* playout, uint16_t sequence, uint32_t timestamp, int clock_hz,
+                          int64_t arrival_ns) noexcept nogil
 cdef const PlayoutStats* playout_stats(const Playout* playout) noexcept nogil
