@@ -9,6 +9,16 @@ from typing import Final
 SIP_DATAGRAM_BYTES_MAX: Final = 65_535  # what UDP can carry
 SIP_STREAM_MESSAGE_BYTES_MAX: Final = 65_536  # a TCP/TLS peer that never ends its headers is cut off here
 SIP_HEADERS_MAX: Final = 256  # real messages stay under 60; a flood of headers is an attack
+SIP_TRANSACTIONS_MAX: Final = 65_536  # each lives up to 32 s after its answer: 2,000 new ones a second
+SIP_SOURCES_MAX: Final = 16_384  # addresses whose request rate is remembered; the oldest is forgotten
+SIP_REJECTIONS_PER_SOURCE_PER_S: Final = 20  # answers to rubbish and floods, past it silence: we amplify nothing
+SIP_UDP_REQUEST_BYTES_MAX: Final = 1_300  # RFC 3261 §18.1.1: larger requests prefer TCP
+SIP_CONNECTIONS_MAX: Final = 4_096  # TCP and TLS together; two thousand phones and as many strangers
+SIP_WRITE_BUFFER_BYTES_MAX: Final = 1_048_576  # a TCP peer that reads so slowly is cut off
+SIP_PARTIAL_MESSAGE_MS_MAX: Final = 10_000  # a message that has begun on a stream must be complete by then
+SIP_CONNECT_MS_MAX: Final = 5_000  # TCP and TLS set-up together; the transaction has 32 s for everything
+SIP_RESOLVED_NAMES_MAX: Final = 1_024  # host names kept for a while after look-up
+SIP_SENDS_WAITING_MAX: Final = 256  # messages waiting for one connection or name to come up
 
 # --- sip user agent
 SIP_AUTH_HEADER_CHARS_MAX: Final = 4_096  # real credentials stay under 600; parsing must stay cheap
@@ -56,3 +66,13 @@ USER_NAME_LENGTH_MAX: Final = 64  # column width; longer user parts are never ty
 
 # --- house
 LOG_LINES_WAITING_MAX: Final = 10_000  # a stalled terminal costs some 3 MB, then lines are dropped and counted
+
+# --- recording
+JOURNAL_TEXT_BYTES_MAX: Final = 65_535  # what the frame's 16-bit size can say
+TAP_DRAIN_BYTES: Final = 262_144  # one call of drain_tap: a whole ring, so that a late writer catches up in one go
+REORDER_NS_MAX: Final = 2_000_000_000  # a packet later than this is not put back into its place when rendering
+RECORDING_SECONDS_MAX: Final = 86_400  # a render stops there: 5.5 GB of 16 kHz stereo would not fit a WAV header
+API_FAILURES_PER_SOURCE_PER_MIN: Final = 10  # wrong admin passwords; a person mistypes three times, a guesser never stops
+API_FAILED_SOURCES_MAX: Final = 4_096  # addresses remembered for that; the longest unseen is forgotten
+API_BODY_BYTES_MAX: Final = 65_536  # of a request; the longest that is meant is a user's name and password
+API_RECORDINGS_PER_PAGE_MAX: Final = 500  # one answer stays under 200 KB

@@ -84,7 +84,7 @@ def parse_params(text: str) -> Params:
             continue
         value = value.strip(WHITE)
         if value.startswith('"') and not _QUOTED_STRING.fullmatch(value):
-            raise ParseError(f"quotes of parameter {name[:32]!r} are not balanced")
+            raise ParseError("quotes of a parameter are not balanced")
         params.setdefault(name.lower(), value)
     return params
 
@@ -163,6 +163,17 @@ def parse_name_addr(text: str) -> NameAddr:
         raise ParseError("address without its closing >")
     tail = text[right + 1 :].strip(WHITE)
     return NameAddr(parse_uri(text[left + 1 : right].strip(WHITE)), display, parse_params(tail) if tail else NO_PARAMS)
+
+
+_TAG = re.compile(r";[ \t]*tag[ \t]*=[ \t]*([^;\s]*)", re.IGNORECASE)
+
+
+def tag_of(text: str) -> str:
+    """The tag of a From or To line, "" if it has none; without parsing the address where that is safe."""
+    if '"' in text:
+        return parse_name_addr(text).tag
+    match = _TAG.search(text, text.rfind(">") + 1)
+    return match.group(1) if match else ""
 
 
 class Via(NamedTuple):

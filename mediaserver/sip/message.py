@@ -21,6 +21,7 @@ from mediaserver.sip.address import (
     parse_name_addr,
     parse_via,
     split_commas,
+    tag_of,
 )
 from mediaserver.sip.reasons import REASONS
 from mediaserver.sip.uri import Uri, parse_uri
@@ -362,7 +363,7 @@ _COPIED_TO_RESPONSE = frozenset(("via", "from", "to", "call-id", "cseq"))
 def _has_tag(value: str) -> bool:
     """Whether a To or From line carries a tag; one that cannot be parsed is left alone by saying yes."""
     try:
-        return bool(parse_name_addr(value).tag)
+        return bool(tag_of(value))
     except ParseError:
         return True
 

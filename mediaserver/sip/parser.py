@@ -93,7 +93,7 @@ def _parse_start_line(line: str) -> tuple[Message, Fault | None]:
             return request, ("start line does not end in a SIP version", "start_line", 400)
         request.version = "SIP/2.0"
         if version.upper() != "SIP/2.0":
-            return request, (f"version {version[:16]} is not SIP/2.0", "version", 505)
+            return request, ("SIP version is not 2.0", "version", 505)
     if not is_token(method):
         return request, ("method is not a token", "start_line", 400)
     return request, None
