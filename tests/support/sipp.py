@@ -1,0 +1,108 @@
+"""Runs SIPp scenarios of `tests/support/sipp/` against a server and reads its statistics."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.speech import CACHE, speech
+
+SCENARIOS = Path(__file__).with_name("sipp")
+
+
+@dataclass(frozen=True)
+class SippResult:
+    exit_code: int
+    successful: int
+    failed: int
+    retransmissions: int
+    peak: int  # calls at once
+    output: str
+
+
+def raw_speech() -> Path:
+    """Six seconds of PCMU without a header: what SIPp's rtp_stream plays."""
+    path = CACHE / "sipp.ul"
+    if not path.exists():
+        subprocess.run(["sox", speech("ann", 8_000), "-t", "ul", str(path)], check=True)
+    return path
+
+
+async def run_sipp(
+    folder: Path,
+    scenario: str,
+    target: str,
+    *,
+    service: str,
+    calls: int,
+    rate: float,
+    at_once: int,
+    talk_ms: int,
+    port: int,
+    media_port: int,
+    host: str = "127.0.0.1",
+    transport: str = "u1",
+    timeout_s: float = 300,
+) -> SippResult:
+    """`calls` calls to `service`, `rate` new ones a second, at most `at_once`, each talking for `talk_ms`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    script = folder / f"{scenario}.xml"
+    script.write_text((SCENARIOS / f"{scenario}.xml").read_text().replace("@SPEECH@", str(raw_speech())))
+    process = await asyncio.create_subprocess_exec(
+        "sipp",
+        target,
+        "-sf",
+        str(script),
+        "-s",
+        service,
+        "-m",
+        str(calls),
+        "-r",
+        str(rate),
+        "-l",
+        str(at_once),
+        "-d",
+        str(talk_ms),
+        "-i",
+        host,
+        "-mi",
+        host,
+        "-p",
+        str(port),
+        "-mp",
+        str(media_port),
+        "-t",
+        transport,
+        "-nostdin",
+        "-trace_stat",
+        "-stf",
+        str(folder / "stat.csv"),
+        "-fd",
+        "1",
+        "-trace_err",
+        "-error_file",
+        str(folder / "errors.log"),
+        "-timeout",
+        str(int(timeout_s)),
+        "-timeout_error",
+        cwd=folder,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        stdin=asyncio.subprocess.DEVNULL,
+    )
+    out, _ = await process.communicate()
+    with (folder / "stat.csv").open() as file:
+        rows = list(csv.DictReader(file, delimiter=";"))
+    last = rows[-1]
+    errors = folder / "errors.log"
+    return SippResult(
+        process.returncode or 0,
+        int(last["SuccessfulCall(C)"]),
+        int(last["FailedCall(C)"]),
+        int(last["Retransmissions(C)"]),
+        max(int(row["CurrentCall"]) for row in rows),
+        (errors.read_text(errors="replace")[:2000] if errors.exists() else "") + out.decode(errors="replace")[-1500:],
+    )

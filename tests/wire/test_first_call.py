@@ -1,0 +1,190 @@
+"""What a newcomer does: register, dial 600, hear himself, see the call and its MOS, hold, transfer, press keys."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.listen import at_rate, delay_samples, pesq_score, read_wav, tone_levels_db
+from tests.support.speech import speech, tone
+from tests.wire.conftest import Phones
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SECTIONS = {"quality": "interval_s = 2"}
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
+async def test_a_phone_hears_itself_at_600_over_each_transport(phones: Phones, transport: str, tmp_path: Path) -> None:
+    says = tone(tmp_path / "says.wav", 700.0, 20, 16_000)
+    phone = await phones.pjsua("ann", "PCMU", says=says, transport=transport, srtp=transport == "tls")
+    await phone.dial(f"sip:600@{phones.server.sip if transport != 'tls' else phones.server.tls}")
+    await phone.wait_for("state", text="CONFIRMED")
+    await asyncio.sleep(10)
+    statistics = await phone.stats()
+    await phone.do("hangup")
+    await phone.wait_for("closed")
+    rate, heard = read_wav(phone.heard)
+    assert tone_levels_db(heard[-2 * rate : -rate // 2], rate, (700.0,))[700.0] > -16
+    assert statistics["lost"] == 0
+    assert statistics["discarded"] == 0
+
+
+async def test_the_running_call_shows_its_mos(phones: Phones) -> None:
+    phone = await phones.baresip("ann", "PCMU")
+    await phone.dial(f"sip:600@{phones.server.sip}")
+    await phone.wait_for("CALL_ESTABLISHED")
+    await asyncio.sleep(8)
+    (call,) = await phones.server.calls()
+    assert call["program"] == "echo"
+    (leg,) = call["legs"]
+    assert 4.0 < leg["mos_received"] <= 4.5
+    assert leg["mos_scale"]
+    code, out, err = await phones.server.cli("calls", "hangup", call["call_id"])
+    assert code == 0, out + err
+    await phone.wait_for("CALL_CLOSED")
+    assert await phones.server.calls() == []
+
+
+async def test_601_speaks_russian_and_english(phones: Phones) -> None:
+    phone = await phones.pjsua("ann", "PCMU")
+    await phone.dial(f"sip:601@{phones.server.sip}")
+    await phone.wait_for("state", text="CONFIRMED")
+    await phone.wait_for("closed", timeout_s=60)
+    rate, heard = read_wav(phone.heard)
+    loud = [float(np.sqrt(np.mean(heard[at : at + rate] ** 2))) > 0.005 for at in range(0, len(heard) - rate, rate)]
+    assert sum(loud) > 8, f"speech in {sum(loud)} of {len(loud)} seconds"
+
+
+async def test_602_plays_back_the_message_that_was_left(phones: Phones) -> None:
+    phone = await phones.pjsua("ann", "PCMU", says=speech("ann", 16_000), loop=True)
+    await phone.dial(f"sip:602@{phones.server.sip}")
+    await phone.wait_for("state", text="CONFIRMED")
+    await asyncio.sleep(22)
+    await phone.do("digits", digits="#")
+    await phone.wait_for("closed", timeout_s=60)
+    rate, heard = read_wav(phone.heard)
+    # The message was my own speech; it comes back after the key press.
+    original_rate, original = read_wav(speech("ann", 16_000))
+    tail = at_rate(heard[22 * rate :], rate, 8_000)
+    sentence = at_rate(original, original_rate, 8_000)
+    begin = delay_samples(sentence, tail)
+    piece = tail[max(0, begin) : max(0, begin) + len(sentence)]
+    part = sentence[max(0, -begin) : max(0, -begin) + len(piece)]
+    correlation = float(np.corrcoef(part[: len(piece)], piece[: len(part)])[0, 1])
+    assert correlation > 0.7
+
+
+async def test_hold_and_resume_stop_and_restart_the_sound(phones: Phones) -> None:
+    says = tone(phones.folder / "tone.wav", 900.0, 60, 16_000)
+    callee = await phones.pjsua("bob", "PCMU", says=says)
+    caller = await phones.pjsua("ann", "PCMU")
+    await caller.dial(f"sip:bob@{phones.server.sip}")
+    await caller.wait_for("state", text="CONFIRMED")
+    await asyncio.sleep(3)
+    await caller.do("hold")
+    await asyncio.sleep(4)
+    seen = len(caller.events)
+    await caller.do("resume")
+    await caller.wait_for("media", since=seen, status=1)
+    await asyncio.sleep(4)
+    await caller.do("hangup")
+    await callee.wait_for("closed")
+    rate, heard = read_wav(caller.heard)
+    levels = [
+        tone_levels_db(heard[at : at + rate // 2], rate, (900.0,))[900.0]
+        for at in range(0, len(heard) - rate, rate // 2)
+    ]
+    print([round(level) for level in levels])
+    assert max(levels[:6]) > -16
+    assert max(levels[-6:]) > -16
+    assert min(levels[6:-6]) < -50, "nothing of the callee is heard while on hold"
+
+
+async def test_blind_transfer_connects_the_transferee_and_frees_the_transferor(phones: Phones) -> None:
+    caller = await phones.pjsua("ann", "PCMU", says=speech("ann", 16_000), loop=True)
+    first = await phones.pjsua("bob", "PCMU")
+    target = await phones.pjsua("vera", "PCMU", says=tone(phones.folder / "vera.wav", 600.0, 60, 16_000))
+    await caller.dial(f"sip:bob@{phones.server.sip}")
+    await caller.wait_for("state", text="CONFIRMED")
+    await asyncio.sleep(2)
+    await first.do("transfer", uri=f"sip:vera@{phones.server.sip}")
+    await target.wait_for("state", text="CONFIRMED")
+    await first.wait_for("transfer", status=200)
+    await first.wait_for("closed")
+    await asyncio.sleep(6)
+    await caller.do("hangup")
+    await target.wait_for("closed")
+    rate, heard = read_wav(caller.heard)
+    assert tone_levels_db(heard[-3 * rate : -rate], rate, (600.0,))[600.0] > -16
+    assert pesq_score(speech("ann", 16_000), target.heard, wideband=False) > 2.5
+
+
+async def test_a_caller_who_gives_up_stops_the_ringing(phones: Phones) -> None:
+    callee = await phones.pjsua("bob", "PCMU", answer=180)
+    caller = await phones.pjsua("ann", "PCMU")
+    await caller.dial(f"sip:bob@{phones.server.sip}")
+    await callee.wait_for("incoming")
+    await caller.wait_for("state", text="EARLY")
+    await caller.do("hangup")
+    await callee.wait_for("closed")
+    assert (await caller.wait_for("closed"))["status"] == 487
+    assert await phones.server.calls() == []
+
+
+@pytest.mark.parametrize(("answer", "status"), [(486, 486), (603, 603)])
+async def test_the_caller_learns_why_he_was_refused(phones: Phones, answer: int, status: int) -> None:
+    await phones.pjsua("bob", "PCMU", answer=answer)
+    caller = await phones.pjsua("ann", "PCMU")
+    await caller.dial(f"sip:bob@{phones.server.sip}")
+    assert (await caller.wait_for("closed"))["status"] == status
+
+
+@pytest.mark.parametrize(("number", "status"), [("nobody-here", 404), ("u23", 480)])
+async def test_a_number_nobody_answers_has_its_proper_status(phones: Phones, number: str, status: int) -> None:
+    caller = await phones.pjsua("ann", "PCMU")
+    await caller.dial(f"sip:{number}@{phones.server.sip}")
+    assert (await caller.wait_for("closed"))["status"] == status
+
+
+async def test_a_call_rings_all_contacts_of_a_user_and_the_first_to_answer_wins(phones: Phones) -> None:
+    slow = await phones.pjsua("bob", "PCMU", answer=180)
+    quick = await phones.pjsua("bob", "PCMU", answer=200)
+    caller = await phones.pjsua("ann", "PCMU")
+    await caller.dial(f"sip:bob@{phones.server.sip}")
+    await quick.wait_for("state", text="CONFIRMED")
+    await slow.wait_for("incoming")
+    assert (await slow.wait_for("closed"))["status"] == 487
+    await caller.do("hangup")
+    await quick.wait_for("closed")
+
+
+@pytest.mark.parametrize("way", ["digits", "info_digit"])
+async def test_digits_cross_the_server_once_each(phones: Phones, way: str) -> None:
+    callee = await phones.pjsua("bob", "PCMU")
+    caller = await phones.pjsua("ann", "PCMU")
+    await caller.dial(f"sip:bob@{phones.server.sip}")
+    await callee.wait_for("state", text="CONFIRMED")
+    await asyncio.sleep(1)
+    for digit in "1159#":
+        await caller.do(way, digits=digit)
+        await asyncio.sleep(0.6)
+    await asyncio.sleep(1)
+    assert "".join(event["digit"] for event in callee.events if event["type"] == "digit") == "1159#"
+    await caller.do("hangup")
+
+
+async def test_a_wrong_password_registers_nobody(phones: Phones) -> None:
+    phone = await phones.pjsua("ann", "PCMU")
+    await phone.stop()
+    phone.password = "wrong"
+    phone.register = False  # do not wait for a success that must not come
+    phone.events.clear()
+    await phone.start()
+    await phone.dial(f"sip:600@{phones.server.sip}")
+    closed = await phone.wait_for("closed")
+    assert closed["status"] in (401, 403, 407)
+    assert "wrong" not in phones.server.log()

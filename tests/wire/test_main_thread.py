@@ -1,0 +1,96 @@
+"""No Python runs per packet: with 300 relayed calls up, the event loop's thread is idle while a worker moves media."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.support.server import Server
+from tests.support.sipp import run_sipp
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+CALLEE_PORT = 35_950
+EXTRA_CONFIG = f"""
+[trunks.sipp]
+uri = "sip:127.0.0.1:{CALLEE_PORT}"
+allow_from = ["127.0.0.1"]
+"""
+
+ROUTES = """
+[[route]]
+name = "outside"
+number = "800*"
+trunk = "sipp"
+"""
+
+
+def run_ns(pid: int, task: int) -> int:
+    """CPU time of one thread; /proc/stat counts ticks and is wrong for such work."""
+    return int(Path(f"/proc/{pid}/task/{task}/schedstat").read_text().split()[0])
+
+
+async def test_300_relayed_calls_leave_the_main_thread_idle(server: Server, tmp_path: Path) -> None:
+    callee = await asyncio.create_subprocess_exec(
+        "sipp",
+        "-sf",
+        str(Path(__file__).parents[1] / "support/sipp/callee_with_echo.xml"),
+        "-i",
+        "127.0.0.1",
+        "-mi",
+        "127.0.0.1",
+        "-p",
+        str(CALLEE_PORT),
+        "-mp",
+        "48000",
+        "-rtp_echo",
+        "-nostdin",
+        "-mb",
+        "2048",
+        cwd=tmp_path,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+        stdin=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        load = asyncio.create_task(
+            run_sipp(
+                tmp_path / "caller",
+                "caller_with_media",
+                server.sip,
+                service="8005551234",
+                calls=300,
+                rate=30,
+                at_once=300,
+                talk_ms=30_000,
+                port=35_951,
+                media_port=40_000,
+            )
+        )
+        for _ in range(200):
+            if len(await server.calls()) == 300:
+                break
+            await asyncio.sleep(0.2)
+        await asyncio.sleep(2)
+        assert server.process is not None
+        pid = server.process.pid
+        tasks = [int(path.name) for path in Path(f"/proc/{pid}/task").iterdir()]
+        packets = await server.metric("mediaserver_rtp_packets_received_total")
+        before = {task: run_ns(pid, task) for task in tasks}
+        await asyncio.sleep(8)
+        used = {task: run_ns(pid, task) - before[task] for task in tasks}
+        moved = await server.metric("mediaserver_rtp_packets_received_total") - packets
+        main_share = used[pid] / 8e9
+        worker_share = max(ns for task, ns in used.items() if task != pid) / 8e9
+        print(f"packets {moved:.0f}, main thread {main_share:.2%}, worker {worker_share:.2%}")
+        assert moved > 8 * 300 * 50 * 1.5, "both directions of 300 calls are flowing"
+        # A Python call per packet would cost the main thread at least 1 µs each: more than this share by far.
+        assert used[pid] / moved < 600, f"the main thread spent {used[pid] / moved:.0f} ns per packet"
+        assert main_share < 0.05
+        result = await load
+        assert (result.successful, result.failed) == (300, 0), result.output
+    finally:
+        callee.kill()
+        await callee.wait()

@@ -1,0 +1,84 @@
+"""Real phones call each other through the server with real speech, every codec pair, plain and SDES-SRTP.
+
+What each hears is judged by PESQ against what the other said. The floors are what the same phones reach when they
+call each other directly (`python -m tests.wire.direct_floor`), less a margin for a busy machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import combinations_with_replacement
+from pathlib import Path
+
+import pytest
+
+from tests.support.baresip import Baresip
+from tests.support.listen import pesq_score
+from tests.support.pjsua import Pjsua
+from tests.support.speech import speech
+from tests.wire.conftest import CODECS, Phones
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+WIDEBAND = {"G722", "opus"}
+# (scale, floor) by the two codecs on the way; the narrower one decides.
+FLOORS = {
+    ("PCMU", "PCMU"): 3.7,
+    ("PCMA", "PCMU"): 3.4,
+    ("PCMA", "PCMA"): 3.7,
+    ("G722", "PCMU"): 3.4,
+    ("G722", "PCMA"): 3.4,
+    ("G722", "G722"): 2.5,
+    ("PCMU", "opus"): 3.4,
+    ("PCMA", "opus"): 3.4,
+    ("G722", "opus"): 2.2,
+    ("opus", "opus"): 3.6,
+}
+PAIRS = [tuple(sorted(pair, key=str)) for pair in combinations_with_replacement(CODECS, 2)]
+
+
+def heard_by(phone: Baresip | Pjsua) -> Path:
+    return phone.heard if isinstance(phone, Pjsua) else phone.heard()
+
+
+async def talk(
+    phones: Phones, caller_codec: str, callee_codec: str, srtp: bool, users: tuple[str, str]
+) -> dict[str, float]:
+    """One call of eight seconds; PESQ of each direction."""
+    caller = await phones.baresip(users[0], caller_codec, says="ann", srtp=srtp)
+    callee: Baresip | Pjsua
+    if CODECS[callee_codec][2] is None:
+        callee = await phones.baresip(users[1], callee_codec, says="bob", srtp=srtp)
+    else:
+        callee = await phones.pjsua(users[1], callee_codec, says="bob", srtp=srtp)
+    await caller.dial(f"sip:{users[1]}@{phones.server.sip}")
+    await caller.wait_for("CALL_ESTABLISHED")
+    await asyncio.sleep(11)
+    await caller.hang_up()
+    await caller.wait_for("CALL_CLOSED")
+    await asyncio.sleep(0.5)
+    wide = caller_codec in WIDEBAND and callee_codec in WIDEBAND
+    return {
+        "callee hears": pesq_score(speech("ann", 16_000), heard_by(callee), wideband=wide),
+        "caller hears": pesq_score(speech("bob", 16_000), heard_by(caller), wideband=wide),
+    }
+
+
+@pytest.mark.parametrize("srtp", [False, True], ids=["plain", "srtp"])
+async def test_every_codec_pair_is_heard_well_in_both_directions(phones: Phones, srtp: bool) -> None:
+    gate = asyncio.Semaphore(4)  # so many calls at a time: two cores carry eight phones without stutter
+
+    async def one(index: int, pair: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, float]]:
+        async with gate:
+            return pair, await talk(phones, pair[0], pair[1], srtp, (f"u{2 * index}", f"u{2 * index + 1}"))
+
+    results = dict(await asyncio.gather(*(one(index, pair) for index, pair in enumerate(PAIRS))))
+    for pair, scores in results.items():
+        print(pair, {k: round(v, 2) for k, v in scores.items()})
+    poor = {
+        (pair, way): score
+        for pair, scores in results.items()
+        for way, score in scores.items()
+        if score < FLOORS[pair]  # type: ignore[index]
+    }
+    assert not poor

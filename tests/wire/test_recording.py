@@ -1,0 +1,170 @@
+"""Consented recording on the wire: the notice first, then the talk, whole, in step, through crashes and shutdowns."""
+
+from __future__ import annotations
+
+import asyncio
+import wave
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support.listen import tone_levels_db
+from tests.support.server import Server
+from tests.support.speech import tone
+from tests.wire.conftest import Phones
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+def stereo(path: Path) -> tuple[int, np.ndarray]:
+    with wave.open(str(path), "rb") as file:
+        assert file.getnchannels() == 2
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
+        return file.getframerate(), samples.astype(np.float64) / 32768
+
+
+def sounding(samples: np.ndarray, rate: int, frequency: float) -> tuple[float, float]:
+    """First and last second in which the tone is there, in 20 ms steps."""
+    block = rate // 50
+    there = [
+        at / rate
+        for at in range(0, len(samples) - block, block)
+        if tone_levels_db(samples[at : at + block], rate, (frequency,))[frequency] > -30
+    ]
+    assert there, f"no {frequency} Hz in the recording"
+    return there[0], there[-1] + 0.02
+
+
+async def newest(server: Server, state: str | None = None) -> dict[str, Any]:
+    for _ in range(50):
+        found = await server.recordings()
+        if found and (state is None or found[0]["state"] == state):
+            return found[0]
+        await asyncio.sleep(0.2)
+    raise AssertionError(f"no recording in state {state}: {await server.recordings()}")
+
+
+def wrong_bytes_on_disk(folder: Path, needle: bytes) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and needle in path.read_bytes()]
+
+
+async def talk_until(phones: Phones, number: str, seconds_after_notice: float) -> tuple[Any, Any, float]:
+    """ann (500 Hz) calls `number`, which rings bob (800 Hz); returns both phones and how long they were connected."""
+    callee = await phones.pjsua("bob", "PCMU", says=tone(phones.folder / "b.wav", 800.0, 120, 16_000), loop=True)
+    caller = await phones.pjsua("ann", "PCMU", says=tone(phones.folder / "a.wav", 500.0, 120, 16_000), loop=True)
+    await caller.dial(f"sip:{number}@{phones.server.sip}")
+    await callee.wait_for("state", text="CONFIRMED", timeout_s=40)
+    start = asyncio.get_running_loop().time()
+    for _ in range(300):
+        calls = await phones.server.calls()
+        if calls and calls[0]["recording"]:
+            break
+        await asyncio.sleep(0.1)
+    else:
+        raise AssertionError("the recording never began")
+    await asyncio.sleep(seconds_after_notice)
+    return caller, callee, asyncio.get_running_loop().time() - start
+
+
+async def test_the_export_is_as_long_as_the_talk_and_both_sides_are_in_step(phones: Phones, tmp_path: Path) -> None:
+    caller, callee, _ = await talk_until(phones, "2bob", 8)
+    await caller.do("hangup")
+    await callee.wait_for("closed")
+    found = await newest(phones.server, "complete")
+    for form in ("wav", "opus"):
+        out = tmp_path / f"export.{form}"
+        code, text, err = await phones.server.cli(
+            "recordings", "export", found["recording_id"], "--format", form, "--output", str(out)
+        )
+        assert code == 0, text + err
+        assert out.stat().st_size > 10_000
+    rate, samples = stereo(tmp_path / "export.wav")
+    length = len(samples) / rate
+    assert abs(length - found["duration_s"]) <= 0.02
+    first, last = sounding(samples[:, 0], rate, 500.0), sounding(samples[:, 1], rate, 800.0)
+    print(length, found["duration_s"], first, last)
+    # Both talk from the end of the notice to the hang-up: each channel sounds over the whole length.
+    for begin, end in (first, last):
+        assert begin < 0.1
+        assert length - end < 0.1
+    assert tone_levels_db(samples[:, 0], rate, (800.0,))[800.0] < -60, "the callee is not on the caller's channel"
+
+
+async def test_nothing_is_captured_of_a_caller_who_hangs_up_during_the_notice(phones: Phones) -> None:
+    marker = bytes([0x5A]) * 160  # a PCMU payload no phone makes
+    from tests.support.rawcall import RawCall
+
+    before = len(await phones.server.recordings())
+    await phones.pjsua("bob", "PCMU")
+
+    def call() -> None:
+        caller = RawCall((phones.server.host, phones.server.base_port), "2bob")
+        try:
+            assert caller.dial() == 200
+            caller.talk([marker] * 75)  # 1.5 s: the notice is longer
+            caller.hang_up()
+        finally:
+            caller.close()
+
+    await asyncio.to_thread(call)
+    await asyncio.sleep(1)
+    assert wrong_bytes_on_disk(phones.server.folder / "data", marker) == []
+    audible = [
+        r
+        for r in (await phones.server.recordings())[: len(await phones.server.recordings()) - before]
+        if r["duration_s"] > 0
+    ]
+    assert audible == []
+
+
+async def test_kill_9_in_mid_call_loses_at_most_200_ms(phones: Phones, tmp_path: Path) -> None:
+    caller, callee, _ = await talk_until(phones, "2bob", 6)
+    loop = asyncio.get_running_loop()
+    calls = await phones.server.calls()
+    since = loop.time()
+    recorded_from = since
+    del calls, recorded_from
+    await asyncio.sleep(5)
+    phones.server.kill()
+    assert phones.server.process is not None
+    await phones.server.process.wait()
+    killed_after = loop.time() - since
+    await caller.do("hangup")
+    await callee.do("hangup")
+    await phones.server.run()
+    found = await newest(phones.server, "recovered")
+    out = tmp_path / "export.wav"
+    code, text, err = await phones.server.cli(
+        "recordings", "export", found["recording_id"], "--format", "wav", "--output", str(out)
+    )
+    assert code == 0, text + err
+    rate, samples = stereo(out)
+    # The recording began at least 6 s before `since`.
+    print(len(samples) / rate, killed_after)
+    assert len(samples) / rate >= 6 + killed_after - 0.2 - 0.15  # 150 ms: polling grain of talk_until
+    for channel, frequency in ((0, 500.0), (1, 800.0)):
+        _, end = sounding(samples[:, channel], rate, frequency)
+        assert len(samples) / rate - end <= 0.2
+
+
+async def test_sigterm_refuses_new_calls_waits_and_keeps_the_recording(phones: Phones) -> None:
+    from tests.support.rawcall import RawCall
+
+    caller, callee, _ = await talk_until(phones, "2bob", 3)
+    assert phones.server.process is not None
+    phones.server.process.terminate()
+    await asyncio.sleep(0.5)
+    refused = RawCall((phones.server.host, phones.server.base_port), "603")
+    try:
+        assert await asyncio.to_thread(refused.dial) == 503
+    finally:
+        refused.close()
+    assert not await phones.server.ready()
+    await caller.wait_for("closed", timeout_s=15)  # drain_timeout_s = 2: the server ends the call properly, by BYE
+    await callee.wait_for("closed")
+    assert await phones.server.process.wait() == 0
+    await phones.server.run()
+    found = await newest(phones.server, "complete")
+    assert found["duration_s"] > 4
