@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from mediaserver.cli_common import ConfigOption, JsonOption, load_settings, show, told_as_text
+from mediaserver.cli_common import CommandFailed, ConfigOption, JsonOption, done, load_settings, show, told_as_text
 from mediaserver.settings import Settings
+
+
+class Form(enum.StrEnum):
+    WAV = "wav"
+    OPUS = "opus"
+
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,6 +46,51 @@ def list_recordings(
             "state": "State",
         }
         show(rows, columns, as_json=as_json, empty="no recordings yet: dial 602 to make one")
+
+
+@app.command()
+def export(
+    recording_id: Annotated[str, typer.Argument(metavar="ID", help="As `mediaserver recordings list` shows it.")],
+    form: Annotated[Form, typer.Option("--format", help="wav: 16-bit stereo. opus: Ogg Opus, a tenth of the size.")] = (
+        Form.WAV
+    ),
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; without it ID.wav or ID.opus here.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a playable file of a recording: the caller left, the other party right, both in step.
+
+    [bold]mediaserver recordings export 20261122-… --format opus --output call.opus[/bold]
+    """
+    with told_as_text():
+        target = output or Path(f"{recording_id}.{form.value}")
+        if target.exists() and not force:
+            raise CommandFailed(f"{target} exists already; --force replaces it")
+        written = asyncio.run(_export(load_settings(config), recording_id, form, target))
+        size = written.stat().st_size
+        done(f"{written} ({size:,} bytes)", as_json=as_json, id=recording_id, file=str(written), bytes=size)
+
+
+async def _export(settings: Settings, recording_id: str, form: Form, target: Path) -> Path:
+    from mediaserver.recording.export import export_recording
+    from mediaserver.store.database import open_database
+    from mediaserver.store.recordings import RecordingStore
+
+    database = await open_database(settings.store.url, settings.server.data_dir)
+    try:
+        row = await RecordingStore(database).get(recording_id)
+    finally:
+        await database.close()
+    if row is None:
+        raise CommandFailed(f"there is no recording {recording_id}; see: mediaserver recordings list")
+    directory = settings.recording.directory or settings.server.data_dir / "recordings"
+    try:
+        return await export_recording(directory, row, "wav" if form is Form.WAV else "opus", target)
+    except LookupError as error:
+        raise CommandFailed(str(error.args[0])) from error
 
 
 async def _rows(settings: Settings, limit: int) -> list[dict[str, Any]]:

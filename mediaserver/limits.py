@@ -66,13 +66,14 @@ USER_NAME_LENGTH_MAX: Final = 64  # column width; longer user parts are never ty
 
 # --- house
 LOG_LINES_WAITING_MAX: Final = 10_000  # a stalled terminal costs some 3 MB, then lines are dropped and counted
+API_FAILURES_PER_SOURCE_PER_MIN: Final = 10  # wrong admin passwords; a person mistypes three times, a guesser goes on
+API_FAILED_SOURCES_MAX: Final = 4_096  # addresses remembered for that; the longest unseen is forgotten
+API_BODY_BYTES_MAX: Final = 65_536  # of a request; the longest that is meant is a user's name and password
+API_RECORDINGS_PER_PAGE_MAX: Final = 500  # one answer stays under 200 KB
+METRICS_LEGS_MAX: Final = 16_384  # legs whose intervals are being counted; four times what a worker holds
 
 # --- recording
 JOURNAL_TEXT_BYTES_MAX: Final = 65_535  # what the frame's 16-bit size can say
 TAP_DRAIN_BYTES: Final = 262_144  # one call of drain_tap: a whole ring, so that a late writer catches up in one go
 REORDER_NS_MAX: Final = 2_000_000_000  # a packet later than this is not put back into its place when rendering
 RECORDING_SECONDS_MAX: Final = 86_400  # a render stops there: 5.5 GB of 16 kHz stereo would not fit a WAV header
-API_FAILURES_PER_SOURCE_PER_MIN: Final = 10  # wrong admin passwords; a person mistypes three times, a guesser never stops
-API_FAILED_SOURCES_MAX: Final = 4_096  # addresses remembered for that; the longest unseen is forgotten
-API_BODY_BYTES_MAX: Final = 65_536  # of a request; the longest that is meant is a user's name and password
-API_RECORDINGS_PER_PAGE_MAX: Final = 500  # one answer stays under 200 KB

@@ -12,7 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from mediaserver.model import EngineStats, Masked
+from mediaserver.model import CallFacts, EngineStats
+from mediaserver.sip.counters import SipCounters
+from mediaserver.store.quality import QualityRow
+from mediaserver.store.recordings import RecordingRow
 
 ExportFormat = Literal["wav", "opus"]
 
@@ -26,75 +29,31 @@ class Conflict(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class LegView:
-    """One party as it is now. mos: of the last interval, None before the first one (or when an input is missing)."""
+class LegQuality:
+    """How one leg sounds now: the last interval's scores. None before the first one, or when an input is missing."""
 
-    leg_id: str
-    role: Literal["caller", "callee", "member"]
-    party: Masked  # number or user name
-    state: str  # ringing, talking, held, …: the call room's word
-    codec: str = ""
-    srtp: bool = False
     mos_received: float | None = None  # what we got from this party
     mos_sent: float | None = None  # what this party heard, by its own RTCP
-    mos_scale: str = ""  # e.g. "nb-mos-cqe": a MOS without its scale is no number
-    loss_fraction: float = 0.0
+    scale: str = ""  # of both: a MOS without its scale is no number
+    loss_fraction: float = 0.0  # received, after the jitter buffer, 0..1
     jitter_ms: float = 0.0
     round_trip_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CallView:
-    call_id: str
-    state: str
-    caller: Masked
-    called: Masked
-    program: str  # the call program that drives it
-    started_wall: float  # seconds since 1970 UTC
-    answered_wall: float | None = None
-    recording: bool = False
-    legs: tuple[LegView, ...] = ()
+    """A running call. quality: by leg_id of facts.legs; a leg may be absent."""
+
+    facts: CallFacts
+    quality: Mapping[str, LegQuality] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class UserView:
     name: str
+    display_name: str = ""
     contacts: int = 0  # registered devices now
     created_wall: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RecordingView:
-    recording_id: str
-    call_id: str
-    started_wall: float
-    duration_s: float
-    state: str  # recording, complete, recovered, …: the recording room's word
-    caller: Masked
-    called: Masked
-    mos: float | None = None
-    mos_scale: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class QualityView:
-    """One score of one leg and direction over one interval or the whole call."""
-
-    call_id: str
-    leg_id: str
-    direction: Literal["received", "sent"]
-    started_wall: float
-    duration_s: float
-    mos: float | None
-    r_factor: float | None
-    scale: str
-    basis: str  # what the score stands on: after-buffer statistics, RTCP of the peer …
-    codec: str = ""
-    loss_fraction: float = 0.0
-    burst_ratio: float = 1.0
-    jitter_ms: float = 0.0
-    round_trip_ms: float | None = None
-    whole_call: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,25 +69,28 @@ class Readiness:
 
 @dataclass(frozen=True, slots=True)
 class ServerCounters:
-    """What /metrics shows besides the histograms. Counters are totals since the start of the process.
+    """What /metrics shows besides the histograms of `Metrics`. Mappings are totals since the start of the process.
 
-    sip: by name, e.g. {"messages_received": 12, "parse_errors": 0}; each becomes mediaserver_sip_<name>_total.
-    responses: final responses we sent, by method and status class: {("INVITE", "2xx"): 40}.
-    rejected: calls refused, by reason (bounded set): {"no_port": 0, "no_codec": 1, "draining": 0}.
+    Whatever is handed over is shown as it was at that moment: hand over copies or values that only grow.
     """
 
     engine: EngineStats | None = None  # None before the engine started
+    sip: SipCounters | None = None
     calls_active: int = 0
-    calls_total: Mapping[str, int] = field(default_factory=dict)  # ended calls by cause (model.Cause)
+    calls_ended: Mapping[str, int] = field(default_factory=dict)  # by cause (model.Cause)
+    calls_refused: Mapping[str, int] = field(
+        default_factory=dict
+    )  # by reason, a fixed set: no_port, no_codec, draining
+    programs_failed: int = 0
     registrations: int = 0
-    sip: Mapping[str, int] = field(default_factory=dict)
-    responses: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    rejected: Mapping[str, int] = field(default_factory=dict)
     recordings_active: int = 0
     recording_lag_s: float = 0.0  # captured but not yet on disk
     recording_lost_s: float = 0.0  # audio that did not reach the disk; must stay 0
     recording_failures: Mapping[str, int] = field(default_factory=dict)  # by reason
-    recording_bytes: int = 0
+    recording_spool_bytes: int = 0  # waiting to be written
+    consent_transitions: Mapping[tuple[str, str], int] = field(default_factory=dict)  # by (from, to)
+    consent_announcements_failed: int = 0
+    database_rows_dropped: int = 0
 
 
 class Facade(Protocol):
@@ -136,7 +98,9 @@ class Facade(Protocol):
 
     def counters(self) -> ServerCounters: ...
 
-    def calls(self) -> Sequence[CallView]: ...
+    def calls(self) -> Sequence[CallView]:
+        """The running calls, the oldest first."""
+        ...
 
     def call(self, call_id: str) -> CallView:
         """Raises NotFound."""
@@ -147,17 +111,17 @@ class Facade(Protocol):
 
     async def users(self) -> Sequence[UserView]: ...
 
-    async def add_user(self, name: str, password: str) -> None:
+    async def add_user(self, name: str, password: str, display_name: str = "") -> None:
         """Raises Conflict when the name is taken, ValueError when it is no SIP user name."""
 
     async def remove_user(self, name: str) -> None:
         """Its registrations end at once. Raises NotFound."""
 
-    async def recordings(self, limit: int, before_wall: float | None = None) -> Sequence[RecordingView]:
-        """Newest first; before_wall: only those started earlier, for paging."""
+    async def recordings(self, limit: int, before_ms: int | None = None) -> Sequence[RecordingRow]:
+        """Newest first; before_ms: only those started earlier, for paging."""
         ...
 
-    async def recording(self, recording_id: str) -> RecordingView:
+    async def recording(self, recording_id: str) -> RecordingRow:
         """Raises NotFound."""
         ...
 
@@ -168,6 +132,6 @@ class Facade(Protocol):
         """
         ...
 
-    async def quality(self, call_id: str) -> Sequence[QualityView]:
-        """All scores of a running or ended call, oldest first. Raises NotFound."""
+    async def quality(self, call_id: str) -> Sequence[QualityRow]:
+        """All scores of a running or ended call, oldest first; empty when there are none."""
         ...

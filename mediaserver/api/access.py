@@ -1,0 +1,74 @@
+"""Who may use the API: the admin password by HTTP Basic or as a bearer token, in constant time, guessing slowed.
+
+Sans-I/O: told who asks, what was sent and what time it is. Keeps failures per source address for a minute, in a
+table of bounded size. Source: RFC 7617 (Basic), RFC 6750 §2.1 (Bearer).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import enum
+import hashlib
+import hmac
+from collections import OrderedDict
+
+from mediaserver.limits import API_FAILED_SOURCES_MAX, API_FAILURES_PER_SOURCE_PER_MIN
+
+USER = "admin"
+MINUTE_NS = 60 * 1_000_000_000
+
+
+class Verdict(enum.Enum):
+    ALLOWED = "allowed"
+    DENIED = "denied"  # 401
+    SLOW_DOWN = "slow down"  # 429: too many wrong ones from there, even the right one must wait
+
+
+class Gate:
+    def __init__(self, password: str) -> None:
+        """An empty password lets nobody in."""
+        self._wanted = _digest(password) if password else None
+        self._failures: OrderedDict[str, tuple[int, int]] = OrderedDict()  # source: (minute began, failures)
+        self.failures_total = 0
+
+    def check(self, authorization: str | None, source: str, now_ns: int) -> Verdict:
+        """authorization: the header's value. source: the peer's address."""
+        began, failures = self._failures.get(source, (now_ns, 0))
+        if now_ns - began >= MINUTE_NS:
+            began, failures = now_ns, 0
+        if failures >= API_FAILURES_PER_SOURCE_PER_MIN:
+            return Verdict.SLOW_DOWN
+        given = password_in(authorization)
+        # The digests are compared, not the texts: they are of one length, and compare_digest takes no shortcut.
+        if given is not None and self._wanted is not None and hmac.compare_digest(_digest(given), self._wanted):
+            return Verdict.ALLOWED
+        if authorization is not None:  # a browser's first request carries nothing: no guess
+            self.failures_total += 1
+            self._failures[source] = (began, failures + 1)
+            self._failures.move_to_end(source)
+            if len(self._failures) > API_FAILED_SOURCES_MAX:
+                self._failures.popitem(last=False)
+        return Verdict.DENIED
+
+    def retry_after_s(self, source: str, now_ns: int) -> int:
+        began, _failures = self._failures.get(source, (now_ns, 0))
+        return max(1, (began + MINUTE_NS - now_ns) // 1_000_000_000 + 1)
+
+
+def _digest(password: str) -> bytes:
+    return hashlib.sha256(password.encode("utf-8", "surrogatepass")).digest()
+
+
+def password_in(authorization: str | None) -> str | None:
+    """The password in an Authorization header for our user, None when there is none or it is malformed."""
+    scheme, _, rest = (authorization or "").partition(" ")
+    if scheme.lower() == "bearer":
+        return rest.strip()
+    if scheme.lower() != "basic":
+        return None
+    try:
+        user, colon, password = base64.b64decode(rest.strip(), validate=True).decode("utf-8").partition(":")
+    except (binascii.Error, ValueError):
+        return None
+    return password if colon and user == USER else None

@@ -1,0 +1,266 @@
+"""What Prometheus sees: quality histograms fed as scores are made, and the server's counters as they stand when asked.
+
+Owns names, labels, buckets and help texts; `docs/metrics.md` explains them. No label is ever a call, a number, an
+address or anything else a peer can choose: every label value comes from a fixed set. Rendering runs outside the event
+loop; what the loop gives is a finished `ServerCounters`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter as TallyCounter
+from collections.abc import Iterable, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, GCCollector, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+
+from mediaserver import __version__
+from mediaserver.api.facade import ServerCounters
+from mediaserver.limits import METRICS_LEGS_MAX
+from mediaserver.model import CodecName, EngineStats, LegStats
+from mediaserver.sip.counters import SipCounters
+from mediaserver.store.quality import QualityRow
+
+# MOS: G.107 Annex B's classes of user satisfaction, and 4.34/4.4/4.5 where PCMU, G.722 and Opus have their ceilings.
+MOS_BUCKETS = (1.5, 2, 2.5, 2.6, 3.1, 3.6, 3.8, 4.0, 4.03, 4.2, 4.34, 4.4, 4.5)
+RATIO_BUCKETS = (0, 0.001, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5)
+JITTER_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5)
+DELAY_BUCKETS = (0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 1.0)
+BURST_BUCKETS = (1, 2, 3, 5, 8, 13, 21, 50)
+MOS_BAD = 3.6  # below it "many users dissatisfied" (G.107 Annex B)
+ONE_WAY_PACKETS = 250  # five seconds at 20 ms: shorter calls may end before the far end has said anything
+
+CODEC_LABELS = {name.value.lower(): name.value for name in CodecName}
+
+# Field of EngineStats: metric name, help, kind.
+ENGINE_METRICS = {
+    "legs": ("mediaserver_legs", "Legs open now.", "gauge"),
+    "bridges": ("mediaserver_bridges", "Bridges (two or more legs that hear each other) open now.", "gauge"),
+    "taps": ("mediaserver_taps", "Consented copies of legs open now.", "gauge"),
+    "packets_received": ("mediaserver_media_packets_received_total", "RTP and RTCP packets received.", "counter"),
+    "packets_sent": ("mediaserver_media_packets_sent_total", "RTP and RTCP packets sent.", "counter"),
+    "packets_unroutable": (
+        "mediaserver_media_packets_unroutable_total",
+        "Packets on a leg's socket that were not RTP or RTCP, or came before the leg was set up.",
+        "counter",
+    ),
+    "send_errors": ("mediaserver_media_send_errors_total", "Packets the kernel did not take.", "counter"),
+    "pool_free": ("mediaserver_media_pool_free_packets", "Packet slots free now.", "gauge"),
+    "pool_size": ("mediaserver_media_pool_size_packets", "Packet slots there are.", "gauge"),
+    "ticks": ("mediaserver_media_ticks_total", "20 ms ticks run.", "counter"),
+    "ticks_late": ("mediaserver_media_ticks_late_total", "Ticks that began more than 5 ms late.", "counter"),
+    "tick_lateness_ns_max": (
+        "mediaserver_media_tick_lateness_max_seconds",
+        "Greatest lateness of a tick since the start.",
+        "gauge",
+    ),
+    "commands": ("mediaserver_media_commands_total", "Commands the media workers have carried out.", "counter"),
+    "events_dropped": ("mediaserver_media_events_dropped_total", "Media events lost to a full queue.", "counter"),
+    "cpu_ns": ("mediaserver_media_cpu_seconds_total", "CPU time of the media workers.", "counter"),
+}
+ENGINE_NOT_SHOWN = {"at_ns"}
+
+# Field of SipCounters: help, label name ("" when the field is one number).
+SIP_METRICS = {
+    "requests_in": ("Requests received.", "method"),
+    "requests_out": ("Requests sent, without retransmissions.", "method"),
+    "responses_in": ("Responses received.", "class"),
+    "responses_out": ("Responses sent, without retransmissions.", "class"),
+    "parse_errors": ("Messages that could not be understood.", "reason"),
+    "rejected": ("Requests that the stack answered itself.", "status"),
+    "dropped": ("Messages answered by nothing.", "reason"),
+    "retransmissions_absorbed": ("Repeated messages that went no further.", ""),
+    "retransmissions_sent": ("Messages sent again because no answer came.", ""),
+    "timeouts": ("Transactions that ran out of time.", "timer"),
+    "transport_errors": ("Sends that failed and connections lost under a waiting transaction.", ""),
+    "floods": ("New requests over a source's rate: answered 503, then not at all.", ""),
+    "transactions_refused": ("New requests over the bound of transactions.", ""),
+    "datagrams_in": ("UDP datagrams received.", ""),
+    "datagrams_out": ("UDP datagrams sent.", ""),
+    "connections_in": ("TCP and TLS connections accepted.", ""),
+    "connections_out": ("TCP and TLS connections opened.", ""),
+    "connections_closed": ("TCP and TLS connections closed.", "reason"),
+    "connections_refused": ("Connections over the bound of connections.", ""),
+    "keepalives": ("Keepalives received.", ""),
+    "send_errors": ("Messages that could not be sent.", "reason"),
+}
+
+
+class Metrics:
+    """The histograms live here; everything else is read from ServerCounters at each scrape."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry(auto_describe=True)
+        ProcessCollector(registry=self._registry)
+        GCCollector(registry=self._registry)
+        self._mos = self._histogram(
+            "media_mos",
+            "MOS by the E-model (ITU-T G.107), per interval and per call.",
+            MOS_BUCKETS,
+            ("scale", "basis", "codec", "dir", "window"),
+        )
+        self._bad = self._histogram(
+            "media_interval_bad_ratio", "Share of a call's intervals below MOS 3.6.", RATIO_BUCKETS, ("dir",)
+        )
+        streams = ("codec", "dir")
+        self._loss = self._histogram("media_rtp_loss_ratio", "Packets that never arrived.", RATIO_BUCKETS, streams)
+        self._late = self._histogram(
+            "media_rtp_late_discard_ratio", "Packets that came too late to be played.", RATIO_BUCKETS, streams
+        )
+        self._concealed = self._histogram(
+            "media_concealed_ratio", "Audio that had to be made up.", RATIO_BUCKETS, streams
+        )
+        self._jitter = self._histogram(
+            "media_jitter_seconds", "Interarrival jitter (RFC 3550 A.8).", JITTER_BUCKETS, streams
+        )
+        self._buffer_delay = self._histogram(
+            "media_jitter_buffer_delay_seconds", "Delay of the jitter buffer.", DELAY_BUCKETS, ()
+        )
+        self._buffer_target = self._histogram(
+            "media_jitter_buffer_target_seconds", "Delay the jitter buffer aims at.", DELAY_BUCKETS, ()
+        )
+        self._round_trip = self._histogram("media_rtt_seconds", "Round trip by RTCP.", DELAY_BUCKETS, ())
+        self._mouth_to_ear = self._histogram(
+            "media_mouth_to_ear_estimate_seconds", "One-way delay the score was made with.", DELAY_BUCKETS, ("dir",)
+        )
+        self._burst = self._histogram(
+            "media_burst_length_packets", "Mean length of a call's loss bursts.", BURST_BUCKETS, ()
+        )
+        self._missing = self._counter(
+            "mos_input_missing", "Scores made without one of their inputs: how honest the MOS is.", ("input",)
+        )
+        self._one_way = self._counter(
+            "media_one_way_audio", "Ended legs that were sent at least 5 s of audio and never sent any.", ()
+        )
+        self._intervals: dict[tuple[str, str, str], tuple[int, int]] = {}  # of running calls: all, bad
+
+    def _histogram(self, name: str, text: str, buckets: Iterable[float], labels: Iterable[str]) -> Histogram:
+        return Histogram(name, text, labels, buckets=tuple(buckets), registry=self._registry)
+
+    def _counter(self, name: str, text: str, labels: Iterable[str]) -> Counter:
+        return Counter(name, text, labels, registry=self._registry)
+
+    def observe_quality(self, row: QualityRow, stats: LegStats | None = None) -> None:
+        """One score as it is stored. stats: of the leg at that moment, None when the engine no longer knew it."""
+        codec, direction = codec_label(row.codec), row.direction
+        window = "call" if row.whole_call else "interval"
+        self._mos.labels(row.scale, row.basis, codec, direction, window).observe(row.mos)
+        for name in filter(None, row.missing.split(",")):
+            self._missing.labels(name.strip()).inc()
+        leg = (row.call_id, row.leg_id, direction)
+        if row.whole_call:
+            self._observe_end(leg, stats)
+            return
+        scored, bad = self._intervals.get(leg, (0, 0))
+        self._intervals[leg] = (scored + 1, bad + (row.mos < MOS_BAD))
+        if len(self._intervals) > METRICS_LEGS_MAX:  # legs whose last row was lost: the oldest goes
+            del self._intervals[next(iter(self._intervals))]
+        self._loss.labels(codec, direction).observe(row.loss)
+        self._late.labels(codec, direction).observe(row.late)
+        self._concealed.labels(codec, direction).observe(row.concealed)
+        self._jitter.labels(codec, direction).observe(row.jitter_ms / 1e3)
+        self._mouth_to_ear.labels(direction).observe(row.delay_ms / 1e3)
+        if row.rtt_ms is not None:
+            self._round_trip.observe(row.rtt_ms / 1e3)
+        if stats is not None and direction == "received":
+            self._buffer_delay.observe(stats.buffer_delay_ns / 1e9)
+            self._buffer_target.observe(stats.buffer_target_ns / 1e9)
+
+    def _observe_end(self, leg: tuple[str, str, str], stats: LegStats | None) -> None:
+        scored, bad = self._intervals.pop(leg, (0, 0))
+        if scored:
+            self._bad.labels(leg[2]).observe(bad / scored)
+        if stats is None or leg[2] != "received":
+            return
+        if stats.loss_events:
+            self._burst.observe(stats.loss_event_packets / stats.loss_events)
+        if stats.packets_sent >= ONE_WAY_PACKETS and not stats.packets_received:
+            self._one_way.inc()
+
+    def render(self, counters: ServerCounters) -> bytes:
+        """The exposition text (version 1.0.0). Takes milliseconds: call it outside the event loop."""
+        return generate_latest(_Scrape(self._registry, counters))
+
+
+def codec_label(name: str) -> str:
+    """The codec's name of our own list, without clock rate; "other" for what is not in it."""
+    return CODEC_LABELS.get(name.split("/")[0].lower(), "other" if name else "none")
+
+
+class _Scrape:
+    """One scrape: the histograms and, made on the spot, a family for each counter."""
+
+    def __init__(self, registry: CollectorRegistry, counters: ServerCounters) -> None:
+        self._registry = registry
+        self._counters = counters
+
+    def collect(self) -> Iterable[Metric]:
+        yield from self._registry.collect()
+        yield from _server(self._counters)
+        if self._counters.engine is not None:
+            yield from _engine(self._counters.engine)
+        if self._counters.sip is not None:
+            yield from _sip(self._counters.sip)
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value=value)
+
+
+def _total(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(name, text, value=value)
+
+
+def _totals(name: str, text: str, label: str, values: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=[label])
+    for value, count in values.items():
+        family.add_metric([value], count)
+    return family
+
+
+def _server(counters: ServerCounters) -> Iterable[Metric]:
+    info = GaugeMetricFamily("mediaserver_build_info", "Version that runs; always 1.", labels=["version"])
+    info.add_metric([__version__], 1)
+    yield info
+    yield _gauge("mediaserver_calls_active", "Calls up now.", counters.calls_active)
+    yield _totals("mediaserver_calls_ended", "Calls ended, by cause.", "cause", counters.calls_ended)
+    yield _totals("mediaserver_calls_refused", "Calls not taken, by reason.", "reason", counters.calls_refused)
+    yield _total("mediaserver_call_programs_failed", "Call programs that raised.", counters.programs_failed)
+    yield _gauge("mediaserver_registrations", "Contacts registered now.", counters.registrations)
+    yield _gauge("recording_active", "Recordings being captured now.", counters.recordings_active)
+    yield _gauge("recording_lag_seconds", "Audio captured and not yet on disk.", counters.recording_lag_s)
+    yield _total("recording_lost_audio_seconds", "Audio that never got to disk: must be 0.", counters.recording_lost_s)
+    yield _totals("recording_failures", "Recordings that failed.", "reason", counters.recording_failures)
+    yield _gauge("recording_spool_bytes", "Captured bytes waiting to be written.", counters.recording_spool_bytes)
+    transitions = CounterMetricFamily(
+        "consent_state_transitions", "Steps of consent, per party and purpose.", labels=["from", "to"]
+    )
+    for (before, after), count in counters.consent_transitions.items():
+        transitions.add_metric([before, after], count)
+    yield transitions
+    yield _total(
+        "consent_announcement_failed", "Notices a party did not hear to the end.", counters.consent_announcements_failed
+    )
+    yield _total("mediaserver_database_rows_dropped", "Rows given up on.", counters.database_rows_dropped)
+
+
+def _engine(stats: EngineStats) -> Iterable[Metric]:
+    for field in dataclasses.fields(stats):
+        if field.name in ENGINE_NOT_SHOWN:
+            continue
+        name, text, kind = ENGINE_METRICS[field.name]
+        value = getattr(stats, field.name)
+        value = value / 1e9 if "_ns" in field.name else value
+        yield _gauge(name, text, value) if kind == "gauge" else _total(name.removesuffix("_total"), text, value)
+
+
+def _sip(counters: SipCounters) -> Iterable[Metric]:
+    for field in dataclasses.fields(counters):
+        text, label = SIP_METRICS[field.name]
+        value = getattr(counters, field.name)
+        name = f"mediaserver_sip_{field.name}"
+        if isinstance(value, TallyCounter):
+            yield _totals(name, text, label, dict(value))
+        else:
+            yield _total(name, text, value)

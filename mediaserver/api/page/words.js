@@ -1,0 +1,33 @@
+// Every text of the page, in its languages. Keys are the data-word attributes of index.html and the words in page.js.
+export const words = {
+  en: {
+    other_language: "Русский", other: "ru",
+    sign_in: "Sign in", sign_out: "Sign out", password: "Password",
+    sign_in_hint: "The password of user “admin” stands in the configuration as http.admin_password.",
+    wrong_password: "That is not the password.", slow_down: "Too many wrong passwords. Wait a minute.",
+    unreachable: "The server does not answer. Trying again…",
+    calls: "Calls now", from: "From", to: "To", lasting: "Lasting", parties: "Parties, and how each sounds",
+    no_calls: "No calls. Dial 600 from a phone to hear yourself.", hang_up: "Hang up", recorded: "recorded",
+    sure: "End this call?", actions: "Actions",
+    recordings: "Recordings", started: "Started", length: "Length", state: "State", play: "Play",
+    save: "Save WAV", no_recordings: "No recordings. Dial 602 to leave a message.", preparing: "Preparing…",
+    mos_from: "from this party", mos_to: "to this party", no_score: "no score yet",
+    ringing: "ringing", talking: "talking", ended: "ended",
+    capturing: "running", complete: "complete", recovered: "recovered", failed: "failed",
+  },
+  ru: {
+    other_language: "English", other: "en",
+    sign_in: "Войти", sign_out: "Выйти", password: "Пароль",
+    sign_in_hint: "Пароль пользователя «admin» указан в конфигурации: http.admin_password.",
+    wrong_password: "Пароль неверный.", slow_down: "Слишком много неверных паролей. Подождите минуту.",
+    unreachable: "Сервер не отвечает. Пробуем снова…",
+    calls: "Звонки сейчас", from: "От кого", to: "Кому", lasting: "Длится", parties: "Участники и качество звука",
+    no_calls: "Звонков нет. Наберите 600 на телефоне, чтобы услышать себя.", hang_up: "Завершить", recorded: "запись",
+    sure: "Завершить этот звонок?", actions: "Действия",
+    recordings: "Записи", started: "Начало", length: "Длина", state: "Состояние", play: "Слушать",
+    save: "Скачать WAV", no_recordings: "Записей нет. Наберите 602, чтобы оставить сообщение.", preparing: "Готовим…",
+    mos_from: "от участника", mos_to: "к участнику", no_score: "оценки ещё нет",
+    ringing: "вызов", talking: "разговор", ended: "завершено",
+    capturing: "идёт", complete: "готова", recovered: "восстановлена", failed: "ошибка",
+  },
+};

@@ -1,0 +1,125 @@
+"""The API under /api/v1: what each address answers. Knows HTTP and the facade; who may ask is decided before.
+
+Every answer is JSON, errors too: {"error": {"status", "code", "message"}}. docs/api.md lists the addresses.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from aiohttp import web
+
+from mediaserver import __version__
+from mediaserver.api import views
+from mediaserver.api.facade import Conflict, ExportFormat, Facade
+from mediaserver.limits import API_RECORDINGS_PER_PAGE_MAX
+
+AUDIO: dict[str, tuple[ExportFormat, str]] = {"wav": ("wav", "audio/wav"), "ogg": ("opus", "audio/ogg")}
+
+
+class BadRequest(Exception):
+    """The request makes no sense; the text says what was wrong and what is allowed."""
+
+
+class Api:
+    def __init__(self, facade: Facade) -> None:
+        self._facade = facade
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/api/v1/health", self._health),
+            web.get("/api/v1/calls", self._calls),
+            web.get("/api/v1/calls/{id}", self._call),
+            web.post("/api/v1/calls/{id}/hangup", self._hang_up),
+            web.get("/api/v1/users", self._users),
+            web.post("/api/v1/users", self._add_user),
+            web.delete("/api/v1/users/{name}", self._remove_user),
+            web.get("/api/v1/recordings", self._recordings),
+            web.get("/api/v1/recordings/{id}", self._recording),
+            web.get(r"/api/v1/recordings/{id}/audio.{ending:wav|ogg}", self._audio),
+            web.get("/api/v1/quality/{call_id}", self._quality),
+        ]
+
+    async def _health(self, _request: web.Request) -> web.Response:
+        readiness = self._facade.readiness()
+        body = {**views.readiness_json(readiness), "version": __version__}
+        return web.json_response(body, status=200 if readiness.ready else 503)
+
+    async def _calls(self, _request: web.Request) -> web.Response:
+        return web.json_response({"calls": [views.call_json(call) for call in self._facade.calls()]})
+
+    async def _call(self, request: web.Request) -> web.Response:
+        return web.json_response(views.call_json(self._facade.call(request.match_info["id"])))
+
+    async def _hang_up(self, request: web.Request) -> web.Response:
+        call_id = request.match_info["id"]
+        await self._facade.hang_up(call_id)
+        return web.json_response({"id": call_id, "state": "ending"}, status=202)
+
+    async def _users(self, _request: web.Request) -> web.Response:
+        return web.json_response({"users": [views.user_json(user) for user in await self._facade.users()]})
+
+    async def _add_user(self, request: web.Request) -> web.Response:
+        body = await _object(request, required={"name", "password"}, optional={"display_name"})
+        try:
+            await self._facade.add_user(body["name"], body["password"], body.get("display_name", ""))
+        except Conflict:
+            raise
+        except ValueError as error:
+            raise BadRequest(str(error)) from error
+        return web.json_response({"name": body["name"]}, status=201)
+
+    async def _remove_user(self, request: web.Request) -> web.Response:
+        await self._facade.remove_user(request.match_info["name"])
+        return web.Response(status=204)
+
+    async def _recordings(self, request: web.Request) -> web.Response:
+        limit = _integer(request, "limit", default=50, low=1, high=API_RECORDINGS_PER_PAGE_MAX)
+        before = _integer(request, "before_ms", default=0, low=0, high=2**53)
+        rows = await self._facade.recordings(limit, before or None)
+        following = rows[-1].started_ms if len(rows) == limit else None
+        return web.json_response({"recordings": [views.recording_json(row) for row in rows], "before_ms": following})
+
+    async def _recording(self, request: web.Request) -> web.Response:
+        return web.json_response(views.recording_json(await self._facade.recording(request.match_info["id"])))
+
+    async def _audio(self, request: web.Request) -> web.StreamResponse:
+        recording_id = request.match_info["id"]
+        form, content_type = AUDIO[request.match_info["ending"]]
+        path = await self._facade.export_recording(recording_id, form)
+        # Ranges are answered, so a player can jump. The name is ours: the id in the URL may hold anything.
+        headers = {"Content-Type": content_type, "Content-Disposition": f'inline; filename="{path.name}"'}
+        return web.FileResponse(path, headers=headers)
+
+    async def _quality(self, request: web.Request) -> web.Response:
+        call_id = request.match_info["call_id"]
+        rows = await self._facade.quality(call_id)
+        return web.json_response({"call_id": call_id, "scores": [views.quality_json(row) for row in rows]})
+
+
+def _integer(request: web.Request, name: str, *, default: int, low: int, high: int) -> int:
+    text = request.query.get(name)
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit() or len(text) > 16 or not low <= int(text) <= high:
+        raise BadRequest(f"{name} is {text[:40]!r}; allowed: {low} to {high}")
+    return int(text)
+
+
+async def _object(request: web.Request, required: set[str], optional: set[str]) -> dict[str, str]:
+    """The body: a JSON object of texts with these keys. Raises BadRequest."""
+    if request.content_type != "application/json":
+        raise BadRequest(f"the body is {request.content_type}; it must be application/json")
+    try:
+        body: Any = json.loads(await request.read())
+    except ValueError as error:
+        raise BadRequest("the body is no JSON") from error
+    if not isinstance(body, dict):
+        raise BadRequest("the body must be an object")
+    if wrong := sorted(set(body) - required - optional):
+        raise BadRequest(f"unknown: {', '.join(wrong)[:100]}; allowed: {', '.join(sorted(required | optional))}")
+    for name in sorted(required | set(body)):
+        if not isinstance(body.get(name), str):
+            raise BadRequest(f"{name} must be given, as text")
+    return body

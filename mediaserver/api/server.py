@@ -1,0 +1,211 @@
+"""The HTTP listeners: HTTPS for API and page behind the admin password, plain HTTP on this machine for metrics and
+health.
+
+Owns sockets, TLS, the gate before the API, the headers on every answer and the shape of errors. What is answered
+stands in `routes`; what is measured in `metrics`. A failing handler answers 500 and is logged; it ends nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from mediaserver.api import views
+from mediaserver.api.access import Gate, Verdict
+from mediaserver.api.facade import Conflict, Facade, NotFound
+from mediaserver.api.metrics import Metrics
+from mediaserver.api.routes import Api, BadRequest
+from mediaserver.errors import ConfigError, StorageError
+from mediaserver.limits import API_BODY_BYTES_MAX
+from mediaserver.settings import HttpSettings, Settings
+
+log = structlog.get_logger()
+
+PAGE = Path(__file__).parent / "page"
+PAGE_FILES = {
+    "/": ("index.html", "text/html"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/words.js": ("words.js", "text/javascript"),
+    "/page.css": ("page.css", "text/css"),
+}
+METRICS_TYPE = "text/plain; version=1.0.0; charset=utf-8"
+SHUTDOWN_TIMEOUT_S = 2.0  # for answers under way when the server stops
+SECURITY_HEADERS = {
+    # The page plays recordings from blobs: it fetches them with its password, which an <audio src> cannot send.
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "media-src blob:; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+READING = ("GET", "HEAD", "OPTIONS")
+
+
+class HttpServer:
+    def __init__(self, settings: Settings, facade: Facade, metrics: Metrics) -> None:
+        self._settings = settings.http
+        self._facade = facade
+        self._metrics = metrics
+        self._runners: list[web.AppRunner] = []
+        self._ports: dict[str, int] = {}
+
+    async def start(self) -> None:
+        """Binds both listeners. Raises ConfigError: certificate unusable, port taken."""
+        http = self._settings
+        try:
+            if http.port:
+                await self._listen("https", secure_app(http, self._facade), http.host, http.port, tls_context(http))
+            if http.metrics_port:
+                plain = plain_app(self._facade, self._metrics)
+                await self._listen("metrics", plain, http.metrics_host, http.metrics_port, None)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _listen(self, name: str, app: web.Application, host: str, port: int, tls: ssl.SSLContext | None) -> None:
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
+        await runner.setup()
+        self._runners.append(runner)
+        try:
+            await web.TCPSite(runner, host, port, ssl_context=tls).start()
+        except OSError as error:
+            key = "http.port" if tls else "http.metrics_port"
+            raise ConfigError(
+                f"{key} is {port}; {host}:{port} cannot be bound ({error.strerror or error}); "
+                "end what listens there, or choose another port"
+            ) from error
+        self._ports[name] = runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Closes both listeners; answers under way get a moment. Idempotent."""
+        runners, self._runners = self._runners, []
+        for runner in runners:
+            await runner.cleanup()
+
+
+def tls_context(http: HttpSettings) -> ssl.SSLContext:
+    """TLS 1.2 or later with the configured certificate. Raises ConfigError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if http.certificate is None or http.private_key is None:
+        raise ConfigError("http.certificate is not set; HTTPS needs it; name a PEM file, or set http.port = 0")
+    try:
+        context.load_cert_chain(http.certificate, http.private_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"http.certificate is {http.certificate}; it cannot be used with http.private_key ({error}); "
+            "both must be PEM and belong together"
+        ) from error
+    return context
+
+
+def secure_app(http: HttpSettings, facade: Facade) -> web.Application:
+    gate = Gate(http.admin_password.get_secret_value())
+    app = web.Application(
+        middlewares=[_headers, _errors, _guard(gate)],
+        client_max_size=API_BODY_BYTES_MAX,
+    )
+    app.add_routes(Api(facade).routes())
+    for address, (name, content_type) in PAGE_FILES.items():
+        app.router.add_get(address, _page_file((PAGE / name).read_bytes(), content_type))
+    return app
+
+
+def plain_app(facade: Facade, metrics: Metrics) -> web.Application:
+    async def render(_request: web.Request) -> web.Response:
+        counters = facade.counters()
+        body = await asyncio.get_running_loop().run_in_executor(None, metrics.render, counters)
+        return web.Response(body=body, headers={"Content-Type": METRICS_TYPE})
+
+    async def live(_request: web.Request) -> web.Response:
+        return web.json_response({"status": "alive"})
+
+    async def ready(_request: web.Request) -> web.Response:
+        readiness = facade.readiness()
+        return web.json_response(views.readiness_json(readiness), status=200 if readiness.ready else 503)
+
+    app = web.Application(middlewares=[_headers, _errors], client_max_size=API_BODY_BYTES_MAX)
+    app.add_routes([web.get("/metrics", render), web.get("/health/live", live), web.get("/health/ready", ready)])
+    return app
+
+
+def _page_file(content: bytes, content_type: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(
+            body=content, content_type=content_type, charset="utf-8", headers={"Cache-Control": "no-cache"}
+        )
+
+    return answer
+
+
+@web.middleware
+async def _headers(request: web.Request, handler: Handler) -> web.StreamResponse:
+    response = await handler(request)
+    if not response.prepared:
+        response.headers.update(SECURITY_HEADERS)
+        response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+@web.middleware
+async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every failure as JSON. What went wrong inside is told to the log, not to the client."""
+    try:
+        return await handler(request)
+    except NotFound as error:
+        return _refusal(404, "not_found", str(error.args[0] if error.args else "not found"))
+    except Conflict as error:
+        return _refusal(409, "conflict", str(error))
+    except BadRequest as error:
+        return _refusal(400, "bad_request", str(error))
+    except StorageError as error:
+        log.warning("api.storage_failed", path=request.path, error=str(error))
+        return _refusal(503, "storage", "database or disk does not answer; the server's log says why")
+    except web.HTTPException as error:
+        code = (error.reason or "error").lower().replace(" ", "_")
+        response = _refusal(error.status, code, f"{request.method} {request.path[:200]}: {error.reason}")
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+        return response
+    except Exception:
+        log.exception("api.failed", method=request.method, path=request.path)
+        return _refusal(500, "internal", "the server failed at this request; its log says where")
+
+
+def _guard(gate: Gate) -> Middleware:
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not request.path.startswith("/api/"):
+            return await handler(request)
+        now_ns, source = time.monotonic_ns(), request.remote or ""
+        verdict = gate.check(request.headers.get("Authorization"), source, now_ns)
+        if verdict is Verdict.SLOW_DOWN:
+            response = _refusal(429, "slow_down", "too many wrong passwords from your address; wait a minute")
+            response.headers["Retry-After"] = str(gate.retry_after_s(source, now_ns))
+            return response
+        if verdict is Verdict.DENIED:
+            response = _refusal(401, "unauthorized", "user admin and the password of http.admin_password are needed")
+            # Our page asks for the password itself: a browser's own dialog would stand in its way.
+            if "X-Requested-With" not in request.headers:
+                response.headers["WWW-Authenticate"] = 'Basic realm="mediaserver", charset="UTF-8"'
+            return response
+        # Browsers add a remembered Basic password to requests that other sites cause, but other sites cannot add this
+        # header without asking first (CORS), and are never allowed.
+        if request.method not in READING and "X-Requested-With" not in request.headers:
+            return _refusal(403, "csrf", "a request that changes something needs the header X-Requested-With")
+        return await handler(request)
+
+    return guard
+
+
+def _refusal(status: int, code: str, message: str) -> web.Response:
+    return web.json_response(views.error_json(status, code, message), status=status)

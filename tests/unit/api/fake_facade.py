@@ -1,0 +1,144 @@
+"""A server for the API to talk to, made of plain values."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mediaserver.api.facade import (
+    CallView,
+    Conflict,
+    ExportFormat,
+    LegQuality,
+    NotFound,
+    Readiness,
+    ServerCounters,
+    UserView,
+)
+from mediaserver.model import CallFacts, LegFacts, LegHandle, Masked
+from mediaserver.store.quality import QualityRow
+from mediaserver.store.recordings import RecordingRow
+
+CALL = CallFacts(
+    call_id="c1",
+    caller=Masked("+4930123456"),
+    called=Masked("600"),
+    caller_name=Masked("<b>Eve</b>"),
+    identity="100",
+    route="echo",
+    program="echo",
+    started_ns=1,
+    started_wall=1_790_000_000.0,
+    answered_wall=1_790_000_001.0,
+    state="talking",
+    recording_id="r1",
+    legs=(
+        LegFacts(
+            leg_id="1",
+            handle=LegHandle(7),
+            role="caller",
+            number=Masked("+4930123456"),
+            identity="100",
+            sip_call_id="x@y",
+            opened_ns=1,
+            opened_wall=1_790_000_000.0,
+            codec="opus/48000",
+            answered_wall=1_790_000_001.0,
+        ),
+    ),
+)
+RECORDING = RecordingRow(
+    recording_id="r1",
+    call_id="c1",
+    state="complete",
+    kind="message",
+    directory="2026/r1",
+    caller=Masked("100"),
+    called=Masked("602"),
+    started_ms=1_790_000_000_000,
+    length_ms=12_340,
+)
+
+
+def score(mos: float = 4.2, *, whole_call: bool = False, direction: str = "received", missing: str = "") -> QualityRow:
+    return QualityRow(
+        call_id="c1",
+        leg_id="1",
+        direction=direction,
+        start_ms=1_790_000_000_000,
+        length_ms=5_000,
+        whole_call=int(whole_call),
+        mos=mos,
+        mos_worst=mos,
+        r=88.0,
+        scale="nb",
+        model="G.107",
+        codec="opus/48000",
+        basis="playout",
+        missing=missing,
+        loss=0.01,
+        late=0.0,
+        burst_ratio=1.0,
+        delay_ms=80.0,
+        jitter_ms=3.0,
+        rtt_ms=40.0,
+        concealed=0.01,
+    )
+
+
+@dataclass
+class FakeFacade:
+    audio: Path | None = None
+    parts: dict[str, str] = field(default_factory=lambda: {"sip": "", "database": ""})
+    known: dict[str, str] = field(default_factory=dict)
+    ended: list[str] = field(default_factory=list)
+    counted: ServerCounters = field(default_factory=ServerCounters)
+
+    def readiness(self) -> Readiness:
+        return Readiness(self.parts)
+
+    def counters(self) -> ServerCounters:
+        return self.counted
+
+    def calls(self) -> Sequence[CallView]:
+        return [CallView(CALL, {"1": LegQuality(mos_received=4.21, scale="fb")})]
+
+    def call(self, call_id: str) -> CallView:
+        if call_id != "c1":
+            raise NotFound(f"there is no call {call_id}")
+        return self.calls()[0]
+
+    async def hang_up(self, call_id: str) -> None:
+        self.ended.append(self.call(call_id).facts.call_id)
+
+    async def users(self) -> Sequence[UserView]:
+        return [UserView(name) for name in self.known]
+
+    async def add_user(self, name: str, password: str, display_name: str = "") -> None:
+        if name in self.known:
+            raise Conflict(f"user {name} exists already")
+        if " " in name:
+            raise ValueError("a user name has no spaces")
+        self.known[name] = password
+
+    async def remove_user(self, name: str) -> None:
+        if self.known.pop(name, None) is None:
+            raise NotFound(f"there is no user {name}")
+
+    async def recordings(self, limit: int, before_ms: int | None = None) -> Sequence[RecordingRow]:
+        return [] if before_ms else [RECORDING][:limit]
+
+    async def recording(self, recording_id: str) -> RecordingRow:
+        if recording_id != "r1":
+            raise NotFound(f"there is no recording {recording_id}")
+        return RECORDING
+
+    async def export_recording(self, recording_id: str, form: ExportFormat) -> Path:
+        await self.recording(recording_id)
+        if self.audio is None:
+            raise Conflict(f"recording {recording_id} is still running")
+        return self.audio
+
+    async def quality(self, call_id: str) -> Sequence[QualityRow]:
+        if call_id == "boom":
+            raise RuntimeError("planted inside text")
+        return [score(missing="rtt, codec")]

@@ -1,0 +1,110 @@
+"""/metrics: every counter is shown, no label is a peer's choice, promtool finds nothing to say."""
+
+import dataclasses
+import shutil
+import subprocess
+
+from mediaserver.api.facade import ServerCounters
+from mediaserver.api.metrics import ENGINE_METRICS, ENGINE_NOT_SHOWN, SIP_METRICS, Metrics, codec_label
+from mediaserver.limits import METRICS_LEGS_MAX
+from mediaserver.model import EngineStats, LegHandle, LegStats
+from mediaserver.sip.counters import SipCounters
+from tests.unit.api.fake_facade import score
+
+
+def engine() -> EngineStats:
+    return EngineStats(**{field.name: 7 for field in dataclasses.fields(EngineStats)})
+
+
+def leg(**changed: int) -> LegStats:
+    values = {field.name: 0 for field in dataclasses.fields(LegStats)}
+    return LegStats(**{**values, "leg": LegHandle(1), "codec": None, "source": None, **changed})  # type: ignore[arg-type]
+
+
+def full() -> ServerCounters:
+    sip = SipCounters()
+    sip.requests_in["INVITE"] = 3
+    sip.timeouts["B"] = 1
+    return ServerCounters(
+        engine=engine(),
+        sip=sip,
+        calls_ended={"remote": 2},
+        calls_refused={"no_port": 1},
+        recording_failures={"disk_full": 1},
+        consent_transitions={("unknown", "notice_playing"): 4},
+    )
+
+
+def text(metrics: Metrics, counters: ServerCounters | None = None) -> str:
+    return metrics.render(counters or ServerCounters()).decode()
+
+
+def test_every_field_of_the_engines_and_sips_counters_has_its_metric() -> None:
+    assert set(ENGINE_METRICS) | ENGINE_NOT_SHOWN == {field.name for field in dataclasses.fields(EngineStats)}
+    assert set(SIP_METRICS) == {field.name for field in dataclasses.fields(SipCounters)}
+
+
+def test_counters_are_shown_with_their_units() -> None:
+    shown = text(Metrics(), full())
+    assert 'mediaserver_sip_requests_in_total{method="INVITE"} 3.0' in shown
+    assert "mediaserver_media_packets_received_total 7.0" in shown
+    assert "mediaserver_media_cpu_seconds_total 7e-09" in shown
+    assert 'mediaserver_calls_ended_total{cause="remote"} 2.0' in shown
+    assert 'consent_state_transitions_total{from="unknown",to="notice_playing"} 4.0' in shown
+
+
+def test_a_score_is_observed_in_its_window() -> None:
+    metrics = Metrics()
+    metrics.observe_quality(score(4.2, missing="rtt"))
+    shown = text(metrics)
+    labels = 'basis="playout",codec="opus",dir="received",scale="nb",window="interval"'
+    assert f"media_mos_count{{{labels}}} 1.0" in shown
+    assert 'mos_input_missing_total{input="rtt"} 1.0' in shown
+    assert "media_rtt_seconds_sum 0.04" in shown
+
+
+def test_at_the_end_the_share_of_bad_intervals_is_told_once() -> None:
+    metrics = Metrics()
+    for mos in (4.2, 3.0, 4.1, 3.5):
+        metrics.observe_quality(score(mos))
+    metrics.observe_quality(score(3.7, whole_call=True), leg(loss_events=2, loss_event_packets=6))
+    shown = text(metrics)
+    assert 'media_interval_bad_ratio_sum{dir="received"} 0.5' in shown
+    assert "media_burst_length_packets_sum 3.0" in shown
+    assert "media_one_way_audio_total 0.0" in shown
+
+
+def test_a_leg_that_never_sent_anything_is_one_way_audio() -> None:
+    metrics = Metrics()
+    metrics.observe_quality(score(1.0, whole_call=True), leg(packets_sent=1_000))
+    metrics.observe_quality(score(1.0, whole_call=True), leg(packets_sent=10))
+    assert "media_one_way_audio_total 1.0" in text(metrics)
+
+
+def test_legs_whose_end_was_lost_do_not_pile_up() -> None:
+    metrics = Metrics()
+    for number in range(METRICS_LEGS_MAX + 5):
+        metrics.observe_quality(dataclasses.replace(score(), call_id=str(number)))
+    assert len(metrics._intervals) == METRICS_LEGS_MAX
+
+
+def test_codec_labels_come_from_our_own_list() -> None:
+    assert [codec_label(name) for name in ("opus/48000", "PCMU", "g722/8000", "evil\n", "")] == [
+        "opus",
+        "PCMU",
+        "G722",
+        "other",
+        "none",
+    ]
+
+
+def test_promtool_finds_nothing_to_say() -> None:
+    metrics = Metrics()
+    metrics.observe_quality(score(missing="rtt"), leg())
+    metrics.observe_quality(score(whole_call=True), leg(loss_events=1, loss_event_packets=1))
+    promtool = shutil.which("promtool")
+    assert promtool, "promtool comes with Debian's package prometheus; ./run test installs it"
+    checked = subprocess.run(
+        [promtool, "check", "metrics"], input=metrics.render(full()), capture_output=True, check=False
+    )
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")

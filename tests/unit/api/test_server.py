@@ -1,0 +1,228 @@
+"""The HTTP answers as a program sees them."""
+
+import base64
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+from aiohttp.test_utils import TestClient, TestServer
+from pydantic import SecretStr
+
+import mediaserver.api as api_package
+from mediaserver.api.metrics import Metrics
+from mediaserver.api.server import HttpServer, plain_app, secure_app, tls_context
+from mediaserver.bootstrap import ensure_certificate
+from mediaserver.errors import ConfigError
+from mediaserver.settings import HttpSettings, Settings
+from tests.unit.api.fake_facade import FakeFacade
+
+SIGNED_IN = {"Authorization": "Basic " + base64.b64encode(b"admin:secret").decode()}
+CHANGING = {**SIGNED_IN, "X-Requested-With": "test"}
+Client = TestClient[Any, Any]
+
+
+@pytest.fixture
+def facade() -> FakeFacade:
+    return FakeFacade()
+
+
+@pytest.fixture
+async def api(facade: FakeFacade) -> AsyncIterator[Client]:
+    app = secure_app(HttpSettings(admin_password=SecretStr("secret")), facade)
+    async with TestClient(TestServer(app)) as client:
+        yield client
+
+
+@pytest.fixture
+async def plain(facade: FakeFacade) -> AsyncIterator[Client]:
+    async with TestClient(TestServer(plain_app(facade, Metrics()))) as client:
+        yield client
+
+
+async def test_without_the_password_every_address_of_the_api_says_401(api: Client) -> None:
+    for path in ("calls", "users", "recordings", "recordings/r1/audio.wav", "quality/c1", "health", "nothing"):
+        async with api.get(f"/api/v1/{path}") as answer:
+            assert answer.status == 401
+            assert answer.headers["WWW-Authenticate"].startswith("Basic ")
+            assert (await answer.json())["error"]["code"] == "unauthorized"
+
+
+async def test_calls_come_with_their_legs_and_scores(api: Client) -> None:
+    async with api.get("/api/v1/calls", headers=SIGNED_IN) as answer:
+        (call,) = (await answer.json())["calls"]
+    assert (call["id"], call["caller"], call["recording"]) == ("c1", "+4930123456", True)
+    (leg,) = call["legs"]
+    assert (leg["state"], leg["mos_received"], leg["mos_scale"]) == ("talking", 4.21, "fb")
+
+
+async def test_an_unknown_call_is_404_with_words(api: Client) -> None:
+    async with api.get("/api/v1/calls/none", headers=SIGNED_IN) as answer:
+        assert answer.status == 404
+        assert (await answer.json())["error"] == {
+            "status": 404,
+            "code": "not_found",
+            "message": "there is no call none",
+        }
+
+
+async def test_hanging_up_needs_the_header_that_other_sites_cannot_send(api: Client, facade: FakeFacade) -> None:
+    async with api.post("/api/v1/calls/c1/hangup", headers=SIGNED_IN) as answer:
+        assert answer.status == 403
+    assert facade.ended == []
+    async with api.post("/api/v1/calls/c1/hangup", headers=CHANGING) as answer:
+        assert answer.status == 202
+    assert facade.ended == ["c1"]
+
+
+async def test_users_are_added_listed_and_removed(api: Client) -> None:
+    body = {"name": "102", "password": "pppp"}
+    async with api.post("/api/v1/users", json=body, headers=CHANGING) as answer:
+        assert answer.status == 201
+    async with api.post("/api/v1/users", json=body, headers=CHANGING) as answer:
+        assert answer.status == 409
+    async with api.get("/api/v1/users", headers=SIGNED_IN) as answer:
+        assert [user["name"] for user in (await answer.json())["users"]] == ["102"]
+    for status in (204, 404):
+        async with api.delete("/api/v1/users/102", headers=CHANGING) as answer:
+            assert answer.status == status
+
+
+@pytest.mark.parametrize(
+    ("body", "part"),
+    [
+        (b"{", "no JSON"),
+        (b"\xff", "no JSON"),
+        (b"[]", "must be an object"),
+        (b'{"name": "x"}', "password must be given"),
+        (b'{"name": 5, "password": "x"}', "name must be given, as text"),
+        (b'{"name": "x", "password": "y", "admin": "1"}', "unknown: admin"),
+        (b'{"name": "a b", "password": "y"}', "no spaces"),
+    ],
+)
+async def test_a_wrong_body_is_400_and_says_why(api: Client, body: bytes, part: str) -> None:
+    headers = {**CHANGING, "Content-Type": "application/json"}
+    async with api.post("/api/v1/users", data=body, headers=headers) as answer:
+        assert answer.status == 400
+        assert part in (await answer.json())["error"]["message"]
+
+
+async def test_a_body_too_large_is_413(api: Client) -> None:
+    headers = {**CHANGING, "Content-Type": "application/json"}
+    async with api.post("/api/v1/users", data=b" " * 100_000, headers=headers) as answer:
+        assert answer.status == 413
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=501", "limit=x", "limit=%D9%A3", "before_ms=-1", f"limit={'9' * 5000}"]
+)
+async def test_a_number_out_of_range_is_400(api: Client, query: str) -> None:
+    async with api.get(f"/api/v1/recordings?{query}", headers=SIGNED_IN) as answer:
+        assert answer.status == 400
+
+
+async def test_recordings_are_paged_by_time(api: Client) -> None:
+    async with api.get("/api/v1/recordings?limit=1", headers=SIGNED_IN) as answer:
+        page = await answer.json()
+    assert page["recordings"][0]["length"] == 12.34
+    async with api.get(f"/api/v1/recordings?before_ms={page['before_ms']}", headers=SIGNED_IN) as answer:
+        assert (await answer.json()) == {"recordings": [], "before_ms": None}
+
+
+async def test_a_recording_plays_from_any_place(api: Client, facade: FakeFacade, tmp_path: Path) -> None:
+    async with api.get("/api/v1/recordings/r1/audio.wav", headers=SIGNED_IN) as answer:
+        assert answer.status == 409
+    facade.audio = tmp_path / "r1.wav"
+    facade.audio.write_bytes(bytes(range(100)))
+    headers = {**SIGNED_IN, "Range": "bytes=10-19"}
+    async with api.get("/api/v1/recordings/r1/audio.wav", headers=headers) as answer:
+        assert (answer.status, answer.content_type) == (206, "audio/wav")
+        assert await answer.read() == bytes(range(10, 20))
+    async with api.get("/api/v1/recordings/r1/audio.ogg", headers=SIGNED_IN) as answer:
+        assert answer.content_type == "audio/ogg"
+    async with api.get("/api/v1/recordings/r1/audio.mp3", headers=SIGNED_IN) as answer:
+        assert answer.status == 404
+
+
+async def test_a_failure_inside_is_500_without_its_details(api: Client) -> None:
+    async with api.get("/api/v1/quality/boom", headers=SIGNED_IN) as answer:
+        assert answer.status == 500
+        assert "planted" not in await answer.text()
+
+
+async def test_scores_say_what_they_lacked(api: Client) -> None:
+    async with api.get("/api/v1/quality/c1", headers=SIGNED_IN) as answer:
+        (score,) = (await answer.json())["scores"]
+    assert (score["mos"], score["basis"], score["missing"]) == (4.2, "playout", ["rtt", "codec"])
+
+
+async def test_wrong_passwords_are_slowed_down(api: Client) -> None:
+    for _ in range(10):
+        async with api.get("/api/v1/calls", headers={"Authorization": "Bearer wrong"}) as answer:
+            assert answer.status == 401
+    async with api.get("/api/v1/calls", headers=SIGNED_IN) as answer:
+        assert answer.status == 429
+        assert 1 <= int(answer.headers["Retry-After"]) <= 61
+
+
+async def test_a_wrong_method_is_405_and_says_which_are_right(api: Client) -> None:
+    async with api.put("/api/v1/calls", headers=CHANGING) as answer:
+        assert answer.status == 405
+        assert "GET" in answer.headers["Allow"]
+
+
+async def test_the_page_needs_no_password_and_carries_its_policy(api: Client) -> None:
+    for path, kind in {"/": "text/html", "/page.js": "text/javascript", "/page.css": "text/css"}.items():
+        async with api.get(path) as answer:
+            assert (answer.status, answer.content_type) == (200, kind)
+            assert "script-src 'self'" in answer.headers["Content-Security-Policy"]
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_the_page_speaks_both_languages_and_holds_no_inline_script() -> None:
+    page = Path(api_package.__file__).parent / "page"
+    html = (page / "index.html").read_text(encoding="utf-8")
+    assert not re.search(r"<script>| on[a-z]+=| style=|https?://", html)
+    english, russian = (page / "words.js").read_text(encoding="utf-8").split("ru: {")
+    keys = [set(re.findall(r'(\w+): "', part)) for part in (english, russian)]
+    assert keys[0] == keys[1]
+    assert set(re.findall(r'data-word="(\w+)"', html)) <= keys[0]
+
+
+async def test_metrics_and_health_are_plain(plain: Client, facade: FakeFacade) -> None:
+    async with plain.get("/metrics") as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain; version=")
+        assert "mediaserver_calls_active 0.0" in await answer.text()
+    async with plain.get("/health/live") as answer:
+        assert answer.status == 200
+    async with plain.get("/health/ready") as answer:
+        assert (answer.status, (await answer.json())["status"]) == (200, "ready")
+    facade.parts["database"] = "disk full"
+    async with plain.get("/health/ready") as answer:
+        assert answer.status == 503
+        assert (await answer.json())["parts"] == {"sip": "ready", "database": "disk full"}
+
+
+async def test_the_server_listens_with_tls_and_stops(facade: FakeFacade, tmp_path: Path) -> None:
+    certificate, key = ensure_certificate(tmp_path)
+    http = HttpSettings(host="127.0.0.1", port=35_443, metrics_port=35_080, certificate=certificate, private_key=key)
+    server = HttpServer(Settings(http=http), facade, Metrics())
+    await server.start()
+    try:
+        async with ClientSession() as session, session.get("https://127.0.0.1:35443/", ssl=False) as answer:
+            assert answer.status == 200
+        second = HttpServer(Settings(http=http), facade, Metrics())
+        with pytest.raises(ConfigError, match=r"http\.port is 35443; .* cannot be bound"):
+            await second.start()
+    finally:
+        await server.stop()
+    await server.stop()
+
+
+def test_a_certificate_that_does_not_fit_its_key_is_refused(tmp_path: Path) -> None:
+    certificate, _ = ensure_certificate(tmp_path / "a")
+    _, other_key = ensure_certificate(tmp_path / "b")
+    with pytest.raises(ConfigError, match="belong together"):
+        tls_context(HttpSettings(certificate=certificate, private_key=other_key))
