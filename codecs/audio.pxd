@@ -26,19 +26,28 @@ cdef struct AudioCodec:
     int32_t codec_id
     int32_t rate_hz            # of the PCM side, both ways
     int32_t clock_hz           # of the RTP side
+    int32_t sides              # 1: encoder, 2: decoder
     void* encoder              # codec's own state, made by codec_open only
     void* decoder
 
 # Makes encoder and decoder state. Allocates: control path only. 0, or -1 if the configuration is not possible.
 cdef int codec_open(AudioCodec* codec, const CodecConfig* config) noexcept nogil
+# The same with one side only: what only receives carries no encoder, what only sends no decoder. The other side's calls
+# then answer -1.
+cdef int codec_open_decoder(AudioCodec* codec, const CodecConfig* config) noexcept nogil
+cdef int codec_open_encoder(AudioCodec* codec, const CodecConfig* config) noexcept nogil
 cdef void codec_close(AudioCodec* codec) noexcept nogil
 # pcm[samples] -> out[capacity]; returns bytes, 0: nothing to send (DTX), -1: samples or capacity not possible.
 cdef int codec_encode(AudioCodec* codec, const int16_t* pcm, int samples, uint8_t* out, int capacity) noexcept nogil
-# payload[size] -> out[capacity]; returns samples at rate_hz, -1: the payload is not decodable.
+# payload[size] -> out[capacity]; returns samples at rate_hz (CN: 0, see codec_conceal), -1: it is not decodable.
 cdef int codec_decode(AudioCodec* codec, const uint8_t* payload, int size, int16_t* out, int capacity) noexcept nogil
+# Copies the encoder's running state between codecs of the same id and rate: who leaves a shared encode goes on without
+# a click. No allocation; stateless codecs have nothing to copy. 0, or -1: not the same codec, nothing is changed.
+cdef int codec_copy_encoder(AudioCodec* to, const AudioCodec* source) noexcept nogil
 # How many samples at rate_hz the payload holds, without decoding; -1: malformed.
 cdef int codec_samples(const AudioCodec* codec, const uint8_t* payload, int size) noexcept nogil
 # The codec's own concealment of `samples` lost samples; returns samples, or -1: the codec has none, use ext.plc.
+# CN: the noise that the last decoded payload described.
 cdef int codec_conceal(AudioCodec* codec, int16_t* out, int samples) noexcept nogil
 # Rebuilds the frame BEFORE `payload` from its in-band FEC; returns samples, or -1: no FEC inside.
 cdef int codec_decode_fec(AudioCodec* codec, const uint8_t* payload, int size, int16_t* out, int samples) noexcept nogil

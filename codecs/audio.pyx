@@ -8,7 +8,7 @@ CN (RFC 3389) is a codec like the others here, with one difference: its payload 
 """
 from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 import numpy as np
 
@@ -21,11 +21,13 @@ from mediaserver.codecs.g722 cimport (
 )
 from mediaserver.codecs.l16 cimport l16_decode, l16_encode
 from mediaserver.codecs.opus cimport (
-    opus_close_decoder, opus_close_encoder, opus_conceal, opus_decode_frame, opus_decode_lost, opus_encode_frame,
-    opus_open_decoder, opus_open_encoder, opus_samples, opus_set_loss,
+    opus_close_decoder, opus_close_encoder, opus_conceal, opus_copy_encoder, opus_decode_frame, opus_decode_lost,
+    opus_encode_frame, opus_open_decoder, opus_open_encoder, opus_samples, opus_set_loss,
 )
 
 cdef enum:
+    ENCODES = 1                    # AudioCodec.sides
+    DECODES = 2
     RATE_HZ_MIN = 8000
     RATE_HZ_MAX = 48000
     CONCEAL_SAMPLES_MAX = 48000    # of one Python call: one second is beyond any concealment
@@ -52,38 +54,69 @@ cdef int rate_possible(const CodecConfig* config, int rate_hz) noexcept nogil:
     return rate_hz == own_rate_hz(config)
 
 
-cdef int codec_open(AudioCodec* codec, const CodecConfig* config) noexcept nogil:
+cdef int usual_clock_hz(int codec_id, int rate_hz) noexcept nogil:
+    if codec_id == CODEC_OPUS:
+        return 48000               # RFC 7587, whatever is sampled
+    # G.722's 8000 is a historic error that stays (RFC 3551 4.5.2).
+    return 8000 if codec_id == CODEC_G722 else rate_hz
+
+
+cdef int open_encoder(AudioCodec* codec, const CodecConfig* config) noexcept nogil:
+    codec.sides |= ENCODES
+    if codec.codec_id == CODEC_G722:
+        codec.encoder = calloc(1, sizeof(G722Encoder))
+        if codec.encoder is not NULL:
+            g722_encoder_init(<G722Encoder*>codec.encoder)
+    elif codec.codec_id == CODEC_OPUS:
+        codec.encoder = opus_open_encoder(
+            codec.rate_hz, config.bitrate_bps, config.complexity, config.fec, config.dtx, config.packet_loss_percent
+        )
+    else:
+        return 0                   # stateless
+    return 0 if codec.encoder is not NULL else -1
+
+
+cdef int open_decoder(AudioCodec* codec) noexcept nogil:
+    codec.sides |= DECODES
+    if codec.codec_id == CODEC_G722:
+        codec.decoder = calloc(1, sizeof(G722Decoder))
+        if codec.decoder is not NULL:
+            g722_decoder_init(<G722Decoder*>codec.decoder)
+    elif codec.codec_id == CODEC_OPUS:
+        codec.decoder = opus_open_decoder(codec.rate_hz)
+    elif codec.codec_id == CODEC_CN:
+        codec.decoder = calloc(1, sizeof(ComfortNoise))
+        if codec.decoder is not NULL:
+            comfort_init(<ComfortNoise*>codec.decoder)
+    else:
+        return 0                   # stateless
+    return 0 if codec.decoder is not NULL else -1
+
+
+cdef int open_sides(AudioCodec* codec, const CodecConfig* config, int sides) noexcept nogil:
     cdef int rate_hz = config.rate_hz if config.rate_hz > 0 else own_rate_hz(config)
     memset(codec, 0, sizeof(AudioCodec))
     if own_rate_hz(config) == 0 or not rate_possible(config, rate_hz):
         return -1
     codec.codec_id = config.codec_id
     codec.rate_hz = rate_hz
-    codec.clock_hz = config.clock_hz if config.clock_hz > 0 else (
-        48000 if config.codec_id == CODEC_OPUS else (8000 if config.codec_id == CODEC_G722 else rate_hz)
-    )
-    if config.codec_id == CODEC_G722:
-        codec.encoder = calloc(1, sizeof(G722Encoder))
-        codec.decoder = calloc(1, sizeof(G722Decoder))
-    elif config.codec_id == CODEC_OPUS:
-        codec.encoder = opus_open_encoder(
-            rate_hz, config.bitrate_bps, config.complexity, config.fec, config.dtx, config.packet_loss_percent
-        )
-        codec.decoder = opus_open_decoder(rate_hz)
-    elif config.codec_id == CODEC_CN:
-        codec.encoder = calloc(1, sizeof(ComfortNoise))       # never read: only tells an open codec from a failed one
-        codec.decoder = calloc(1, sizeof(ComfortNoise))
-    else:
-        return 0                   # stateless
-    if codec.encoder is NULL or codec.decoder is NULL:
+    codec.clock_hz = config.clock_hz if config.clock_hz > 0 else usual_clock_hz(config.codec_id, rate_hz)
+    if (sides & ENCODES and open_encoder(codec, config) != 0) or (sides & DECODES and open_decoder(codec) != 0):
         codec_close(codec)
         return -1
-    if config.codec_id == CODEC_G722:
-        g722_encoder_init(<G722Encoder*>codec.encoder)
-        g722_decoder_init(<G722Decoder*>codec.decoder)
-    elif config.codec_id == CODEC_CN:
-        comfort_init(<ComfortNoise*>codec.decoder)
     return 0
+
+
+cdef int codec_open(AudioCodec* codec, const CodecConfig* config) noexcept nogil:
+    return open_sides(codec, config, ENCODES | DECODES)
+
+
+cdef int codec_open_decoder(AudioCodec* codec, const CodecConfig* config) noexcept nogil:
+    return open_sides(codec, config, DECODES)
+
+
+cdef int codec_open_encoder(AudioCodec* codec, const CodecConfig* config) noexcept nogil:
+    return open_sides(codec, config, ENCODES)
 
 
 cdef void codec_close(AudioCodec* codec) noexcept nogil:
@@ -96,8 +129,18 @@ cdef void codec_close(AudioCodec* codec) noexcept nogil:
     memset(codec, 0, sizeof(AudioCodec))
 
 
+cdef int codec_copy_encoder(AudioCodec* to, const AudioCodec* source) noexcept nogil:
+    if to.codec_id != source.codec_id or to.rate_hz != source.rate_hz or not (to.sides & source.sides & ENCODES):
+        return -1
+    if to.codec_id == CODEC_G722:
+        memcpy(to.encoder, source.encoder, sizeof(G722Encoder))
+    elif to.codec_id == CODEC_OPUS:
+        opus_copy_encoder(to.encoder, source.encoder)
+    return 0
+
+
 cdef int codec_encode(AudioCodec* codec, const int16_t* pcm, int samples, uint8_t* out, int capacity) noexcept nogil:
-    if samples <= 0:
+    if samples <= 0 or not codec.sides & ENCODES:
         return -1
     if codec.codec_id == CODEC_PCMU or codec.codec_id == CODEC_PCMA:
         if samples > capacity:
@@ -126,6 +169,8 @@ cdef int codec_encode(AudioCodec* codec, const int16_t* pcm, int samples, uint8_
 
 cdef int codec_decode(AudioCodec* codec, const uint8_t* payload, int size, int16_t* out, int capacity) noexcept nogil:
     cdef int samples
+    if not codec.sides & DECODES:
+        return -1
     if codec.codec_id == CODEC_OPUS:
         return opus_decode_frame(codec.decoder, payload, size, out, capacity)
     samples = codec_samples(codec, payload, size)
@@ -161,7 +206,7 @@ cdef int codec_samples(const AudioCodec* codec, const uint8_t* payload, int size
 
 
 cdef int codec_conceal(AudioCodec* codec, int16_t* out, int samples) noexcept nogil:
-    if samples <= 0:
+    if samples <= 0 or not codec.sides & DECODES:
         return -1
     if codec.codec_id == CODEC_OPUS:
         return opus_conceal(codec.decoder, out, samples)
@@ -173,13 +218,13 @@ cdef int codec_conceal(AudioCodec* codec, int16_t* out, int samples) noexcept no
 
 cdef int codec_decode_fec(AudioCodec* codec, const uint8_t* payload, int size, int16_t* out,
                           int samples) noexcept nogil:
-    if codec.codec_id == CODEC_OPUS:
+    if codec.codec_id == CODEC_OPUS and codec.sides & DECODES:
         return opus_decode_lost(codec.decoder, payload, size, out, samples)
     return -1
 
 
 cdef void codec_set_loss(AudioCodec* codec, int packet_loss_percent) noexcept nogil:
-    if codec.codec_id == CODEC_OPUS:
+    if codec.codec_id == CODEC_OPUS and codec.sides & ENCODES:
         opus_set_loss(codec.encoder, packet_loss_percent)
 
 

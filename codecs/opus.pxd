@@ -5,6 +5,8 @@ from libc.stdint cimport int16_t, int32_t, uint8_t
 cdef void* opus_open_encoder(int rate_hz, int bitrate_bps, int complexity, int fec, int dtx,
                              int packet_loss_percent) noexcept nogil
 cdef void* opus_open_decoder(int rate_hz) noexcept nogil
+# Both of the same rate: the states are plain memory (opus_encoder_get_size).
+cdef void opus_copy_encoder(void* to, const void* source) noexcept nogil
 cdef void opus_close_encoder(void* encoder) noexcept nogil
 cdef void opus_close_decoder(void* decoder) noexcept nogil
 # samples: 2.5, 5, 10, 20, 40, 60, 80, 100 or 120 ms. Returns bytes, 0: nothing to send (DTX), -1: not possible.

@@ -4,6 +4,7 @@ Owns the libopus calls and the reading of the payload header that libopus 1.3 ha
 payload and RFC 7587 for its use in RTP (clock 48000 whatever the sampling rate). Decoders are mono: libopus folds a
 stereo payload down by itself. All functions are safe for any payload bytes.
 """
+from libc.string cimport memcpy
 
 cdef extern from "opus.h" nogil:
     ctypedef struct OpusEncoder:
@@ -17,6 +18,7 @@ cdef extern from "opus.h" nogil:
     int OPUS_SET_DTX_REQUEST
     int OPUS_SET_PACKET_LOSS_PERC_REQUEST
     OpusEncoder* opus_encoder_create(int32_t rate_hz, int channels, int application, int* error)
+    int opus_encoder_get_size(int channels)
     void opus_encoder_destroy(OpusEncoder* encoder)
     int opus_encoder_ctl(OpusEncoder* encoder, int request, ...)
     int32_t opus_encode(OpusEncoder* encoder, const int16_t* pcm, int samples, uint8_t* out, int32_t capacity)
@@ -65,6 +67,10 @@ cdef void* opus_open_encoder(int rate_hz, int bitrate_bps, int complexity, int f
 cdef void* opus_open_decoder(int rate_hz) noexcept nogil:
     cdef int error = 0
     return opus_decoder_create(rate_hz, 1, &error)
+
+
+cdef void opus_copy_encoder(void* to, const void* source) noexcept nogil:
+    memcpy(to, source, opus_encoder_get_size(1))
 
 
 cdef void opus_close_encoder(void* encoder) noexcept nogil:
