@@ -75,7 +75,6 @@ def export(
 
 
 async def _export(settings: Settings, recording_id: str, form: Form, target: Path) -> Path:
-    from mediaserver.recording.export import export_recording
     from mediaserver.store.database import open_database
     from mediaserver.store.recordings import RecordingStore
 
@@ -86,6 +85,8 @@ async def _export(settings: Settings, recording_id: str, form: Form, target: Pat
         await database.close()
     if row is None:
         raise CommandFailed(f"there is no recording {recording_id}; see: mediaserver recordings list")
+    from mediaserver.recording.export import export_recording  # renders, so it loads what decodes
+
     directory = settings.recording.directory or settings.server.data_dir / "recordings"
     try:
         return await export_recording(directory, row, "wav" if form is Form.WAV else "opus", target)

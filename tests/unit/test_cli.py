@@ -1,0 +1,161 @@
+"""The `mediaserver` command as people and programs use it."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from typer.testing import CliRunner
+
+from mediaserver import __version__, cli_http
+from mediaserver.api.metrics import Metrics
+from mediaserver.api.server import HttpServer
+from mediaserver.bootstrap import ensure_certificate, with_certificates
+from mediaserver.cli import app
+from mediaserver.cli_common import CommandFailed, Exit
+from mediaserver.settings import HttpSettings, Settings
+from tests.unit.api.fake_facade import FakeFacade
+
+PORT = 35_444
+
+
+@pytest.fixture
+def mediaserver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Runs a command in an empty folder with a configuration; gives exit code, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mediaserver.toml").write_text(
+        f'[server]\ndata_dir = "."\n[http]\nport = {PORT}\nadmin_password = "pw"\n'
+    )
+    runner = CliRunner()
+
+    def run(*words: str, stdin: str | None = None) -> tuple[int, str, str]:
+        result = runner.invoke(app, list(words), input=stdin)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result.exit_code, result.stdout, result.stderr
+
+    yield run
+
+
+def test_version_is_json_for_programs(mediaserver: Any) -> None:
+    code, out, _ = mediaserver("version", "--json")
+    assert (code, json.loads(out)["version"]) == (Exit.OK, __version__)
+
+
+def test_help_teaches_with_examples_and_exit_codes(mediaserver: Any) -> None:
+    assert "4 no answer" in " ".join(mediaserver("--help")[1].split())
+    assert "--password-stdin" in mediaserver("users", "add", "--help")[1]
+
+
+def test_users_are_added_listed_changed_and_removed(mediaserver: Any) -> None:
+    assert mediaserver("users", "add", "102", "--password", "first-word")[0] == Exit.OK
+    assert mediaserver("users", "add", "alice", "--password-stdin", "--language", "ru", stdin="word\n")[0] == Exit.OK
+    code, out, _ = mediaserver("users", "list", "--json")
+    assert [(user["name"], user["language"]) for user in json.loads(out)] == [("102", ""), ("alice", "ru")]
+    assert "first-word" not in out
+    code, _, err = mediaserver("users", "add", "102", "--password", "other-word")
+    assert code == Exit.FAILED
+    assert "--update" in err
+    assert mediaserver("users", "add", "102", "--password", "other-word", "--update")[0] == Exit.OK
+    assert mediaserver("users", "remove", "102")[0] == Exit.OK
+    code, _, err = mediaserver("users", "remove", "102")
+    assert (code, "there is no user 102" in err) == (Exit.FAILED, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("users", "add", "a b", "--password", "long enough"), "user name 'a b'"),
+        (("users", "add", "102", "--password", "abc"), "at least 4"),
+        (("users", "add", "102"), "--password-stdin"),
+    ],
+)
+def test_a_wrong_user_is_refused_with_what_is_allowed(mediaserver: Any, words: tuple[str, ...], told: str) -> None:
+    code, _, err = mediaserver(*words)
+    assert code == Exit.USAGE
+    assert told in err
+
+
+def test_users_of_another_realm_are_pointed_out(mediaserver: Any, tmp_path: Path) -> None:
+    mediaserver("users", "add", "102", "--password", "word")
+    text = (tmp_path / "mediaserver.toml").read_text().replace("[server]", '[server]\nrealm = "elsewhere"')
+    (tmp_path / "mediaserver.toml").write_text(text)
+    code, _, err = mediaserver("users", "list")
+    assert code == Exit.OK
+    assert "102: password was set for another realm than elsewhere" in err
+
+
+def test_a_wrong_configuration_ends_every_command_with_its_place(mediaserver: Any, tmp_path: Path) -> None:
+    (tmp_path / "mediaserver.toml").write_text("[sip]\nudp_prt = 1\n")
+    for words in (("check-config",), ("run",), ("users", "list"), ("calls", "list"), ("recordings", "list")):
+        code, _, err = mediaserver(*words)
+        assert code == Exit.CONFIG
+        assert "mediaserver.toml:2: there is no setting sip.udp_prt; did you mean udp_port?" in err
+
+
+def test_check_config_says_when_all_is_well_and_hides_the_password(mediaserver: Any) -> None:
+    assert "settings are fine" in mediaserver("check-config")[1]
+    _, out, _ = mediaserver("check-config", "--json")
+    assert json.loads(out)["http"]["port"] == PORT
+    assert '"pw"' not in out
+
+
+def test_without_a_server_calls_say_how_to_start_it(mediaserver: Any, tmp_path: Path) -> None:
+    code, _, err = mediaserver("calls", "list")
+    assert (code, "certificate.pem cannot be read" in err) == (Exit.UNREACHABLE, True)
+    ensure_certificate(tmp_path)
+    code, _, err = mediaserver("calls", "list")
+    assert (code, "start it with: mediaserver run" in err) == (Exit.UNREACHABLE, True)
+
+
+def test_no_recordings_is_no_error(mediaserver: Any) -> None:
+    code, out, _ = mediaserver("recordings", "list")
+    assert (code, "dial 602" in out) == (Exit.OK, True)
+    code, _, err = mediaserver("recordings", "export", "r1", "--format", "wav", "--output", "x.wav")
+    assert (code, "there is no recording r1" in err) == (Exit.FAILED, True)
+
+
+def test_init_makes_everything_once(mediaserver: Any, tmp_path: Path) -> None:
+    code, out, _ = mediaserver("init", "--config", "var/mediaserver.toml")
+    assert code == Exit.OK
+    assert "demo user 100, password" in out
+    kept = (tmp_path / "var/first-call.txt").read_text()
+    for line in out.splitlines()[:2]:
+        assert line.split()[-1] in kept
+    assert mediaserver("init", "--config", "var/mediaserver.toml")[0] == Exit.FAILED
+
+
+async def asked(settings: Settings, method: str, path: str) -> Any:
+    return await asyncio.to_thread(cli_http.request, settings, method, path)
+
+
+async def test_the_running_server_is_asked_by_its_own_certificate_and_password(tmp_path: Path) -> None:
+    http = HttpSettings(host="127.0.0.1", port=PORT, metrics_port=0, admin_password=SecretStr("pw"))
+    server = Settings().server.model_copy(update={"data_dir": tmp_path / "server"})
+    settings = with_certificates(Settings(server=server, http=http))
+    facade = FakeFacade()
+    listener = HttpServer(settings, facade, Metrics())
+    await listener.start()
+    try:
+        assert (await asked(settings, "GET", "/api/v1/calls"))["calls"][0]["id"] == "c1"
+        await asked(settings, "POST", "/api/v1/calls/c1/hangup")
+        assert facade.ended == ["c1"]
+        with pytest.raises(CommandFailed, match="there is no call c2"):
+            await asked(settings, "GET", "/api/v1/calls/c2")
+
+        wrong = settings.model_copy(
+            update={"http": settings.http.model_copy(update={"admin_password": SecretStr("x")})}
+        )
+        with pytest.raises(CommandFailed, match="is not the running server's"):
+            await asked(wrong, "GET", "/api/v1/calls")
+
+        other, _ = ensure_certificate(tmp_path / "other")
+        stranger = settings.model_copy(update={"http": settings.http.model_copy(update={"certificate": other})})
+        with pytest.raises(CommandFailed, match="another certificate") as caught:
+            await asked(stranger, "GET", "/api/v1/calls")
+        assert caught.value.code is Exit.UNREACHABLE
+    finally:
+        await listener.stop()
