@@ -1,0 +1,215 @@
+"""Membership, the hears matrix, and the choice between relaying a stream and mixing samples.
+
+A listener is relayed when the bridge has at most two legs, it hears exactly one speaker, both negotiated the same audio
+codec (name, RTP clock, channels) and nothing needs samples: no prompt playing to it, speaker neither muted nor at another
+gain. The payload type may differ and is rewritten. A leg that hears itself is served by the same rule: an echo.
+"""
+
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
+from mediaserver.ext.leg cimport (
+    PAYLOAD_AUDIO,
+    PAYLOAD_EVENT,
+    RELAY_AS_TONE,
+    RELAY_NONE,
+    PayloadType,
+    Stream,
+)
+from mediaserver.ext.playout cimport playout_restart
+from mediaserver.ext.rtp cimport rtp_sender_switch
+
+cdef enum:
+    UNITY_GAIN_Q12 = 4096
+
+
+cdef Bridge* bridge_new(int rows) noexcept nogil:
+    cdef Bridge* b
+    cdef int words
+    if not 0 < rows <= BRIDGE_ROWS_MAX:
+        return NULL
+    if rows > BRIDGE_ROWS_START:
+        rows = (rows + 63) & ~63
+    words = (rows + 63) // 64
+    b = <Bridge*>calloc(1, sizeof(Bridge) + rows * sizeof(Leg*) + <size_t>rows * words * sizeof(uint64_t))
+    if b is NULL:
+        return NULL
+    b.capacity = rows
+    b.words = words
+    b.index = -1
+    b.hears = <uint64_t*>(b + 1)
+    b.legs = <Leg**>(b.hears + rows * words)
+    return b
+
+
+cdef void bridge_free(Bridge* b) noexcept nogil:
+    free(b)
+
+
+cdef void bridge_grow(Bridge* larger, Bridge* smaller) noexcept nogil:
+    cdef int row
+    larger.handle = smaller.handle
+    larger.members = smaller.members
+    larger.rows = smaller.rows
+    larger.mixing = smaller.mixing
+    for row in range(smaller.rows):
+        memcpy(larger.hears + row * larger.words, smaller.hears + row * smaller.words, smaller.words * sizeof(uint64_t))
+        larger.legs[row] = smaller.legs[row]
+        if larger.legs[row] is not NULL:
+            larger.legs[row].bridge = larger
+    smaller.members = 0
+    smaller.rows = 0
+
+
+cdef bint bridge_hears(const Bridge* b, int listener_row, int speaker_row) noexcept nogil:
+    return (b.hears[listener_row * b.words + (speaker_row >> 6)] >> (speaker_row & 63)) & 1
+
+
+cdef void set_bit(Bridge* b, int listener_row, int speaker_row, bint value) noexcept nogil:
+    cdef uint64_t* word = b.hears + listener_row * b.words + (speaker_row >> 6)
+    cdef uint64_t bit = <uint64_t>1 << (speaker_row & 63)
+    word[0] = word[0] | bit if value else word[0] & ~bit
+
+
+cdef int bridge_add(Context* ctx, Bridge* b, Leg* leg) noexcept nogil:
+    cdef int row = 0
+    cdef int other
+    while row < b.rows and b.legs[row] is not NULL:
+        row += 1
+    if row == b.capacity:
+        return -1
+    if row == b.rows:
+        b.rows += 1
+    b.legs[row] = leg
+    b.members += 1
+    leg.bridge = b
+    leg.row = row
+    for other in range(b.rows):
+        if b.legs[other] is not NULL:
+            set_bit(b, row, other, other != row)
+            set_bit(b, other, row, other != row)
+    bridge_decide(ctx, b)
+    return 0
+
+
+cdef void bridge_remove(Context* ctx, Bridge* b, Leg* leg) noexcept nogil:
+    cdef int other
+    for other in range(b.rows):
+        set_bit(b, leg.row, other, False)
+        set_bit(b, other, leg.row, False)
+    b.legs[leg.row] = NULL
+    b.members -= 1
+    while b.rows > 0 and b.legs[b.rows - 1] is NULL:
+        b.rows -= 1
+    leg.bridge = NULL
+    leg.row = -1
+    leg_decide(ctx, leg)
+    bridge_decide(ctx, b)
+
+
+cdef void bridge_set_hears(Context* ctx, Bridge* b, Leg* listener, Leg* speaker, bint hears) noexcept nogil:
+    set_bit(b, listener.row, speaker.row, hears)
+    bridge_decide(ctx, b)
+
+
+cdef const PayloadType* speaks(const Leg* leg) noexcept nogil:
+    """The audio codec the leg is using now, or will use: the one last received, else the first negotiated."""
+    cdef const Stream* stream = leg.stream
+    cdef const PayloadType* first = NULL
+    cdef int i
+    for i in range(stream.receive_count):
+        if stream.receive[i].kind == PAYLOAD_AUDIO:
+            if stream.receive[i].codec_id == leg.codec_id:
+                return &stream.receive[i]
+            if first is NULL:
+                first = &stream.receive[i]
+    return first
+
+
+cdef bint same_codec(const PayloadType* a, const PayloadType* b) noexcept nogil:
+    return a.kind == b.kind and a.codec_id == b.codec_id and a.clock_hz == b.clock_hz and a.channels == b.channels
+
+
+cdef bint relayable(const Leg* speaker, const Leg* listener) noexcept nogil:
+    cdef const PayloadType* spoken
+    if speaker.stream is NULL or listener.stream is NULL or listener.stream.audio_at < 0:
+        return False
+    if speaker.muted or speaker.gain_q12 != UNITY_GAIN_Q12:
+        return False
+    spoken = speaks(speaker)
+    return spoken is not NULL and same_codec(spoken, &listener.stream.send[listener.stream.audio_at])
+
+
+cdef void make_relay_map(Leg* speaker, const Leg* listener) noexcept nogil:
+    cdef const PayloadType* heard
+    cdef int i
+    cdef int k
+    memset(speaker.relay_map, RELAY_NONE, sizeof(speaker.relay_map))
+    for i in range(speaker.stream.receive_count):
+        heard = &speaker.stream.receive[i]
+        for k in range(listener.stream.send_count):
+            if same_codec(heard, &listener.stream.send[k]):
+                speaker.relay_map[heard.payload_type] = listener.stream.send[k].payload_type
+                break
+        else:
+            if heard.kind == PAYLOAD_EVENT:
+                speaker.relay_map[heard.payload_type] = RELAY_AS_TONE
+
+
+cdef Leg* sole_speaker(const Bridge* b, const Leg* listener) noexcept nogil:
+    """The one leg this one hears, or NULL for none or several."""
+    cdef Leg* found = NULL
+    cdef int row
+    for row in range(b.rows):
+        if b.legs[row] is not NULL and bridge_hears(b, listener.row, row):
+            if found is not NULL:
+                return NULL
+            found = b.legs[row]
+    return found
+
+
+cdef void set_relay(Leg* speaker, Leg* listener) noexcept nogil:
+    if speaker.relay_to is not listener:
+        if speaker.relay_to is not NULL:
+            rtp_sender_switch(&speaker.relay_to.sender)
+        speaker.relay_to = listener
+        if listener is not NULL:
+            rtp_sender_switch(&listener.sender)
+    if listener is not NULL:
+        make_relay_map(speaker, listener)
+
+
+cdef void leg_decide(Context* ctx, Leg* leg) noexcept nogil:
+    if leg.bridge is not NULL:
+        bridge_decide(ctx, <Bridge*>leg.bridge)
+        return
+    set_relay(leg, NULL)
+    leg.relayed_to = 0
+    set_decoding(ctx, leg, False)
+
+
+cdef void set_decoding(Context* ctx, Leg* leg, bint wanted) noexcept nogil:
+    if leg.decoding and not wanted and leg.playout is not NULL:
+        playout_restart(leg.playout, &ctx.pool)
+    leg.decoding = wanted
+
+
+cdef void bridge_decide(Context* ctx, Bridge* b) noexcept nogil:
+    cdef Leg* listener
+    cdef Leg* speaker
+    cdef Leg* relay_to
+    cdef int row
+    cdef int other
+    for row in range(b.rows):
+        speaker = b.legs[row]
+        if speaker is NULL:
+            continue
+        relay_to = NULL
+        for other in range(b.rows):
+            listener = b.legs[other]
+            if listener is NULL or not bridge_hears(b, other, row) or b.members > 2:
+                continue
+            if sole_speaker(b, listener) is speaker and relay_to is NULL and relayable(speaker, listener):
+                relay_to = listener
+        set_relay(speaker, relay_to)
+        if relay_to is not NULL:
+            relay_to.relayed_to = 1

@@ -1,0 +1,1 @@
+"""Rings between the control plane and a worker; native only (channel.pxd)."""

@@ -1,0 +1,1 @@
+"""What one worker shares inside; native only (context.pxd)."""

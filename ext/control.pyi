@@ -1,0 +1,64 @@
+"""The Python face of one media worker; see control.pyx. One thread uses it, `run` excepted."""
+
+from typing import Any
+
+from mediaserver.ext.memnet import MemoryNetwork
+from mediaserver.ext.net import UdpNetwork
+from mediaserver.model import StreamSettings
+
+class Worker:
+    """Every command method returns the command's id; its reply comes out of `drain` exactly once.
+
+    Raises QueueFull when `queue_size` commands are unanswered, StaleHandle for a handle that is known to be closed.
+    """
+
+    def __init__(
+        self,
+        network: UdpNetwork | MemoryNetwork,
+        *,
+        legs_max: int,
+        bridges_max: int,
+        pool_size: int,
+        queue_size: int,
+        seed: int,
+        wall_offset_ns: int,
+        silence_ns: int,
+        options: dict[str, int],
+        bell: int = -1,
+    ) -> None: ...
+    def run(self) -> None:
+        """The thread's whole life, without the GIL, until `stop`."""
+
+    def stop(self) -> None: ...
+    def step(self, now_ns: int) -> int:
+        """Everything due at now_ns (virtual time); when to call again at the latest."""
+
+    def open_leg(self, rtp_socket: int, rtcp_socket: int, ssrc: int, sequence: int, timestamp: int) -> tuple[int, int]:
+        """(command id, leg handle). The sockets stay the caller's to close, after the reply to close_leg."""
+
+    def set_stream(self, leg: int, settings: StreamSettings) -> int: ...
+    def close_leg(self, leg: int) -> int:
+        """The reply's result is the leg's last statistics."""
+
+    def set_gain(self, leg: int, gain_q12: int) -> int: ...
+    def set_mute(self, leg: int, muted: bool) -> int: ...
+    def publish(self, leg: int) -> int:
+        """Brings the leg's statistics up to this moment."""
+
+    def open_bridge(self) -> tuple[int, int]: ...
+    def close_bridge(self, bridge: int) -> int: ...
+    def bridge_add(self, bridge: int, leg: int) -> int: ...
+    def bridge_remove(self, bridge: int, leg: int) -> int: ...
+    def set_hears(self, bridge: int, listener: int, speaker: int, hears: bool) -> int: ...
+    def drain(self) -> list[tuple[Any, ...]]:
+        """("reply", id, status, result), ("digit", leg, digit, ms, source), ("source", leg, (host, port)),
+        ("silence", leg, silent)."""
+
+    def leg_stats(self, handle: int) -> dict[str, Any]:
+        """Fields of LegSnapshot by name; at most 100 ms old. Raises StaleHandle."""
+
+    def counters(self) -> dict[str, int]:
+        """Fields of Counters by name; at most 20 ms old while legs are open."""
+
+    @property
+    def unanswered(self) -> int: ...

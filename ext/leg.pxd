@@ -1,0 +1,177 @@
+# One party's media: sockets, keys, source pin, reception statistics, the outgoing stream, RTCP. A leg is allocated and
+# freed by the control side and owned by exactly one worker in between.
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from mediaserver.ext.context cimport Context
+from mediaserver.ext.net cimport Address
+from mediaserver.ext.packet cimport Packet
+from mediaserver.ext.playout cimport Playout, PlayoutStats
+from mediaserver.ext.rtcp cimport CNAME_BYTES_MAX
+from mediaserver.ext.rtp cimport RtpReceiver, RtpSender
+from mediaserver.ext.srtp cimport SrtpSession
+
+cdef enum:
+    PAYLOAD_TYPES_MAX = 16             # per direction; an offer with more keeps its first sixteen
+    LATCH_PACKETS = 5                  # in a row from one unsignalled source before it is pinned
+    RELAY_NONE = 255                   # relay map: this payload type is not passed on
+    RELAY_AS_TONE = 254                # a telephone-event for a listener without telephone-event
+
+cdef enum PayloadKind:
+    PAYLOAD_AUDIO = 1
+    PAYLOAD_COMFORT = 2
+    PAYLOAD_EVENT = 3
+
+cdef struct PayloadType:
+    uint8_t kind
+    uint8_t codec_id
+    uint8_t payload_type
+    uint8_t channels
+    int32_t clock_hz
+
+cdef struct Stream:                    # one negotiated offer/answer, never changed once a worker has it
+    PayloadType receive[PAYLOAD_TYPES_MAX]
+    PayloadType send[PAYLOAD_TYPES_MAX]
+    int32_t receive_count
+    int32_t send_count
+    uint8_t receive_at[128]            # payload type -> index + 1 in receive; 0: not negotiated
+    int32_t audio_at                   # index in send of the codec we encode with; -1: none
+    int32_t event_at                   # index in send of telephone-event; -1: none
+    Address remote                     # size 0: not known yet
+    Address remote_rtcp
+    int32_t rtcp_mux
+    int32_t sends
+    int32_t receives
+    int32_t ptime_ms
+    int32_t detect_tones               # listen for DTMF in the audio
+    char cname[CNAME_BYTES_MAX + 1]
+
+cdef struct StreamChange:              # goes in with what is new, comes back with what it replaced
+    Stream* stream
+    Playout* playout                   # replace_playout: the decoders changed
+    SrtpSession* srtp_send             # replace_keys
+    SrtpSession* srtp_receive
+    void* voice                        # replace_voice: Voice* (ext/voice.pxd), our encoder
+    int32_t replace_playout
+    int32_t replace_keys
+    int32_t replace_voice
+    int32_t remote_changed             # opens the latch again
+
+cdef enum LatchState:
+    LATCH_OPEN = 0                     # any valid source may become the pinned one
+    LATCH_PINNED = 1                   # only leg.source is listened to, and sent to
+
+cdef enum LegChange:                   # bits of leg.changes
+    CHANGE_SOURCE = 1
+    CHANGE_SILENCE = 2
+
+cdef struct LegSnapshot:               # what Python reads; the order of model.LegStats where it has the field
+    int64_t at_ns
+    uint64_t packets_received
+    uint64_t bytes_received
+    uint64_t packets_sent
+    uint64_t bytes_sent
+    uint64_t packets_expected
+    uint64_t packets_lost
+    uint64_t packets_late
+    uint64_t packets_duplicate
+    uint64_t packets_reordered
+    uint64_t packets_stranger
+    uint64_t packets_bad
+    uint64_t packets_auth_failed
+    uint64_t packets_overflow
+    uint64_t ssrc_changes
+    uint64_t frames_played
+    uint64_t frames_concealed
+    uint64_t frames_comfort
+    uint64_t samples_stretched
+    uint64_t samples_compressed
+    uint64_t loss_events
+    uint64_t loss_event_packets
+    int64_t jitter_ns
+    int64_t buffer_delay_ns
+    int64_t buffer_target_ns
+    int32_t level_dbov
+    int64_t round_trip_ns
+    int32_t remote_fraction            # 1/256; -1: no report yet
+    int32_t remote_packets_lost
+    int64_t remote_jitter_ns
+    uint64_t rtcp_received
+    uint64_t rtcp_sent
+    int32_t relayed
+    int32_t codec_id
+    uint64_t tap_packets
+    int32_t silent
+    Address source
+
+cdef struct Leg:
+    uint64_t handle
+    int32_t rtp_socket
+    int32_t rtcp_socket                # -1: none
+    int32_t index                      # in the worker's list of live legs
+    Stream* stream                     # NULL: not negotiated yet
+    SrtpSession* srtp_send             # NULL: plain RTP
+    SrtpSession* srtp_receive
+    # --- where it comes from and goes to
+    int32_t latch
+    int32_t source_signalled           # the pinned source is the one SDP named, or authenticated: nothing outranks it
+    Address source
+    Address destination                # size 0: nowhere yet
+    int32_t candidate_count
+    uint16_t candidate_sequence
+    uint32_t candidate_ssrc
+    int64_t candidate_ns
+    Address candidate
+    int32_t rtcp_pinned
+    Address rtcp_source
+    # --- reception
+    RtpReceiver receiver
+    Playout* playout                   # NULL until negotiated
+    PlayoutStats playout_before        # totals of the playouts replaced so far
+    int32_t codec_id                   # of the last audio packet
+    int32_t level                      # RFC 6464, of the last 20 ms decoded; 127: silence or not decoded
+    int64_t heard_ns                   # last valid packet, or when listening began
+    int32_t silent
+    uint64_t packets_received
+    uint64_t bytes_received
+    uint64_t packets_stranger
+    uint64_t packets_bad
+    uint64_t packets_auth_failed
+    uint64_t packets_overflow
+    # --- what happens to what it says
+    Leg* relay_to                      # rewritten and sent there in the same round; NULL: not relayed
+    uint8_t relay_map[128]             # our payload type -> the listener's
+    int32_t decoding                   # packets go into the playout; else it only watches arrivals
+    int32_t muted
+    int32_t gain_q12
+    void* bridge                       # Bridge* (ext/bridge.pxd)
+    int32_t row                        # in the bridge
+    int32_t relayed_to                 # it hears a relayed stream now
+    # --- sending
+    RtpSender sender
+    void* voice                        # Voice* (ext/voice.pxd): encoder and framing
+    # --- RTCP
+    int64_t rtcp_next_ns
+    uint64_t rtcp_packets_before[2]    # sender.packets at the last two reports: are we a sender still?
+    uint32_t last_sr
+    int64_t last_sr_ns
+    int64_t round_trip_ns
+    int32_t remote_fraction
+    int32_t remote_lost
+    int64_t remote_jitter_ns
+    uint64_t rtcp_received
+    uint64_t rtcp_sent
+    # --- out to Python
+    uint32_t changes
+    uint32_t snapshot_sequence         # odd while being written
+    uint64_t tap_packets
+    LegSnapshot snapshot
+
+# One datagram of the leg's RTP or RTCP socket. Returns 1 when the packet was kept (the playout owns it now).
+cdef int leg_receive(Context* ctx, Leg* leg, Packet* packet, const Address* source, bint on_rtcp) noexcept nogil
+cdef void leg_set_stream(Context* ctx, Leg* leg, StreamChange* change) noexcept nogil
+# Every 100 ms: statistics, RTCP when due, silence.
+cdef void leg_housekeep(Context* ctx, Leg* leg) noexcept nogil
+cdef void leg_publish(Context* ctx, Leg* leg) noexcept nogil
+cdef void leg_send_rtcp(Context* ctx, Leg* leg, bint bye) noexcept nogil
+# data[size] with a finished RTP header, room for the trailer behind; protects, sends, counts. timestamp: of that header.
+cdef void leg_send_rtp(Context* ctx, Leg* leg, uint8_t* data, int size, uint32_t timestamp, int clock_hz) noexcept nogil
+cdef bint leg_can_send(const Leg* leg) noexcept nogil

@@ -1,0 +1,1 @@
+"""Negotiated settings into native structs; native only (stream.pxd)."""

@@ -1,0 +1,45 @@
+# A media worker: one struct and one function. Production drives it from a thread with the real clock and UDP; tests call
+# the same function with a virtual clock and a network in memory.
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from mediaserver.ext.bridge cimport Bridge
+from mediaserver.ext.channel cimport CommandRing
+from mediaserver.ext.context cimport Context, Counters
+from mediaserver.ext.leg cimport Leg
+from mediaserver.ext.net cimport Network, UdpState
+
+cdef enum:
+    HOUSEKEEPING_TICKS = 5             # each leg's statistics are published every 100 ms, a fifth of them per tick
+    COMMANDS_PER_ROUND_MAX = 256       # more of them wait one round, so that media does not
+    TICKS_CAUGHT_UP_MAX = 3            # after a longer stall media time jumps: a burst would only fill jitter buffers
+    TICK_LATE_NS = 5000000
+
+cdef struct Slot:
+    void* thing                        # Leg*, Bridge* or Tap*; NULL: closed
+    uint64_t handle                    # generation << 16 | index, of what is or was there
+
+cdef struct Worker:
+    Context ctx
+    CommandRing commands
+    Slot* legs                         # by index
+    Slot* bridges
+    int32_t legs_max
+    int32_t bridges_max
+    Leg** live                         # dense list for housekeeping; Leg.index is the place in it
+    int32_t live_count
+    Bridge** ticked                    # bridges that mix
+    int32_t ticked_count
+    int64_t tick_next_ns               # on the absolute 20 ms grid; 0: no legs, no ticks
+    uint64_t tick_number
+    int32_t bell                       # eventfd the control side listens to; -1: it asks by itself
+    uint32_t bell_rung
+    uint32_t stop
+    int64_t pace_ns                    # present nap between rounds
+    uint32_t counters_sequence         # seqlock of the published counters
+    Counters counters
+
+cdef int worker_init(Worker* w, Network* net, int legs_max, int bridges_max, int pool_size, uint32_t queue_size) noexcept nogil
+cdef void worker_free(Worker* w) noexcept nogil
+# Everything that is due at now_ns; returns when it must be called again at the latest.
+cdef int64_t worker_step(Worker* w, int64_t now_ns) noexcept nogil
+# The thread's life: until worker.stop is set and the bell of `udp` rings.
+cdef void worker_run(Worker* w, UdpState* udp) noexcept nogil

@@ -1,0 +1,1 @@
+"""The media worker; native only (worker.pxd). Python drives it through ext.control."""

@@ -1,0 +1,362 @@
+"""The media worker: commands, reception, ticks and housekeeping of all its legs in one step function.
+
+Owns the tables of legs and bridges and the order of work within a round. Allocates at start only; what commands bring
+along was allocated by the control side and goes back to it. Runs no Python and takes no lock.
+"""
+
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+from mediaserver.ext.atomic cimport exchange_32, fence_release, load_acquire_32, store_relaxed_32, store_release_32
+from mediaserver.ext.bridge cimport (
+    bridge_add,
+    bridge_grow,
+    bridge_remove,
+    bridge_set_hears,
+    leg_decide,
+)
+from mediaserver.ext.channel cimport (
+    OP_BRIDGE_ADD,
+    OP_BRIDGE_REMOVE,
+    OP_CLOSE_BRIDGE,
+    OP_CLOSE_LEG,
+    OP_DETACH_LEG,
+    OP_GROW_BRIDGE,
+    OP_OPEN_BRIDGE,
+    OP_OPEN_LEG,
+    OP_PUBLISH,
+    OP_SET_GAIN,
+    OP_SET_HEARS,
+    OP_SET_MUTE,
+    OP_SET_STREAM,
+    REPLY,
+    STATUS_FULL,
+    STATUS_OK,
+    STATUS_REFUSED,
+    STATUS_STALE_HANDLE,
+    Command,
+    Message,
+    command_pop,
+    command_ring_init,
+    message_ring_init,
+)
+from mediaserver.ext.context cimport TICK_MS, context_reply
+from mediaserver.ext.leg cimport (
+    StreamChange,
+    leg_housekeep,
+    leg_publish,
+    leg_receive,
+    leg_send_rtcp,
+    leg_set_stream,
+)
+from mediaserver.ext.net cimport NETWORK_READY_MAX, Address, monotonic_ns, udp_wait
+from mediaserver.ext.packet cimport Packet, packet_pool_free, packet_pool_init, packet_release, packet_take
+from mediaserver.ext.playout cimport playout_restart
+from posix.time cimport clock_gettime, timespec
+from posix.unistd cimport write
+
+cdef extern from "<time.h>" nogil:
+    int CLOCK_THREAD_CPUTIME_ID
+
+cdef enum:
+    TICK_NS = TICK_MS * 1000000
+    IDLE_NS = 1000000000               # a worker without legs still looks up once a second
+    BUSY_EVENTS = 6                    # a round that found so many sockets ready lets the next one gather
+    NAP_NS = 250000
+
+
+cdef int worker_init(Worker* w, Network* net, int legs_max, int bridges_max, int pool_size, uint32_t queue_size) noexcept nogil:
+    """0, or -1 without memory; worker_free cleans up either way. queue_size: a power of two."""
+    cdef uint32_t out_size = 4 * queue_size
+    memset(w, 0, sizeof(Worker))
+    w.bell = -1
+    w.legs_max = legs_max
+    w.bridges_max = bridges_max
+    w.ctx.net = net
+    w.legs = <Slot*>calloc(legs_max, sizeof(Slot))
+    w.live = <Leg**>calloc(legs_max, sizeof(void*))
+    w.bridges = <Slot*>calloc(bridges_max, sizeof(Slot))
+    w.ticked = <Bridge**>calloc(bridges_max, sizeof(void*))
+    if w.legs is NULL or w.live is NULL or w.bridges is NULL or w.ticked is NULL:
+        return -1
+    if packet_pool_init(&w.ctx.pool, pool_size + 1) < 0 or command_ring_init(&w.commands, queue_size) < 0:
+        return -1
+    # Replies outstanding: one per command in the queue, one per play on each leg; notes: one per thing.
+    while out_size < queue_size + 4 * <uint32_t>legs_max + <uint32_t>bridges_max:
+        out_size *= 2
+    if message_ring_init(&w.ctx.replies, out_size) < 0 or message_ring_init(&w.ctx.changes, out_size) < 0:
+        return -1
+    if message_ring_init(&w.ctx.events, queue_size) < 0:
+        return -1
+    w.ctx.scratch = packet_take(&w.ctx.pool)
+    w.ctx.counters.pool_size = pool_size
+    return 0
+
+
+cdef void worker_free(Worker* w) noexcept nogil:
+    packet_pool_free(&w.ctx.pool)
+    free(w.legs)
+    free(w.live)
+    free(w.bridges)
+    free(w.ticked)
+    free(w.commands.items)
+    free(w.ctx.replies.items)
+    free(w.ctx.changes.items)
+    free(w.ctx.events.items)
+
+
+cdef void* thing_of(const Slot* table, int size, uint64_t handle) noexcept nogil:
+    cdef int index = <int>(handle & 0xFFFF)
+    if index >= size or table[index].handle != handle:
+        return NULL
+    return table[index].thing
+
+
+cdef inline Leg* leg_of(const Worker* w, uint64_t handle) noexcept nogil:
+    return <Leg*>thing_of(w.legs, w.legs_max, handle)
+
+
+cdef inline Bridge* bridge_of(const Worker* w, uint64_t handle) noexcept nogil:
+    return <Bridge*>thing_of(w.bridges, w.bridges_max, handle)
+
+
+cdef void open_leg(Worker* w, Leg* leg) noexcept nogil:
+    cdef Slot* slot = &w.legs[leg.handle & 0xFFFF]
+    slot.thing = leg
+    slot.handle = leg.handle
+    leg.index = w.live_count
+    w.live[w.live_count] = leg
+    w.live_count += 1
+    w.ctx.counters.legs = w.live_count
+    w.ctx.net.watch(w.ctx.net.state, leg.rtp_socket, leg.handle << 1)
+    if leg.rtcp_socket >= 0:
+        w.ctx.net.watch(w.ctx.net.state, leg.rtcp_socket, (leg.handle << 1) | 1)
+    if w.tick_next_ns == 0:
+        w.tick_next_ns = (w.ctx.now_ns // TICK_NS + 1) * TICK_NS
+    leg_publish(&w.ctx, leg)
+
+
+cdef void take_out(Worker* w, Leg* leg) noexcept nogil:
+    """The leg leaves this worker: no socket watched, no packet held, no bridge."""
+    w.ctx.net.unwatch(w.ctx.net.state, leg.rtp_socket)
+    if leg.rtcp_socket >= 0:
+        w.ctx.net.unwatch(w.ctx.net.state, leg.rtcp_socket)
+    if leg.bridge is not NULL:
+        bridge_remove(&w.ctx, <Bridge*>leg.bridge, leg)
+    leg_decide(&w.ctx, leg)
+    if leg.playout is not NULL:
+        playout_restart(leg.playout, &w.ctx.pool)
+    w.legs[leg.handle & 0xFFFF].thing = NULL
+    w.live_count -= 1
+    w.live[leg.index] = w.live[w.live_count]
+    w.live[leg.index].index = leg.index
+    w.ctx.counters.legs = w.live_count
+    if w.live_count == 0:
+        w.tick_next_ns = 0
+
+
+cdef int leg_command(Worker* w, const Command* c, Leg* leg, Message* reply) noexcept nogil:
+    if c.operation == OP_SET_STREAM:
+        leg_set_stream(&w.ctx, leg, <StreamChange*>c.data)
+        leg_decide(&w.ctx, leg)
+    elif c.operation == OP_SET_GAIN:
+        leg.gain_q12 = <int32_t>c.value
+        leg_decide(&w.ctx, leg)
+    elif c.operation == OP_SET_MUTE:
+        leg.muted = c.flag
+        leg_decide(&w.ctx, leg)
+    elif c.operation == OP_CLOSE_LEG:
+        leg_send_rtcp(&w.ctx, leg, True)
+        take_out(w, leg)
+        leg_publish(&w.ctx, leg)
+        reply.data = leg
+    elif c.operation == OP_DETACH_LEG:
+        take_out(w, leg)
+        reply.data = leg
+    elif c.operation == OP_PUBLISH:
+        leg_publish(&w.ctx, leg)
+    return STATUS_OK
+
+
+cdef int bridge_command(Worker* w, const Command* c, Bridge* b, Message* reply) noexcept nogil:
+    cdef Leg* leg = NULL
+    cdef Leg* speaker
+    cdef int row
+    if c.operation == OP_CLOSE_BRIDGE:
+        for row in range(b.rows):
+            if b.legs[row] is not NULL:
+                bridge_remove(&w.ctx, b, b.legs[row])
+        w.bridges[b.handle & 0xFFFF].thing = NULL
+        w.ctx.counters.bridges -= 1
+        reply.data = b
+        return STATUS_OK
+    if c.operation == OP_GROW_BRIDGE:
+        bridge_grow(<Bridge*>c.data, b)
+        w.bridges[b.handle & 0xFFFF].thing = c.data
+        reply.data = b
+        return STATUS_OK
+    leg = leg_of(w, c.other)
+    if leg is NULL:
+        return STATUS_STALE_HANDLE
+    if c.operation == OP_BRIDGE_ADD:
+        if leg.bridge is not NULL:
+            return STATUS_REFUSED
+        return STATUS_OK if bridge_add(&w.ctx, b, leg) == 0 else STATUS_FULL
+    if leg.bridge is not b:
+        return STATUS_REFUSED
+    if c.operation == OP_BRIDGE_REMOVE:
+        bridge_remove(&w.ctx, b, leg)
+    elif c.operation == OP_SET_HEARS:
+        speaker = leg_of(w, <uint64_t>c.value)
+        if speaker is NULL:
+            return STATUS_STALE_HANDLE
+        if speaker.bridge is not b:
+            return STATUS_REFUSED
+        bridge_set_hears(&w.ctx, b, leg, speaker, c.flag)
+    return STATUS_OK
+
+
+cdef void run_command(Worker* w, const Command* c) noexcept nogil:
+    cdef Message reply
+    cdef Leg* leg
+    cdef Bridge* b
+    memset(&reply, 0, sizeof(reply))
+    reply.kind = REPLY
+    reply.id = c.id
+    reply.handle = c.target
+    reply.data = c.data
+    reply.status = STATUS_OK
+    if c.operation == OP_OPEN_LEG:
+        open_leg(w, <Leg*>c.data)
+    elif c.operation == OP_OPEN_BRIDGE:
+        b = <Bridge*>c.data
+        w.bridges[b.handle & 0xFFFF].thing = b
+        w.bridges[b.handle & 0xFFFF].handle = b.handle
+        w.ctx.counters.bridges += 1
+    elif OP_CLOSE_BRIDGE <= c.operation <= OP_SET_HEARS:
+        b = bridge_of(w, c.target)
+        reply.status = bridge_command(w, c, b, &reply) if b is not NULL else STATUS_STALE_HANDLE
+    else:
+        leg = leg_of(w, c.target)
+        reply.status = leg_command(w, c, leg, &reply) if leg is not NULL else STATUS_STALE_HANDLE
+    w.ctx.counters.commands += 1
+    context_reply(&w.ctx, &reply)
+
+
+cdef bint run_commands(Worker* w) noexcept nogil:
+    """Whether some are left for the next round."""
+    cdef Command c
+    cdef int left
+    for left in range(COMMANDS_PER_ROUND_MAX):
+        if not command_pop(&w.commands, &c):
+            return False
+        run_command(w, &c)
+    return True
+
+
+cdef int receive_ready(Worker* w) noexcept nogil:
+    """One datagram of each socket that has some. Returns how many were looked at."""
+    cdef uint64_t tags[NETWORK_READY_MAX]
+    cdef Address source
+    cdef Packet* packet = NULL
+    cdef Leg* leg
+    cdef int seen = 0
+    cdef int count
+    cdef int got
+    cdef int i
+    while seen < NETWORK_READY_MAX:
+        count = w.ctx.net.ready(w.ctx.net.state, tags, NETWORK_READY_MAX)
+        if count == 0:
+            break
+        seen += count
+        for i in range(count):
+            leg = leg_of(w, tags[i] >> 1)
+            if leg is NULL:
+                continue
+            if packet is NULL:
+                packet = packet_take(&w.ctx.pool)
+            got = w.ctx.net.receive(w.ctx.net.state, leg.rtcp_socket if tags[i] & 1 else leg.rtp_socket,
+                                    packet if packet is not NULL else w.ctx.scratch, &source)
+            if got == 0:
+                continue
+            if got < 0 or packet is NULL:      # too long, or no slot free: read and dropped, or it would come again
+                w.ctx.counters.packets_received += 1
+                leg.packets_overflow += 1
+                continue
+            if leg_receive(&w.ctx, leg, packet, &source, tags[i] & 1):
+                packet = NULL
+    if packet is not NULL:
+        packet_release(&w.ctx.pool, packet)
+    return seen
+
+
+cdef void publish_counters(Worker* w) noexcept nogil:
+    cdef uint32_t sequence = w.counters_sequence
+    cdef timespec used
+    w.ctx.counters.pool_free = w.ctx.pool.free_count
+    if w.bell >= 0:
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used)
+        w.ctx.counters.cpu_ns = <int64_t>used.tv_sec * 1000000000 + used.tv_nsec
+    store_relaxed_32(&w.counters_sequence, sequence + 1)
+    fence_release()
+    w.counters = w.ctx.counters
+    store_release_32(&w.counters_sequence, sequence + 2)
+
+
+cdef void tick(Worker* w) noexcept nogil:
+    cdef int i = <int>(w.tick_number % HOUSEKEEPING_TICKS)
+    while i < w.live_count:
+        leg_housekeep(&w.ctx, w.live[i])
+        i += HOUSEKEEPING_TICKS
+    w.tick_number += 1
+    w.ctx.counters.ticks += 1
+
+
+cdef void run_ticks(Worker* w, int64_t now_ns) noexcept nogil:
+    cdef int64_t late_ns = now_ns - w.tick_next_ns
+    cdef int64_t skipped
+    if late_ns > TICK_LATE_NS:
+        w.ctx.counters.ticks_late += 1
+    if late_ns > <int64_t>w.ctx.counters.tick_lateness_ns_max:
+        w.ctx.counters.tick_lateness_ns_max = late_ns
+    skipped = late_ns // TICK_NS - TICKS_CAUGHT_UP_MAX
+    if skipped > 0:
+        w.tick_next_ns += skipped * TICK_NS
+        w.tick_number += skipped
+    while w.tick_next_ns and now_ns >= w.tick_next_ns:
+        tick(w)
+        w.tick_next_ns += TICK_NS
+
+
+cdef void ring_bell(Worker* w) noexcept nogil:
+    cdef uint64_t one = 1
+    w.ctx.spoke = 0
+    if w.bell >= 0 and exchange_32(&w.bell_rung, 1) == 0:
+        write(w.bell, &one, sizeof(one))
+
+
+cdef int64_t worker_step(Worker* w, int64_t now_ns) noexcept nogil:
+    cdef bint more
+    cdef int seen
+    w.ctx.now_ns = now_ns
+    w.ctx.counters.rounds += 1
+    more = run_commands(w)
+    seen = receive_ready(w)
+    if w.tick_next_ns and now_ns >= w.tick_next_ns:
+        run_ticks(w, now_ns)
+        publish_counters(w)
+    elif not w.tick_next_ns:
+        publish_counters(w)
+    if w.ctx.spoke:
+        ring_bell(w)
+    w.pace_ns = NAP_NS if seen >= BUSY_EVENTS else 0
+    if more:
+        return now_ns
+    return w.tick_next_ns if w.tick_next_ns else now_ns + IDLE_NS
+
+
+cdef void worker_run(Worker* w, UdpState* udp) noexcept nogil:
+    cdef int64_t deadline_ns
+    cdef int64_t now_ns
+    while not load_acquire_32(&w.stop):
+        deadline_ns = worker_step(w, monotonic_ns())
+        udp_wait(udp, deadline_ns, w.pace_ns)
