@@ -45,18 +45,18 @@ cdef struct Playout
 
 cdef Playout* playout_new(const PlayoutConfig* config) noexcept nogil          # allocates; NULL: no memory
 cdef void playout_free(Playout* playout, PacketPool* pool) noexcept nogil      # gives queued packets back
-# Says which codec a payload type is; the decoder is opened by the first packet put. 0, or -1: no room for another. CODEC_CN is welcome; CODEC_TELEPHONE_EVENT is accepted and ignored: see playout_note.
+# Says which codec a payload type is; the decoder is opened by the first packet put. 0, or -1: no room for another.
+# CODEC_CN is welcome; CODEC_TELEPHONE_EVENT is accepted and ignored: see playout_note.
 cdef int playout_set_codec(Playout* playout, int payload_type, const CodecConfig* config) noexcept nogil
 cdef void playout_clear_codecs(Playout* playout) noexcept nogil
 cdef void playout_set_rate(Playout* playout, int rate_hz) noexcept nogil
-# A new SSRC or a source change: forget sequence state, keep sounding (smooth hand-over). Gives packets back: none is held
-# afterwards, and playout_free may then be called with pool NULL from any thread.
+# A new SSRC or a source change: forget sequence state, keep sounding (smooth hand-over). Gives packets back: none is
+# held afterwards, and playout_free may then be called with pool NULL from any thread.
 cdef void playout_restart(Playout* playout, PacketPool* pool) noexcept nogil
 # packet: parsed RTP whose payload type is an audio codec or CN. Wrong order, repeats, wraps, jumps are its business.
-cdef PlayoutPut playout_put(Playout* playout, Packet* packet, int64_t now_ns,
-                            PacketPool* pool) noexcept nogil
-# A packet of this stream that holds no audio (telephone-event) has come: its sequence number is not a loss. For observed
-# legs as well. The caller keeps the packet.
+cdef PlayoutPut playout_put(Playout* playout, Packet* packet, int64_t now_ns, PacketPool* pool) noexcept nogil
+# A packet of this stream that holds no audio (telephone-event) has come: its sequence number is not a loss. For
+# observed legs as well. The caller keeps the packet.
 cdef void playout_note(Playout* playout, uint16_t sequence, int64_t arrival_ns) noexcept nogil
 # The next `samples` at rate_hz (10 ms multiples, at most 60 ms). Always fills out; returns what it is.
 cdef PlayoutKind playout_pull(Playout* playout, int64_t now_ns, int16_t* out, int samples,

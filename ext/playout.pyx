@@ -24,15 +24,16 @@ from mediaserver.ext.jitter cimport (
     jitter_span_ns,
 )
 from mediaserver.ext.packet cimport Packet, PacketPool, packet_release
-from mediaserver.ext.plc cimport Plc, plc_extend, plc_init, plc_learn, plc_merge
+from mediaserver.ext.plc cimport Plc, plc_bridge, plc_extend, plc_init, plc_learn, plc_merge
 from mediaserver.ext.stretch cimport mean_square, pitch_lag, stretch_insert, stretch_remove
 
 cdef enum:
     RECEIVERS_MAX = 8              # payload types of one leg
     HISTORY_MS = 50                # a window and the longest pitch period, and a little
-    FUTURE_MS = 150                # 60 ms asked for, a 60 ms packet on top of it, a stretched period, rounding
-    FUTURE_OPUS_MS = 210           # an Opus packet may last 120 ms
+    FUTURE_MS = 200                # 60 ms asked for, a bridge and a packet of 60 ms on top of it, a stretched period
+    FUTURE_OPUS_MS = 210           # an Opus packet may last 120 ms, but is never bridged
     PACKET_MS_MAX = 60
+    BRIDGE_MS_MAX = 60
     STREAM_END_MS = 2000           # nothing for so long: silence instead of comfort noise
     CONTROL_EVERY_MS = 60          # one time-stretching step in so much speech
     SPLICE_RMS_MAX = 60            # quieter than -55 dBov: any splice is inaudible
@@ -359,13 +360,18 @@ cdef int recover(Playout* p, uint16_t sequence, int samples) noexcept nogil:
     return 1
 
 
+cdef inline void note_slack(Playout* p, int64_t slack_ns) noexcept nogil:
+    p.jitter.delay_ns = slack_ns
+    if slack_ns < p.slack_low_ns:
+        p.slack_low_ns = slack_ns
+
+
 cdef void decode_next(Playout* p, int64_t now_ns, PacketPool* pool) noexcept nogil:
     cdef uint16_t sequence = p.jitter.next_sequence
     cdef Packet* packet = p.slots[sequence % JITTER_SLOTS]
     cdef int i = p.receiver_of[packet.payload_type & 127] if packet is not NULL else -1
     cdef int samples = -1
     cdef Receiver* receiver
-    cdef int64_t slack
     if i < 0 or p.receivers[i].opened != 1:    # its payload type was taken away while it waited
         jitter_played(&p.jitter, p.jitter.packet_ns)
         release_slot(p, sequence, pool)
@@ -382,10 +388,7 @@ cdef void decode_next(Playout* p, int64_t now_ns, PacketPool* pool) noexcept nog
         change_rate(p, receiver.codec.rate_hz)
         p.voice = receiver
     p.comfort = NULL
-    slack = jitter_slack_ns(&p.jitter, p.jitter.media_ns[sequence % JITTER_SLOTS], now_ns)
-    p.jitter.delay_ns = slack
-    if slack < p.slack_low_ns:
-        p.slack_low_ns = slack
+    note_slack(p, jitter_slack_ns(&p.jitter, p.jitter.media_ns[sequence % JITTER_SLOTS], now_ns))
     samples = codec_samples(&receiver.codec, packet.data + packet.payload_offset, packet.payload_size)
     make_room(p, samples)
     samples = codec_decode(&receiver.codec, packet.data + packet.payload_offset, packet.payload_size, p.pcm + p.end,
@@ -400,6 +403,34 @@ cdef void decode_next(Playout* p, int64_t now_ns, PacketPool* pool) noexcept nog
         plc_merge(&p.plc, p.pcm + p.end, samples)
     plc_learn(&p.plc, p.pcm + p.end, samples)
     made(p, PLAYED_VOICE, samples)
+
+
+cdef int bridge(Playout* p, int64_t now_ns, int32_t missing, int gap, PacketPool* pool) noexcept nogil:
+    """Fills a hole whose far side is here already, from both sides, and decodes the packet beyond; 0: not this one."""
+    cdef uint16_t sequence = <uint16_t> (p.jitter.next_sequence + missing)
+    cdef Packet* packet = p.slots[sequence % JITTER_SLOTS]
+    cdef int i = p.receiver_of[packet.payload_type & 127] if packet is not NULL else -1
+    cdef int samples
+    if i < 0 or &p.receivers[i] is not p.voice or p.voice.config.codec_id == CODEC_OPUS or p.comfort is not NULL:
+        return 0
+    samples = codec_samples(&p.voice.codec, packet.data + packet.payload_offset, packet.payload_size)
+    if gap <= 0 or samples < p.rate_hz // 100:
+        return 0
+    make_room(p, gap + samples)
+    samples = codec_decode(&p.voice.codec, packet.data + packet.payload_offset, packet.payload_size,
+                           p.pcm + p.end + gap, p.capacity - p.end - gap)
+    if samples < p.rate_hz // 100:
+        return 0
+    # Decoded before its time, by as much as the hole lasts: its own slack is that much longer.
+    note_slack(p, jitter_slack_ns(&p.jitter, p.jitter.media_ns[sequence % JITTER_SLOTS], now_ns) + ns_of(p, gap))
+    plc_bridge(&p.plc, p.pcm + p.end, gap, samples)
+    made(p, PLAYED_CONCEALED, gap)
+    jitter_lost(&p.jitter, missing)
+    jitter_played(&p.jitter, ns_of(p, samples))
+    release_slot(p, sequence, pool)
+    plc_learn(&p.plc, p.pcm + p.end, samples)
+    made(p, PLAYED_VOICE, samples)
+    return 1
 
 
 cdef void fill(Playout* p, int64_t now_ns, int wanted, PacketPool* pool) noexcept nogil:
@@ -425,6 +456,8 @@ cdef void fill(Playout* p, int64_t now_ns, int wanted, PacketPool* pool) noexcep
     if missing and hole - ns_of(p, p.covered) - p.jitter.packet_ns < NS / 1000:
         if recover(p, <uint16_t> (p.jitter.next_sequence + missing), samples_of(p, hole) - p.covered):
             return
+    if missing and wait < BRIDGE_MS_MAX * (NS / 1000) and bridge(p, now_ns, missing, samples_of(p, wait), pool):
+        return
     if wait < ns_of(p, wanted):
         wanted = samples_of(p, wait)
     fill_gap(p, wanted)

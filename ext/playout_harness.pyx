@@ -1,4 +1,4 @@
-"""A playout with its own packet pool for Python: tests, simulations, benchmarks in virtual time. The server has no use."""
+"""A playout with its own packet pool, for Python: tests, simulations, benchmarks in virtual time."""
 
 from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memset

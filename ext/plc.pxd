@@ -23,5 +23,8 @@ cdef void plc_learn(Plc* p, const int16_t* pcm, int samples) noexcept nogil
 cdef void plc_extend(Plc* p, int16_t* end, int samples) noexcept nogil
 # Real samples pcm[samples] follow directly after the concealed ones: blends their start. Ends the concealment.
 cdef void plc_merge(Plc* p, int16_t* pcm, int samples) noexcept nogil
+# Fills the hole end[0..gap) between what is before end and the real samples end[gap..gap + ahead) from both sides.
+# gap <= 60 ms; ahead >= 10 ms. Ends the concealment.
+cdef void plc_bridge(Plc* p, int16_t* end, int gap, int ahead) noexcept nogil
 # 1 once the speech has faded and only background is made.
 cdef int plc_faded(const Plc* p) noexcept nogil

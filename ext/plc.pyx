@@ -9,11 +9,17 @@ from libc.math cimport sqrt
 from libc.stdint cimport int16_t, int32_t
 from libc.string cimport memcpy, memset
 
-from mediaserver.ext.stretch cimport cross_fade, mean_square, pitch_lag
+from mediaserver.ext.stretch cimport best_offset, cross_fade, mean_square, pitch_lag
 
 cdef enum:
     FULL_MS = 20                   # the loudness is held this long
     MERGE_MAX = 480                # 10 ms at 48 kHz
+    BRIDGE_MAX = 2880              # 60 ms at 48 kHz
+    AHEAD_MAX = 960                # 20 ms at 48 kHz
+    RUN_MAX = 4328                 # a bridge, a third of it to bend, a match and two
+    ALIGNED_Q15 = 19660            # 0.6: worse matches are not aligned, just faded over
+    SAG_AFTER_MS = 10              # a long bridge sags towards its middle: so long it holds, and in so long it sinks
+    SAG_MS = 25
     LEARN_FRAMES = 100
     NOISE_RMS_MAX_Q4 = 120 << 4    # -49 dBov: louder is not background
 
@@ -57,7 +63,7 @@ cdef inline int16_t noise(Plc* p, float amount) noexcept nogil:
 cdef void plc_extend(Plc* p, int16_t* end, int samples) noexcept nogil:
     cdef int i, at
     cdef float before, now
-    cdef int window = p.rate_hz // 50
+    cdef int window = p.rate_hz * 15 // 1000
     if p.lag == 0:
         p.lag = pitch_lag(end, window, p.rate_hz * 5 // 2000, p.rate_hz * 15 // 1000, p.rate_hz, &p.voicing_q15)
         p.covered = 0
@@ -84,6 +90,77 @@ cdef void plc_merge(Plc* p, int16_t* pcm, int samples) noexcept nogil:
     memcpy(kept, pcm, overlap * sizeof(int16_t))
     plc_extend(p, pcm, overlap)
     cross_fade(pcm, kept, pcm, overlap)
+    p.lag = 0
+    p.covered = 0
+
+
+cdef void turn_round(const int16_t* source, int16_t* out, int samples) noexcept nogil:
+    cdef int i
+    for i in range(samples):
+        out[i] = source[samples - 1 - i]
+
+
+cdef void span(const int16_t* past_end, int lag, int rate_hz, const int16_t* beyond, int match, int gap,
+               int16_t* out) noexcept nogil:
+    """Periods of `lag` go on over the gap, bent in time so that they arrive in phase with what is beyond it."""
+    cdef int16_t run[RUN_MAX]
+    cdef int half = lag // 2 + 1 if lag // 2 + 1 < gap // 3 else gap // 3
+    cdef int length = gap + half + match + 2
+    cdef int i, offset, whole
+    cdef int32_t similar
+    cdef int64_t at, step
+    for i in range(length):
+        run[i] = past_end[i % lag - lag]
+    offset = best_offset(run + gap - half, 2 * half + 1, beyond, match, rate_hz // 8000, &similar) - half
+    if similar < ALIGNED_Q15:
+        offset = 0
+    at = 0
+    step = (<int64_t> (gap + offset) << 16) // gap
+    for i in range(gap):
+        whole = <int> (at >> 16)
+        out[i] = <int16_t> (run[whole] + (((run[whole + 1] - run[whole]) * (<int32_t> (at & 0xFFFF) >> 1)) >> 15))
+        at += step
+
+
+cdef void plc_bridge(Plc* p, int16_t* end, int gap, int ahead) noexcept nogil:
+    cdef int16_t forward[BRIDGE_MAX]
+    cdef int16_t backward[BRIDGE_MAX]
+    cdef int16_t turned[AHEAD_MAX]
+    cdef int16_t before[MERGE_MAX]
+    cdef int ms = p.rate_hz // 1000
+    cdef int match = ms * 10
+    cdef int lag, back_lag, high, i, edge
+    cdef int32_t similar, sag
+    if gap <= 0:
+        plc_merge(p, end, ahead)
+        return
+    if p.lag:                                   # a part is concealed already: go on with the same period
+        lag = p.lag
+    else:
+        lag = pitch_lag(end, ms * 15, ms * 5 // 2, ms * 15, p.rate_hz, &p.voicing_q15)
+    span(end, lag, p.rate_hz, end + gap, match, gap, forward)
+    if ahead > ms * 20:
+        ahead = ms * 20
+    turn_round(end + gap, turned, ahead)
+    turn_round(end - match, before, match)
+    back_lag = lag
+    high = lag * 7 // 5 if lag * 7 // 5 < ahead - match - 1 else ahead - match - 1
+    if high > lag * 7 // 10 and high > ms * 5 // 2:
+        i = lag * 7 // 10 if lag * 7 // 10 > ms * 5 // 2 else ms * 5 // 2
+        i = pitch_lag(turned + ahead, match, i, high, p.rate_hz, &similar)
+        if similar > 16384:
+            back_lag = i
+    if back_lag > ahead:
+        back_lag = ahead
+    span(turned + ahead, back_lag, p.rate_hz, before, match, gap, backward)
+    for i in range(gap):
+        edge = i if i < gap - i else gap - i
+        sag = 32768
+        if edge > SAG_AFTER_MS * ms:
+            sag = 32768 - (edge - SAG_AFTER_MS * ms) * 32768 // (SAG_MS * ms)
+            sag = sag if sag > 9830 else 9830
+        similar = (forward[i] * (gap - i) + backward[gap - 1 - i] * (i + 1)) // (gap + 1)
+        end[i] = <int16_t> ((similar * sag) >> 15)
     p.lag = 0
     p.covered = 0
 

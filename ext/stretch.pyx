@@ -8,9 +8,12 @@ from libc.math cimport sqrt
 from libc.stdint cimport int16_t, int32_t, int64_t
 from libc.string cimport memcpy, memmove
 
+cdef double MIDDLE_PREFERENCE = 0.1
+
 cdef enum:
     COARSE_HZ = 4000
     COARSE_SPAN_MAX = 256
+    PATTERN_MAX = 1320
     SCALED_BITS = 11               # products of 22 bits, 480 of which fit an int32
 
 
@@ -107,6 +110,41 @@ cdef int pitch_lag(const int16_t* end, int window, int min_lag, int max_lag, int
     lag = best_lag(scaled + 1 + span - window, window, low, high, &best)
     similarity_q15[0] = <int32_t> (best * 32767.0)
     return lag
+
+
+cdef int best_offset(const int16_t* series, int offsets, const int16_t* pattern, int samples, int step,
+                     int32_t* similarity_q15) noexcept nogil:
+    cdef int16_t where[PITCH_SPAN_MAX]
+    cdef int16_t what[PATTERN_MAX]
+    cdef int offset, low, high, found = offsets // 2, half = offsets // 2 + 1
+    cdef double energy, early, value, reward, best = -2.0, best_value = 0.0
+    similarity_q15[0] = 0
+    if scale_down(series, where, offsets + samples - 1) == 0 or scale_down(pattern, what, samples) == 0:
+        return found
+    energy = <double> long_dot(what, what, samples)
+    low = 0
+    high = offsets - 1
+    while True:
+        offset = low
+        while offset <= high:
+            early = <double> long_dot(where + offset, where + offset, samples)
+            value = 0.0
+            if early > 0:
+                value = <double> long_dot(where + offset, what, samples) / sqrt(early * energy)
+            reward = value - MIDDLE_PREFERENCE * (offset - offsets // 2 if offset > offsets // 2
+                                                  else offsets // 2 - offset) / half
+            if reward > best:
+                best = reward
+                best_value = value
+                found = offset
+            offset += step
+        if step == 1:
+            break
+        low = found - step + 1 if found - step + 1 > 0 else 0
+        high = found + step - 1 if found + step - 1 < offsets - 1 else offsets - 1
+        step = 1
+    similarity_q15[0] = <int32_t> (best_value * 32767.0)
+    return found
 
 
 cdef void cross_fade(const int16_t* a, const int16_t* b, int16_t* out, int samples) noexcept nogil:
