@@ -72,7 +72,7 @@ class Registrar:
         self.table.flow_closed(flow)
 
     def register(self, request: Request, user: str, arrival: Arrival, now_ns: int) -> RegisterAnswer:
-        """The answer to an authenticated REGISTER. All its contacts are taken or none. Never raises for what it reads."""
+        """The answer to an authenticated REGISTER: all its contacts are taken, or none. Raises nothing."""
         try:
             self._change(request, user, arrival, now_ns)
         except _RefusedError as refused:

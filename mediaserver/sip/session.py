@@ -1,141 +1,433 @@
 """INVITE sessions: one dialog with media, seen from the call room. RFC 3261 §12–15, RFC 3264 exchange rules, RFC 6026.
 
 Sans-I/O: a session changes by calls from the call room and by messages the user agent hands it; what it wants sent it
-gives to the user agent, what the call room must know it reports through `on_event`, in order, never re-entrantly.
-Knows nothing of codecs: SDP is bytes to it.
+gives to the stack, what the call room must know it reports through `on_event`, in order, never re-entrantly.
+Knows nothing of codecs: SDP is bytes to it. What is common to both directions is here; `invite_server` and
+`invite_client` hold the way to the first answer, `reoffer` later offers, `refer` blind transfer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import enum
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Protocol
 
+import structlog
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """1xx to our INVITE (180 ringing, 183 with early media …)."""
-
-    status: int
-    reason: str
-    sdp: bytes | None = field(repr=False, default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """2xx to our INVITE. sdp: answer to our offer, or the offer if we sent none (then call `send_answer`)."""
-
-    sdp: bytes | None = field(repr=False, default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """Our INVITE ended without a session: final response >= 300, timeout (408), transport error (503) or our cancel (487)."""
-
-    status: int
-    reason: str
-    headers: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Cancelled:
-    """The caller gave up before we answered (487 has been sent)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Confirmed:
-    """ACK to our 2xx. sdp: the answer, when our 2xx carried the offer (late offer)."""
-
-    sdp: bytes | None = field(repr=False, default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class Reoffer:
-    """The peer's re-INVITE or UPDATE. sdp None: it asks us to offer. Reply with answer_reoffer or reject_reoffer."""
-
-    sdp: bytes | None = field(repr=False, default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class ReofferAnswered:
-    """2xx to our re-INVITE."""
-
-    sdp: bytes | None = field(repr=False, default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class ReofferFailed:
-    status: int  # 491 glare is retried inside and not reported until it fails for good
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class InfoReceived:
-    content_type: str
-    body: bytes = field(repr=False, default=b"")
-
-
-@dataclass(frozen=True, slots=True)
-class ReferReceived:
-    """Blind transfer asked for. 202 has been sent and NOTIFY 100; report progress with `notify_refer`."""
-
-    refer_to: str
-    referred_by: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ReferProgress:
-    """NOTIFY about our REFER: the sipfrag's status, e.g. 100, 180, 200, 486."""
-
-    status: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The session is over: BYE from them, from us, no ACK, or timeout of a request inside the dialog. Always the last event."""
-
-    by_us: bool
-    reason: str = ""
-
-
-SessionEvent = (
-    Progress | Answered | Failed | Cancelled | Confirmed | Reoffer | ReofferAnswered | ReofferFailed
-    | InfoReceived | ReferReceived | ReferProgress | Ended
+from mediaserver.errors import ParseError
+from mediaserver.sip.auth_client import DigestClient
+from mediaserver.sip.dialog import Dialog, DialogId
+from mediaserver.sip.events import Send
+from mediaserver.sip.exchange import TRANSPORT_ERROR, Exchange, Host, OrderedExchanges
+from mediaserver.sip.flow import Flow
+from mediaserver.sip.message import Message, Request, Response
+from mediaserver.sip.refer import Refers
+from mediaserver.sip.reoffer import Reoffers
+from mediaserver.sip.sdp_body import sdp_headers
+from mediaserver.sip.session_events import (
+    Answered,
+    Cancelled,
+    Confirmed,
+    Ended,
+    Failed,
+    InfoReceived,
+    Progress,
+    ReferProgress,
+    ReferReceived,
+    Reoffer,
+    ReofferAnswered,
+    ReofferFailed,
+    SessionEvent,
 )
+from mediaserver.sip.transaction import ServerTransaction
+
+__all__ = [
+    "Answered",
+    "Cancelled",
+    "Confirmed",
+    "Ended",
+    "Failed",
+    "InfoReceived",
+    "InviteSession",
+    "Progress",
+    "ReferProgress",
+    "ReferReceived",
+    "Reoffer",
+    "ReofferAnswered",
+    "ReofferFailed",
+    "SessionEvent",
+]
+
+ALLOW: Final = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REFER, NOTIFY"
+ACCEPT: Final = "application/sdp, application/dtmf-relay, application/dtmf"
+KNOWN_METHODS: Final = frozenset((*ALLOW.split(", "), "REGISTER", "PRACK", "SUBSCRIBE", "PUBLISH", "MESSAGE"))
+
+HeaderLines = Iterable[tuple[str, str]]
+
+
+class SessionHost(Host, Protocol):
+    """What a session gets from its user agent beyond sending."""
+
+    def tell(self, session: InviteSession, event: SessionEvent) -> None:
+        """Deliver to `session.on_event` from the next `poll`, in order."""
+        ...
+
+    def keep(self, session: InviteSession, dialog_id: DialogId) -> None:
+        """Requests with this id belong to the session."""
+        ...
+
+    def release(self, dialog_id: DialogId) -> None: ...
+
+    def session_ended(self, session: InviteSession) -> None:
+        """Ended has been queued; the session may still finish its BYE."""
+        ...
+
+
+class Stage(enum.Enum):
+    EARLY = "early"  # no 2xx yet
+    ANSWERED = "answered"  # 2xx went or came, its ACK did not yet
+    CONFIRMED = "confirmed"
+    ENDED = "ended"  # for the call room; a BYE may be under way
+
+
+def _unheard(event: SessionEvent) -> None:
+    """Stands in until the call room listens: the user agent delivers nothing before it does."""
 
 
 class InviteSession:
-    """Read-only facts: call_id, incoming, method headers of the first INVITE, who called whom."""
+    """One call leg's signalling. Made by the user agent only.
 
-    incoming: bool
-    call_id: str
-    request_uri: str  # of the first INVITE
-    called_user: str  # user part of request_uri (incoming) or of the target (outgoing), unescaped
-    caller_user: str  # user part of From
-    caller_name: str  # display name of From
-    identity: str | None  # authenticated user name, or "trunk:NAME", or None
-    source: tuple[str, int] | None  # transport address the INVITE came from
-    local_host: str  # our address as this peer reaches us: what SDP shall say and sockets shall bind
-    remote_sdp: bytes | None  # of the first INVITE (incoming)
-    on_event: Callable[[SessionEvent], None]  # set by the call room at once
+    Methods that do not fit the state do nothing: the far end and the call room race by nature.
+    """
 
-    # -- incoming, before the final answer
-    def ring(self, status: int = 180, sdp: bytes | None = None, headers: Sequence[tuple[str, str]] = ()) -> None: ...
-    def accept(self, sdp: bytes, headers: Sequence[tuple[str, str]] = ()) -> None: ...
-    def reject(self, status: int, reason: str = "", headers: Sequence[tuple[str, str]] = ()) -> None: ...
+    def __init__(
+        self,
+        host: SessionHost,
+        *,
+        incoming: bool,
+        call_id: str,
+        request_uri: str,
+        called_user: str,
+        caller_user: str,
+        caller_name: str,
+        identity: str | None = None,
+        source: tuple[str, int] | None = None,
+        local_host: str = "",
+        remote_sdp: bytes | None = None,
+        digest: DigestClient | None = None,
+    ) -> None:
+        self.incoming = incoming
+        self.call_id = call_id
+        self.request_uri = request_uri  # of the first INVITE
+        self.called_user = called_user  # user part of request_uri (incoming) or of the target (outgoing), unescaped
+        self.caller_user = caller_user  # user part of From; of an authenticated user always his own name
+        self.caller_name = caller_name  # display name of From
+        self.identity = identity  # authenticated user name, or "trunk:NAME", or None
+        self.source = source  # transport address the INVITE came from
+        self.local_host = local_host  # our address as this peer reaches us; sockets bind it
+        self.remote_sdp = remote_sdp  # of the first INVITE (incoming)
+        self.on_event: Callable[[SessionEvent], None] = _unheard  # set by the call room at once
+        self.host = host
+        self.stage = Stage.EARLY
+        self.dialog: Dialog | None = None
+        self.contact = ""
+        self.digest = digest
+        self.ordered = OrderedExchanges()
+        self.log = structlog.get_logger(__name__).bind(call_id=call_id)
+        self.reoffers = Reoffers(self)
+        self.refers = Refers(self)
+
+    # -- for the call room: incoming, before the final answer
+
+    def ring(self, status: int = 180, sdp: bytes | None = None, headers: Sequence[tuple[str, str]] = ()) -> None:
+        """Send 101..199; with sdp it is early media."""
+
+    def accept(self, sdp: bytes, headers: Sequence[tuple[str, str]] = ()) -> None:
+        """Send 200. sdp: the answer, or our offer when the INVITE carried none; repeated until ACK or Ended."""
+
+    def reject(self, status: int, reason: str = "", headers: Sequence[tuple[str, str]] = ()) -> None:
+        """Send a final response, 300..699. Ended follows."""
 
     # -- outgoing
-    def cancel(self) -> None: ...
+
+    def cancel(self) -> None:
+        """Give up before the answer: Failed(487) and Ended at once; a late answer is hung up inside."""
+
     def send_answer(self, sdp: bytes) -> None:
-        """Late offer: the ACK is held back until this is called with the answer to Answered.sdp."""
+        """Late offer: the ACK is held back until this brings the answer to the offer in Answered or ReofferAnswered."""
+        self.reoffers.send_answer(sdp)
 
     # -- in the dialog
+
     def reinvite(self, sdp: bytes | None) -> None:
         """Queued while another offer is open; glare (491) is retried by RFC 3261 §14.1."""
+        if self.stage in (Stage.ANSWERED, Stage.CONFIRMED):
+            self.reoffers.offer(sdp)
 
-    def answer_reoffer(self, sdp: bytes) -> None: ...
-    def reject_reoffer(self, status: int) -> None: ...
-    def send_info(self, content_type: str, body: bytes) -> None: ...
-    def refer(self, target_uri: str, referred_by: str | None = None) -> None: ...
-    def notify_refer(self, status: int, reason: str = "") -> None: ...
+    def answer_reoffer(self, sdp: bytes) -> None:
+        self.reoffers.answer(sdp)
+
+    def reject_reoffer(self, status: int) -> None:
+        self.reoffers.reject(status)
+
+    def send_info(self, content_type: str, body: bytes) -> None:
+        if self.stage in (Stage.ANSWERED, Stage.CONFIRMED):
+            self.send_ordered("INFO", (("Content-Type", content_type),), body, self.after_request)
+
+    def refer(self, target_uri: str, referred_by: str | None = None) -> None:
+        """Ask the peer to call target_uri (blind transfer); ReferProgress tells how it goes."""
+        if self.stage is Stage.CONFIRMED:
+            self.refers.ask(target_uri, referred_by)
+
+    def notify_refer(self, status: int, reason: str = "") -> None:
+        """How the transfer the peer asked for goes; a final status ends the reports."""
+        self.refers.report(status, reason)
+
     def hang_up(self, headers: Sequence[tuple[str, str]] = ()) -> None:
         """Whatever fits the state: CANCEL, a final response, BYE; Ended follows. Safe to call twice."""
+
+    # -- for the user agent
+
+    def on_request(self, tx: ServerTransaction, request: Request, flow: Flow) -> None:
+        """A request inside one of our dialogs. RFC 3261 §12.2.2."""
+        dialog = self.dialog_of(request)
+        if dialog is None:
+            self.respond(tx, request, 481)
+            return
+        if not dialog.in_order(request):
+            self.respond(tx, request, 500, "CSeq Out Of Order")
+            return
+        dialog.flow = flow
+        handler = _HANDLERS.get(request.method)
+        if request.method == "BYE":
+            self._on_bye(tx, request)
+        elif self.stage is Stage.ENDED:
+            self.respond(tx, request, 481)
+        elif handler is not None:
+            handler(self, tx, request)
+        elif request.method in KNOWN_METHODS:
+            self.respond(tx, request, 405, headers=(("Allow", ALLOW),))
+        else:
+            self.respond(tx, request, 501, headers=(("Allow", ALLOW),))
+
+    def dialog_of(self, request: Request) -> Dialog | None:
+        """The dialog a request belongs to; an outgoing call that forked has several."""
+        return self.dialog
+
+    def on_ack(self, tx: ServerTransaction, request: Request) -> None:
+        """ACK to one of our 2xx."""
+        self.reoffers.on_ack(tx, request)
+
+    def on_cancel(self, tx: ServerTransaction, request: Request) -> None:
+        """CANCEL of an INVITE or re-INVITE we have not answered."""
+        self.reoffers.on_cancel(tx)
+
+    def on_unacknowledged(self, tx: ServerTransaction) -> None:
+        """A 2xx of ours was never acknowledged: the session is over. RFC 3261 §13.3.1.4, §14.2."""
+        self.bye((("Reason", 'SIP;cause=408;text="ACK did not come"'),), "no ACK")
+
+    def flow_closed(self, flow: Flow) -> None:
+        """Its connection is gone: the next request opens one to the peer's Contact."""
+        if self.dialog is not None and self.dialog.flow == flow:
+            self.dialog.flow = flow._replace(connection=0)
+
+    # -- for the parts of a session
+
+    @property
+    def confirmed(self) -> bool:
+        return self.stage is Stage.CONFIRMED
+
+    @property
+    def ended(self) -> bool:
+        return self.stage is Stage.ENDED
+
+    @property
+    def offer_open(self) -> bool:
+        """An offer of ours from the first INVITE exchange has no answer yet: another offer meets 491."""
+        return False
+
+    @property
+    def unanswered(self) -> bool:
+        """The offer in the peer's first INVITE has no answer yet: another offer meets 500 (RFC 3311 §5.2)."""
+        return False
+
+    @property
+    def capabilities(self) -> tuple[tuple[str, str], ...]:
+        return (("Allow", ALLOW), ("Accept", ACCEPT))
+
+    def acknowledge(self, invite: Request, sdp: bytes | None) -> Send | None:
+        """ACK to a 2xx of ours inside the dialog: CSeq and credentials of the INVITE (RFC 3261 §13.2.2.4)."""
+        return send_ack(self.host, self.dialog, invite, sdp) if self.dialog is not None else None
+
+    def tell(self, event: SessionEvent) -> None:
+        if self.stage is not Stage.ENDED:
+            self.host.tell(self, event)
+
+    def end(self, *, by_us: bool, reason: str = "") -> None:
+        """Report Ended, once; whatever waits inside is given up."""
+        if self.stage is Stage.ENDED:
+            return
+        self.host.tell(self, Ended(by_us, reason))
+        self.stage = Stage.ENDED
+        self.reoffers.close()
+        self.refers.close()
+        self.log.info("call leg ended", by_us=by_us, incoming=self.incoming)
+        self.host.session_ended(self)
+
+    def respond(
+        self,
+        tx: ServerTransaction,
+        request: Request,
+        status: int,
+        reason: str = "",
+        headers: HeaderLines = (),
+        body: bytes = b"",
+    ) -> bool:
+        """False: the transaction has had its final response."""
+        clean = [(name, one_line(value)) for name, value in headers]
+        response = request.response(status, one_line(reason), headers=clean, body=body)
+        self.host.wake()
+        return self.host.stack.respond(tx, response, self.host.now_ns())
+
+    def exchange(
+        self,
+        method: str,
+        headers: HeaderLines,
+        body: bytes,
+        on_response: Callable[[Response, Flow], None],
+        on_failure: Callable[[int, str], None],
+    ) -> Exchange:
+        """A request inside the dialog, not yet started."""
+        dialog = self.dialog
+        assert dialog is not None  # callers look at the stage first
+        contact = self.contact if method in ("INVITE", "UPDATE", "REFER", "NOTIFY") else ""
+        kept = tuple(headers)
+        return Exchange(
+            self.host,
+            lambda: dialog.request(method, contact=contact, headers=kept, body=body),
+            dialog.next_hop,
+            on_response=on_response,
+            on_failure=on_failure,
+            digest=self.digest,
+        )
+
+    def send_ordered(self, method: str, headers: HeaderLines, body: bytes, after: Callable[[int, str], None]) -> bool:
+        """INFO, REFER, NOTIFY: after(status, reason) hears the final response or 408, 503. False: too many wait."""
+
+        def done(status: int, reason: str) -> None:
+            self.ordered.next()
+            after(status, reason)
+
+        def on_response(response: Response, flow: Flow) -> None:
+            if response.status >= 200:
+                done(response.status, response.reason)
+
+        taken = self.ordered.add(self.exchange(method, headers, body, on_response, done))
+        if not taken:
+            self.log.warning("request not sent: too many wait for their answers", method=method)
+        return taken
+
+    def bye(self, headers: HeaderLines = (), reason: str = "") -> None:
+        """End a dialog whose ACK is through: report at once, keep answering for it until the BYE is."""
+        dialog = self.dialog
+        if self.stage is Stage.ENDED or dialog is None:
+            return
+        self.ordered.flush()
+        self.end(by_us=True, reason=reason)
+        self.send_bye(dialog, headers)
+
+    def send_bye(self, dialog: Dialog, headers: HeaderLines = ()) -> None:
+        kept = tuple(headers)
+
+        def on_response(response: Response, flow: Flow) -> None:
+            if response.status >= 200:
+                self.host.release(dialog.id)
+
+        Exchange(
+            self.host,
+            lambda: dialog.request("BYE", headers=kept),
+            dialog.next_hop,
+            on_response=on_response,
+            on_failure=lambda status, reason: self.host.release(dialog.id),
+            digest=self.digest,
+        ).start()
+
+    def after_request(self, status: int, reason: str) -> None:
+        """What a final response to any request of ours says about the dialog itself. RFC 3261 §12.2.1.2."""
+        if status in (408, 481):
+            self.bye((), f"peer answered {status}")
+        elif status == 503 and reason == TRANSPORT_ERROR:
+            self._lost("transport error")
+
+    def _lost(self, reason: str) -> None:
+        """The peer cannot be reached: nothing to send any more."""
+        self.end(by_us=False, reason=reason)
+        if self.dialog is not None:
+            self.host.release(self.dialog.id)
+
+    # -- requests in the dialog
+
+    def _on_bye(self, tx: ServerTransaction, request: Request) -> None:
+        self.respond(tx, request, 200)
+        self.on_bye(request)
+
+    def on_bye(self, request: Request) -> None:
+        self.end(by_us=False, reason=reason_of(request))
+        if self.dialog is not None:
+            self.host.release(self.dialog.id)
+
+    def _on_reoffer(self, tx: ServerTransaction, request: Request) -> None:
+        self.reoffers.on_request(tx, request)
+
+    def _on_info(self, tx: ServerTransaction, request: Request) -> None:
+        if request.headers.get("Info-Package"):  # RFC 6086 §4.2.2: we announced none
+            self.respond(tx, request, 469, headers=(("Recv-Info", ""),))
+            return
+        self.respond(tx, request, 200)
+        if request.body:
+            self.tell(InfoReceived(request.content_type, request.body))
+
+    def _on_options(self, tx: ServerTransaction, request: Request) -> None:
+        self.respond(tx, request, 200, headers=(("Allow", ALLOW), ("Accept", ACCEPT)))
+
+    def _on_refer(self, tx: ServerTransaction, request: Request) -> None:
+        self.refers.on_refer(tx, request)
+
+    def _on_notify(self, tx: ServerTransaction, request: Request) -> None:
+        self.refers.on_notify(tx, request)
+
+    def __repr__(self) -> str:
+        way = "from" if self.incoming else "to"
+        return f"<{type(self).__name__} {self.call_id} {way} {self.identity or 'peer'}, {self.stage.value}>"
+
+
+_HANDLERS: Final[dict[str, Callable[[InviteSession, ServerTransaction, Request], None]]] = {
+    "INVITE": InviteSession._on_reoffer,
+    "UPDATE": InviteSession._on_reoffer,
+    "INFO": InviteSession._on_info,
+    "OPTIONS": InviteSession._on_options,
+    "REFER": InviteSession._on_refer,
+    "NOTIFY": InviteSession._on_notify,
+}
+
+
+def one_line(text: str) -> str:
+    """What the call room hands in must not begin a header of its own."""
+    return text.replace("\r", " ").replace("\n", " ")
+
+
+def send_ack(host: Host, dialog: Dialog, invite: Request, sdp: bytes | None) -> Send | None:
+    """None when the dialog gives no way to send it."""
+    kept = [(n, v) for n, v in invite.headers.items() if n in ("Authorization", "Proxy-Authorization")]
+    ack = dialog.request("ACK", headers=(*kept, *sdp_headers(sdp)), body=sdp or b"", cseq=invite.cseq.number)
+    try:
+        send = host.stack.send_ack(ack, dialog.next_hop())
+    except ParseError:
+        return None
+    host.wake()
+    return send
+
+
+def reason_of(message: Message) -> str:
+    """The Reason header as it came (RFC 3326), cut to a length that logs and records can bear."""
+    return (message.headers.get("Reason") or "")[:200]

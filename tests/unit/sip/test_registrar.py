@@ -8,7 +8,7 @@ import pytest
 
 from mediaserver.sip.bindings import Binding, BindingTable
 from mediaserver.sip.parser import parse_message
-from mediaserver.sip.registrar import Arrival, Registrar, RegisterAnswer
+from mediaserver.sip.registrar import Arrival, RegisterAnswer, Registrar
 
 S = 1_000_000_000
 T0 = 1_000 * S

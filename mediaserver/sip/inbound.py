@@ -1,0 +1,217 @@
+"""Requests from outside any dialog: who may ask for what, RFC 3261 §8.2, §10, §11, §22.
+
+Owns authentication of callers and the answers to REGISTER, OPTIONS, a first INVITE and everything we do not serve.
+Authentication is on always: an INVITE without a proven identity never reaches the call room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import structlog
+
+from mediaserver.errors import ParseError
+from mediaserver.limits import SIP_SESSIONS_MAX
+from mediaserver.settings import SipSettings
+from mediaserver.sip.auth import Authenticator, AuthResult, Credentials, UserDirectory, Verdict
+from mediaserver.sip.flow import Flow
+from mediaserver.sip.invite_server import IncomingSession
+from mediaserver.sip.message import Request
+from mediaserver.sip.registrar import Arrival, Registrar
+from mediaserver.sip.session import ACCEPT, ALLOW, KNOWN_METHODS, InviteSession, SessionHost
+from mediaserver.sip.transaction import ServerTransaction
+from mediaserver.sip.trunks import Trunks
+
+_log = structlog.get_logger(__name__)
+RETRY_AFTER_S: Final = 10  # in 503 while draining or full: a caller's phone, or its trunk, soon tries elsewhere
+SERVER_ALLOW: Final = ALLOW + ", REGISTER"
+_IN_DIALOG_ONLY: Final = ("ACK", "BYE", "CANCEL", "INFO", "NOTIFY", "PRACK", "REFER", "UPDATE")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    identity: str  # user name, or "trunk:NAME"
+    user: str
+    name: str
+
+
+class InboundHost(SessionHost, Protocol):
+    draining: bool
+
+    def session_count(self) -> int: ...
+
+    def incoming_count(self) -> int: ...
+
+    def session_began(self, session: InviteSession) -> None: ...
+
+
+class _UsersThenTrunks:
+    def __init__(self, users: UserDirectory, trunks: Trunks) -> None:
+        self._users, self._trunks = users, trunks
+
+    def credentials(self, name: str) -> Credentials | None:
+        return self._users.credentials(name) or self._trunks.credentials(name)
+
+
+class Inbound:
+    def __init__(
+        self,
+        host: InboundHost,
+        settings: SipSettings,
+        authenticator: Authenticator,
+        registrar: Registrar,
+        users: UserDirectory,
+        trunks: Trunks,
+        on_invite: Callable[[InviteSession], None],
+    ) -> None:
+        self._host = host
+        self._settings = settings
+        self._authenticator = authenticator
+        self._registrar = registrar
+        self._users = users
+        self._trunks = trunks
+        self._callers = _UsersThenTrunks(users, trunks)
+        self.on_invite = on_invite
+        self.refused_full = 0  # INVITEs that met max_calls
+        self.refused_draining = 0
+
+    def handle(self, tx: ServerTransaction, request: Request, flow: Flow) -> None:
+        if request.method == "INVITE":
+            self._invite(tx, request, flow)
+        elif request.method == "REGISTER":
+            self._register(tx, request, flow)
+        elif request.method == "OPTIONS":
+            self._options(tx, request)
+        elif request.method in _IN_DIALOG_ONLY:
+            self._respond(tx, request, 481)
+        elif request.method in KNOWN_METHODS:
+            self._respond(tx, request, 405, (("Allow", SERVER_ALLOW),))
+        else:
+            self._respond(tx, request, 501, (("Allow", SERVER_ALLOW),))
+
+    # -- OPTIONS
+
+    def _options(self, tx: ServerTransaction, request: Request) -> None:
+        """The answer an INVITE would get (RFC 3261 §11.2), without asking who wants to know: trunks probe by it."""
+        if self._host.draining:
+            self._respond(tx, request, 503, (("Retry-After", str(RETRY_AFTER_S)),))
+            return
+        headers = (("Allow", SERVER_ALLOW), ("Accept", ACCEPT), ("Accept-Encoding", "identity"), ("Supported", "path"))
+        self._respond(tx, request, 200, headers)
+
+    # -- REGISTER
+
+    def _register(self, tx: ServerTransaction, request: Request, flow: Flow) -> None:
+        if not self._serves(request):
+            self._respond(tx, request, 404)
+            return
+        result = self._check(request, flow, self._users, request.to.uri.username)
+        if result.user is None:
+            self._not_proven(tx, request, result)
+            return
+        arrival = Arrival(flow, flow.remote)
+        answer = self._registrar.register(request, result.user, arrival, self._host.now_ns())
+        response = request.response(answer.status, answer.reason, headers=answer.headers)
+        self._host.stack.respond(tx, response, self._host.now_ns())
+
+    def _serves(self, request: Request) -> bool:
+        """Whether we are the registrar meant. Without sip.domains every name counts: phones are given our address in
+        forms we cannot know (a port forward, a name in /etc/hosts), and users are told apart by their realm."""
+        domains = {d.lower() for d in self._settings.domains}
+        return not domains or request.to.uri.host in domains or _is_address(request.to.uri.host)
+
+    # -- INVITE
+
+    def _invite(self, tx: ServerTransaction, request: Request, flow: Flow) -> None:
+        caller = self._caller(tx, request, flow)
+        if caller is None:
+            return
+        if self._host.draining:
+            self.refused_draining += 1
+            self._respond(tx, request, 503, (("Retry-After", str(RETRY_AFTER_S)),))
+            return
+        if self._host.incoming_count() >= self._settings.max_calls or self._host.session_count() >= SIP_SESSIONS_MAX:
+            self.refused_full += 1
+            _log.warning("call refused: sip.max_calls reached", call_id=request.call_id, limit=self._settings.max_calls)
+            self._respond(tx, request, 503, (("Retry-After", str(RETRY_AFTER_S)),))
+            return
+        try:
+            session = IncomingSession(
+                self._host,
+                tx,
+                request,
+                flow,
+                identity=caller.identity,
+                caller_user=caller.user,
+                caller_name=caller.name,
+                local_host=self._host.local_host(flow),
+            )
+        except ParseError as error:
+            self._respond(tx, request, error.status, (("Accept", ACCEPT),) if error.status == 415 else ())
+            return
+        tx.user = session
+        self._host.session_began(session)
+        _log.info("call arrives", call_id=session.call_id, identity=session.identity, transport=flow.transport)
+        try:
+            self.on_invite(session)
+        except Exception:
+            _log.exception("call room failed on a new call", call_id=session.call_id)
+            session.reject(500)
+
+    def _caller(self, tx: ServerTransaction, request: Request, flow: Flow) -> Caller | None:
+        """Who calls; None: not proven, and answered (or met by silence)."""
+        asserted = request.from_
+        trunk = self._trunks.at(flow.remote_host)
+        if trunk is None:
+            result = self._check(request, flow, self._callers, asserted.uri.username)
+            if result.user is None:
+                self._not_proven(tx, request, result)
+                return None
+            user = self._users.credentials(result.user)
+            if user is not None:  # he calls as himself, whatever From says
+                name = asserted.display if asserted.uri.username == user.name else ""
+                return Caller(user.name, user.name, name or user.display_name)
+            trunk = self._trunks.of_username(result.user)
+            if trunk is None:  # removed since the check
+                self._respond(tx, request, 403)
+                return None
+        return Caller(trunk.identity, asserted.uri.username, asserted.display)
+
+    # -- authentication
+
+    def _check(self, request: Request, flow: Flow, users: UserDirectory, claimed_user: str) -> AuthResult:
+        headers = request.headers
+        return self._authenticator.check(
+            request.method,
+            [*headers.all("Authorization"), *headers.all("Proxy-Authorization")],
+            source=flow.remote_host,
+            now_ns=self._host.now_ns(),
+            body=request.body,
+            user_agent=headers.get("User-Agent") or "",
+            claimed_user=claimed_user,
+            users=users,
+        )
+
+    def _not_proven(self, tx: ServerTransaction, request: Request, result: AuthResult) -> None:
+        """401, not 407: we are the registrar and the far end of the call, no proxy (RFC 3261 §22.1)."""
+        if result.verdict is Verdict.SILENT:
+            self._host.stack.drop(tx)
+        elif result.verdict is Verdict.MALFORMED:
+            self._respond(tx, request, 400)
+        else:
+            if result.failed:
+                _log.info(
+                    "authentication failed", call_id=request.call_id, method=request.method, source=tx.flow.remote_host
+                )
+            self._respond(tx, request, 401, tuple(("WWW-Authenticate", value) for value in result.challenges))
+
+    def _respond(
+        self, tx: ServerTransaction, request: Request, status: int, headers: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        self._host.stack.respond(tx, request.response(status, headers=headers), self._host.now_ns())
+
+
+def _is_address(host: str) -> bool:
+    return ":" in host or host.replace(".", "").isdigit()

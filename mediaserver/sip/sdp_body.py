@@ -1,0 +1,56 @@
+"""The session description inside a message body: plain, or one part of a multipart body (RFC 5621, RFC 2046 §5.1)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mediaserver.errors import ParseError
+from mediaserver.sip.address import parse_params, unquote_string
+from mediaserver.sip.message import Message
+
+SDP_TYPE: Final = "application/sdp"
+_PARTS_MAX: Final = 16  # real bodies have two or three parts
+
+
+def sdp_of(message: Message) -> bytes | None:
+    """The SDP of a message, None if it carries none.
+
+    A body without a Content-Type counts when it begins like SDP. Raises ParseError with status 415 for a body of
+    another type, unless its Content-Disposition says it may be ignored.
+    """
+    body = message.body
+    if not body:
+        return None
+    kind = message.content_type
+    if kind == SDP_TYPE or (not kind and body.lstrip().startswith(b"v=")):
+        encoding = (message.headers.get("Content-Encoding") or "identity").strip().lower()
+        if encoding != "identity":
+            raise ParseError(f"body is encoded as {encoding[:16]}", 415)
+        return body
+    if kind.startswith("multipart/"):
+        return _sdp_part(message.headers.get("Content-Type") or "", body)
+    if "handling=optional" in (message.headers.get("Content-Disposition") or "").replace(" ", "").lower():
+        return None
+    raise ParseError("body is not SDP", 415)
+
+
+def sdp_headers(sdp: bytes | None) -> tuple[tuple[str, str], ...]:
+    return (("Content-Type", SDP_TYPE),) if sdp else ()
+
+
+def _sdp_part(content_type: str, body: bytes) -> bytes | None:
+    semicolon = content_type.find(";")
+    boundary = unquote_string(parse_params(content_type[semicolon:]).get("boundary") or "") if semicolon >= 0 else ""
+    if not boundary:
+        raise ParseError("multipart body without a boundary")
+    marker = b"--" + boundary.encode("utf-8", "surrogateescape")
+    for part in (b"\r\n" + body).split(b"\r\n" + marker)[1 : _PARTS_MAX + 1]:
+        if part.startswith(b"--"):
+            break
+        head, _, content = part.lstrip(b" \t").removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        for line in head.split(b"\r\n"):
+            name, _, value = line.partition(b":")
+            kind = value.partition(b";")[0].strip().lower()
+            if name.strip().lower() == b"content-type" and kind == SDP_TYPE.encode():
+                return content if content.endswith(b"\r\n") else content + b"\r\n"
+    return None
