@@ -14,7 +14,6 @@ from mediaserver.sip.uri import (
     NO_PARAMS,
     Params,
     Uri,
-    is_ipv6,
     parse_host_port,
     parse_uri,
     write_host_port,
@@ -214,8 +213,6 @@ def parse_via(text: str) -> Via:
     if match is None:
         raise ParseError("Via is not protocol/version/transport sent-by")
     name, version, transport, host, port, tail = match.groups()
-    if host.startswith("[") and not is_ipv6(host[1:-1]):
-        raise ParseError("Via sent-by is not [IPv6 address]")
     host, port_number = parse_host_port(host if port is None else f"{host}:{port}")
     params = parse_params(tail) if tail else NO_PARAMS
     return Via(transport.upper(), host, port_number, params, f"{name.upper()}/{version}")

@@ -42,6 +42,8 @@ def parse_message(data: bytes) -> Message:
     if head_end < 0:
         # A datagram may end with its last header; a stream never gets here.
         head_end = body_start = len(data)
+    if data[head_end - 1 : head_end] == b"\r":
+        head_end -= 1
     text = data[:head_end].decode("utf-8", "surrogateescape").replace("\r\n", "\n")
     if "\r" in text:
         text = text.replace("\r", " ")  # a bare CR is a line end to some and not to others: to nobody here
@@ -89,9 +91,11 @@ def _parse_start_line(line: str) -> tuple[Message, Fault | None]:
     method, uri, version = words
     request = Request(headers=nothing, method=method, uri=uri, version=version)
     if version != "SIP/2.0":
-        if not _VERSION.fullmatch(version) or not version.upper().startswith("SIP/"):
-            return request, ("start line does not end in a SIP version", "start_line", 400)
+        if not version.upper().startswith("SIP/"):
+            raise BadMessage("request of another protocol", "not_sip")
         request.version = "SIP/2.0"
+        if not _VERSION.fullmatch(version):
+            return request, ("start line does not end in a SIP version", "start_line", 400)
         if version.upper() != "SIP/2.0":
             return request, ("SIP version is not 2.0", "version", 505)
     if not is_token(method):

@@ -158,6 +158,8 @@ def parse_host_port(text: str) -> tuple[str, int | None]:
     """`host[:port]` of a URI or Via: host lower case, an IPv6 reference without its brackets. Raises ParseError."""
     if text.startswith("["):
         host, bracket, tail = text[1:].partition("]")
+        if ":::" in host:
+            host = host.replace(":::", "::")  # written after a bug in RFC 3261's grammar, RFC 5118 §4.10
         if not bracket or not is_ipv6(host):
             raise ParseError("IPv6 reference is not [address]")
         if tail and not tail.startswith(":"):
