@@ -6,16 +6,17 @@ cdef enum:
     JITTER_SLOTS = 128             # packets waiting; 1.3 s at 10 ms, 7.7 s at 60 ms
     DELAY_BUCKETS = 128
     DELAY_BUCKET_NS = 5000000
-    WINDOW_BLOCKS = 8              # the fastest packet of the last 8 blocks of 250 ms is the zero of all delays
+    WINDOW_BLOCKS = 8              # the zero of all delays: mean of the least delays of the better half of 8 blocks
 
-cdef struct DelayTracker:          # distribution of arrival delays over the fastest recent packet; about 700 bytes
+cdef struct DelayTracker:          # distribution of arrival delays over that of fast packets; about 700 bytes
     int64_t target_min_ns
     int64_t target_max_ns
-    int64_t target_ns              # what 97 of 100 packets need
+    int64_t target_ns              # what 99 of 100 packets need
     int64_t lookahead_ns           # asked for on top: with real loss, so that the packet after the hole is there
-    int64_t base_ns                # arrival - media time of the fastest recent packet
+    int64_t base_ns                # arrival - media time of a fast packet: see WINDOW_BLOCKS
     int64_t block_start_ns
     int64_t block_min_ns[WINDOW_BLOCKS]
+    int32_t blocks                 # closed so far
     int32_t block_packets
     int32_t block
     int32_t quantile               # bucket
@@ -73,8 +74,8 @@ cdef struct JitterBuffer:
     uint32_t loss_event_packets
 
 cdef void delay_init(DelayTracker* d, int64_t min_ns, int64_t max_ns) noexcept nogil
-# transit: arrival - media time. Returns the delay over the fastest recent packet, >= 0, and moves target_ns.
-cdef int64_t delay_arrival(DelayTracker* d, int64_t transit_ns, int64_t arrival_ns) noexcept nogil
+# transit: arrival - media time. Moves base_ns and target_ns.
+cdef void delay_arrival(DelayTracker* d, int64_t transit_ns, int64_t arrival_ns) noexcept nogil
 
 cdef void jitter_init(JitterBuffer* j, int64_t min_ns, int64_t max_ns) noexcept nogil
 # Forgets sequence and time, keeps what was learnt about the network and all counters.

@@ -13,7 +13,7 @@ cdef enum:
     WEIGHT_START = 16384           # of the first packet
     WEIGHT_SHIFT = 9               # each packet weighs 1/512 more than the one before: memory of about 10 s at 20 ms
     WEIGHT_MAX = 1 << 22           # then everything is scaled down by 256
-    TAIL_SHARE = 32                # 1/32 of the packets may come later than the target
+    TAIL_SHARE = 100               # 1 % may come later than the target: by G.107 1 % concealed costs as much as 100 ms
     STEP_MARGIN_NS = 20000000      # a route that became this much slower for two blocks is the new normal
     STEP_PACKETS = 5
     REWIND_PACKETS = 32            # before anything was played an older packet may still become the first
@@ -22,6 +22,7 @@ cdef enum:
     VIRTUAL_FRAME_NS = 20000000
     VIRTUAL_STEP_NS = 5000000      # a pitch period: what one time-stretching step of the real playout moves
     VIRTUAL_SLACK_NS = 10000000    # how far above the target is left alone
+    LOSS_STEP_Q16 = 256            # what one lost packet adds to the smoothed share
     LOSS_ON_Q16 = 655              # 1 %: hold one packet more, so that holes are filled from both sides (or by FEC)
     LOSS_OFF_Q16 = 197
 
@@ -66,6 +67,30 @@ cdef void delay_recount(DelayTracker* d) noexcept nogil:
     d.quantile = i
 
 
+cdef int64_t fast_transit(const DelayTracker* d) noexcept nogil:
+    """Mean of the lower half of the blocks' minima.
+
+    The least of them all would wander with each rare fast packet, and the quantile above it would have to cover that too.
+    """
+    cdef int64_t sorted_[WINDOW_BLOCKS]
+    cdef int64_t value, total = 0
+    cdef int count = 0, i, k
+    for i in range(WINDOW_BLOCKS):
+        value = d.block_min_ns[i]
+        if value == INT64_MAX:
+            continue
+        k = count
+        while k > 0 and sorted_[k - 1] > value:
+            sorted_[k] = sorted_[k - 1]
+            k -= 1
+        sorted_[k] = value
+        count += 1
+    count = (count + 1) // 2
+    for i in range(count):
+        total += sorted_[i] - sorted_[0]
+    return sorted_[0] + total // count
+
+
 cdef void delay_roll(DelayTracker* d, int64_t arrival_ns) noexcept nogil:
     """Closes a block of the window; a delay that both latest blocks share becomes the new zero at once."""
     cdef int i
@@ -79,14 +104,12 @@ cdef void delay_roll(DelayTracker* d, int64_t arrival_ns) noexcept nogil:
                 d.block_min_ns[i] = INT64_MAX
         delay_shift(d, least - d.base_ns)
     d.block = (d.block + 1) % WINDOW_BLOCKS
+    d.blocks += 1
     d.block_min_ns[d.block] = INT64_MAX
     d.block_packets = 0
     d.block_start_ns = arrival_ns
-    least = INT64_MAX
-    for i in range(WINDOW_BLOCKS):
-        if d.block_min_ns[i] < least:
-            least = d.block_min_ns[i]
-    d.base_ns = least
+    least = fast_transit(d) - d.base_ns
+    d.base_ns += least if least > STEP_MARGIN_NS or least < -STEP_MARGIN_NS or d.blocks < 4 else least // 4
 
 
 cdef void delay_weigh(DelayTracker* d, int bucket) noexcept nogil:
@@ -109,7 +132,7 @@ cdef void delay_weigh(DelayTracker* d, int bucket) noexcept nogil:
         delay_recount(d)
 
 
-cdef int64_t delay_arrival(DelayTracker* d, int64_t transit_ns, int64_t arrival_ns) noexcept nogil:
+cdef void delay_arrival(DelayTracker* d, int64_t transit_ns, int64_t arrival_ns) noexcept nogil:
     cdef int64_t relative, wanted
     cdef int bucket = DELAY_BUCKETS - 1
     if d.total == 0:
@@ -117,11 +140,13 @@ cdef int64_t delay_arrival(DelayTracker* d, int64_t transit_ns, int64_t arrival_
         d.block_start_ns = arrival_ns
     if transit_ns < d.block_min_ns[d.block]:
         d.block_min_ns[d.block] = transit_ns
-    if transit_ns < d.base_ns:
+    if transit_ns < d.base_ns and d.blocks == 0:
         d.base_ns = transit_ns
     d.block_packets += 1
     relative = transit_ns - d.base_ns
-    if relative < <int64_t> DELAY_BUCKET_NS * (DELAY_BUCKETS - 1):
+    if relative < 0:
+        bucket = 0
+    elif relative < <int64_t> DELAY_BUCKET_NS * (DELAY_BUCKETS - 1):
         bucket = <int> (relative / DELAY_BUCKET_NS)
     delay_weigh(d, bucket)
     if arrival_ns - d.block_start_ns >= BLOCK_NS:
@@ -130,7 +155,6 @@ cdef int64_t delay_arrival(DelayTracker* d, int64_t transit_ns, int64_t arrival_
     if wanted < d.target_min_ns:
         wanted = d.target_min_ns
     d.target_ns = wanted if wanted < d.target_max_ns else d.target_max_ns
-    return relative
 
 
 cdef inline int was_seen(const JitterBuffer* j, uint16_t sequence) noexcept nogil:
@@ -228,6 +252,7 @@ cdef JitterArrival arrive_behind(JitterBuffer* j, uint16_t sequence, uint32_t ti
     j.packets_late += 1
     if j.packets_lost > 0:
         j.packets_lost -= 1          # it was judged when due; now we know that it was only late
+    j.loss_q16 -= LOSS_STEP_Q16 if j.loss_q16 > LOSS_STEP_Q16 else j.loss_q16
     return ARRIVAL_LATE
 
 

@@ -39,10 +39,11 @@ cdef enum:
     SPLICE_RMS_MAX = 60            # quieter than -55 dBov: any splice is inaudible
 
 cdef int64_t NS = 1000000000
-cdef int64_t EXCESS_NS = 10000000          # above the target by this much: compress
+cdef int64_t EXCESS_NS = 15000000          # above the target by this much, or a quarter of it: compress
+cdef int64_t MARGIN_NS = 4000000           # and stop so far above it: the target itself moves in steps
 cdef int64_t EXCESS_FAST_NS = 60000000     # then take what there is, similar or not
 cdef int64_t EXCESS_SKIP_NS = 300000000    # then drop whole packets
-cdef int64_t DEFICIT_NS = 1000000
+cdef int64_t DEFICIT_NS = 10000000         # below the target by this much, or an eighth of it: stretch
 cdef int64_t DEFICIT_FAST_NS = 30000000
 
 cdef struct Receiver:
@@ -480,7 +481,8 @@ cdef void skip_excess(Playout* p, int64_t now_ns, PacketPool* pool) noexcept nog
 
 cdef void control(Playout* p, int wanted) noexcept nogil:
     """Moves the delay towards the target by one pitch period at the most, in what is decoded and not played."""
-    cdef int64_t off = p.slack_low_ns - p.jitter.delay.target_ns
+    cdef int64_t target = p.jitter.delay.target_ns
+    cdef int64_t off = p.slack_low_ns - target
     cdef int ms = p.rate_hz // 1000
     cdef int samples = p.end - p.at
     cdef int lag_min = ms * 5 // 2
@@ -489,15 +491,15 @@ cdef void control(Playout* p, int wanted) noexcept nogil:
     cdef int32_t missing, similar = 0
     cdef int64_t media
     cdef int quiet
-    if off > EXCESS_NS:
-        limit = samples_of(p, off)
+    if off > EXCESS_NS and off > target // 4:
+        limit = samples_of(p, off - MARGIN_NS)
         if jitter_next(&p.jitter, &missing, &media) != NEXT_HERE or p.jitter.waiting < 1:
             limit = samples - wanted
         if limit > samples - lag_min:
             limit = samples - lag_min
         if lag_max > limit:
             lag_max = limit
-    elif off > -DEFICIT_NS:
+    elif off > -DEFICIT_NS and off > -target // 8:
         return
     if lag_max < lag_min or samples <= 0:
         return
