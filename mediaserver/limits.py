@@ -52,7 +52,7 @@ DIGITS_MAX: Final = 64  # digits typed ahead and not yet gathered; later ones ar
 FORK_BRANCHES_MAX: Final = 32  # contacts rung at once for one call
 LEGS_PER_CALL_MAX: Final = 128  # one call's legs over its life: stops a transfer loop
 REROUTES_MAX: Final = 16  # programs one call may be handed to: stops two rules that transfer to each other
-PROGRAM_TASKS_MAX: Final = 64  # asyncio tasks one call may own at a time
+PROGRAM_TASKS_MAX: Final = 256  # asyncio tasks one call may own at a time
 ROUTING_RULES_MAX: Final = 10_000  # each call walks them in order
 RECORD_SECONDS_MAX: Final = 3_600  # one message a program records
 CONFERENCE_PARTIES_MAX: Final = 1_000  # N-1 mixing of one room on one worker
@@ -79,3 +79,8 @@ JOURNAL_TEXT_BYTES_MAX: Final = 65_535  # what the frame's 16-bit size can say
 TAP_DRAIN_BYTES: Final = 262_144  # one call of drain_tap: a whole ring, so that a late writer catches up in one go
 REORDER_NS_MAX: Final = 2_000_000_000  # a packet later than this is not put back into its place when rendering
 RECORDING_SECONDS_MAX: Final = 86_400  # a render stops there: 5.5 GB of 16 kHz stereo would not fit a WAV header
+RENDER_PROCESSES_MAX: Final = 1  # at a time: media has the other cores
+
+# --- app
+USERS_POLL_S: Final = 1.0  # how soon a running server knows a user that the command line added
+EVENT_LOOP_LAG_LOGGED_S: Final = 0.25  # a loop that was held up so long says so: something in it blocks

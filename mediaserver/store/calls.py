@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Select, or_, select, update
+from sqlalchemy import Select, Table, or_, select, update
 
 from mediaserver.model import CallFacts, LegFacts, LegStats, Masked, MediaAddress, StreamSettings
 from mediaserver.store.database import Database
@@ -50,31 +50,36 @@ class CallRow:
 class CallStore:
     """Observes calls and keeps their records."""
 
-    def __init__(self, database: Database, spool: Spool) -> None:
+    def __init__(self, database: Database, spool: Spool | None = None) -> None:
+        """spool: None for a command that only reads."""
         self._database = database
         self._spool = spool
 
     # -- what the call room reports
 
     def call_started(self, call: CallFacts) -> None:
-        self._spool.put(calls, _call_columns(call))
+        self._put(calls, _call_columns(call))
 
     def leg_opened(self, call_id: str, leg: LegFacts, stream: StreamSettings) -> None:
-        self._spool.put(legs, _leg_columns(call_id, leg))
+        self._put(legs, _leg_columns(call_id, leg))
 
     def leg_changed(self, call_id: str, leg: LegFacts, stream: StreamSettings) -> None:
-        self._spool.put(legs, _leg_columns(call_id, leg))
+        self._put(legs, _leg_columns(call_id, leg))
 
     def leg_closed(self, call_id: str, leg: LegFacts, stats: LegStats | None) -> None:
         columns = _leg_columns(call_id, leg)
         if stats is not None:
             columns["stats"] = stats_json(stats)
-        self._spool.put(legs, columns)
+        self._put(legs, columns)
 
     def call_ended(self, call: CallFacts) -> None:
-        self._spool.put(calls, _call_columns(call))
+        self._put(calls, _call_columns(call))
         for leg in call.legs:
-            self._spool.put(legs, _leg_columns(call.call_id, leg))
+            self._put(legs, _leg_columns(call.call_id, leg))
+
+    def _put(self, table: Table, values: dict[str, Any]) -> None:
+        assert self._spool is not None, "this store was opened to read"
+        self._spool.put(table, values)
 
     # -- reading
 

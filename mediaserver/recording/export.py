@@ -1,0 +1,75 @@
+"""Exports: starts the render worker for a catalogued recording and puts the finished file in its place.
+
+Owns the child process and the temporary file. Works with the server running or not: journals are only read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+from weakref import WeakKeyDictionary
+
+from mediaserver.errors import StorageError
+from mediaserver.limits import RENDER_PROCESSES_MAX
+from mediaserver.recording import catalogue
+from mediaserver.store.recordings import RecordingRow
+
+_places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+
+
+async def export_recording(
+    directory: Path,
+    row: RecordingRow,
+    form: Literal["wav", "opus"],
+    output: Path,
+    progress: Callable[[int], None] = lambda _percent: None,
+) -> Path:
+    """Renders the recording to `output`, which appears whole or not at all. Returns it.
+
+    directory: the recordings directory. progress: percent done. Raises LookupError if the journals are gone,
+    StorageError if rendering or writing fails.
+    """
+    journals = await asyncio.to_thread(catalogue.journals, directory, row.directory)
+    if not journals:
+        raise LookupError(f"recording {row.recording_id}: no journals under {directory / row.directory}")
+    partial = output.with_name(output.name + ".part")
+    places = _places.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(RENDER_PROCESSES_MAX))
+    try:
+        async with places:
+            await _run(form, partial, journals, progress)
+        partial.replace(output)
+    except OSError as error:
+        raise StorageError(f"recording {row.recording_id}: cannot write {output}: {error.strerror}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+    return output
+
+
+async def _run(form: str, output: Path, journals: list[Path], progress: Callable[[int], None]) -> None:
+    process = await asyncio.create_subprocess_exec(
+        "nice", "-n", "10", sys.executable, "-m", "mediaserver.recording.render", "--form", form,
+        "--output", str(output), *map(str, journals),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        errors = asyncio.create_task(process.stderr.read())
+        async for line in process.stdout:
+            with contextlib.suppress(ValueError, KeyError):
+                progress(int(json.loads(line)["percent"]))
+        code = await process.wait()
+        if code != 0:
+            text = (await errors).decode("utf-8", "replace").strip().splitlines()
+            raise StorageError(f"rendering failed: {text[-1] if text else f'the worker ended with {code}'}")
+        await errors
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

@@ -1,0 +1,191 @@
+"""The recorder: follows calls, collects consent, opens taps when everybody may be captured, closes them when not.
+
+Owns the life of each recording from the first notice to its final catalogue row. The call room drives it through
+`begin`, `leg_joined`, `notice_finished`, `leg_left`, `end`, and as an observer that tells it each leg's codecs. It
+never touches a packet (`writer.py`) and never raises for a disk: a recording fails, its call goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from mediaserver.clock import Clock
+from mediaserver.errors import StorageError
+from mediaserver.model import (
+    CallFacts,
+    ConsentToken,
+    LegFacts,
+    LegHandle,
+    LegStats,
+    NoticeKind,
+    StreamSettings,
+    TapBehind,
+    TapHandle,
+)
+from mediaserver.recording import catalogue
+from mediaserver.recording.consent import ConsentAuthority, State
+from mediaserver.recording.recovery import recover
+from mediaserver.recording.session import JournalRecording
+from mediaserver.recording.writer import JournalWriter, LegFile
+from mediaserver.settings import RecordingSettings
+from mediaserver.store.recordings import RecordingStore
+
+log = structlog.get_logger(__name__)
+
+
+class TapEngine(Protocol):
+    """What recording needs of the media engine."""
+
+    async def open_tap(self, leg: LegHandle, token: ConsentToken) -> TapHandle: ...
+    def drain_tap(self, tap: TapHandle, into: bytearray | memoryview) -> int: ...
+    async def close_tap(self, tap: TapHandle) -> None: ...
+
+
+@dataclass(slots=True)
+class RecorderStats:
+    """Counters since start, for /metrics; the writer has its own."""
+
+    started: int = 0
+    completed: int = 0
+    recovered: int = 0
+    packets_lost: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    transitions: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+class JournalRecorder:
+    """One per process: the call room's Recorder, and an observer of its legs."""
+
+    def __init__(
+        self,
+        settings: RecordingSettings,
+        data_dir: Path,
+        engine: TapEngine,
+        store: RecordingStore,
+        clock: Clock,
+        authority: ConsentAuthority,
+    ) -> None:
+        self.settings = settings
+        self.root = recordings_directory(settings, data_dir)
+        self.engine = engine
+        self.store = store
+        self.clock = clock
+        self.authority = authority
+        self.stats = RecorderStats()
+        self.streams: dict[LegHandle, StreamSettings] = {}
+        self.running: dict[str, JournalRecording] = {}
+        self.taps: dict[TapHandle, tuple[JournalRecording, LegFile]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.writer = JournalWriter(
+            engine,
+            self.root,
+            flush_interval_ms=settings.flush_interval_ms,
+            fsync_interval_ms=settings.fsync_interval_ms,
+            min_free_mb=settings.min_free_mb,
+            on_failure=self._on_writer_failure,
+            now_ns=clock.now_ns,
+        )
+
+    async def start(self) -> None:
+        """Recovers what a crash left, then takes recordings. Raises StorageError if the directory cannot be used."""
+        self._loop = asyncio.get_running_loop()
+        await asyncio.to_thread(catalogue.prepare, self.root)
+        for row in await asyncio.to_thread(recover, self.root):
+            self.store.put(row)
+            self.stats.recovered += 1
+            log.warning("recording.recovered", recording=row.recording_id, call=row.call_id, length_ms=row.length_ms)
+        self.writer.start()
+
+    async def stop(self) -> None:
+        """Ends what still runs, waits until it is on the disk."""
+        for recording in list(self.running.values()):
+            await recording.end()
+        await asyncio.to_thread(self.writer.stop)
+
+    # -- the call room's Recorder
+
+    async def begin(self, call: CallFacts, kind: NoticeKind) -> JournalRecording:
+        """A recording that waits for its first notice. Raises StorageError: the call goes on unrecorded."""
+        if not self.settings.enabled:
+            raise StorageError("recording is switched off (recording.enabled = false)")
+        if self.writer.space_is_short():
+            self.stats.failures["disk_low"] += 1
+            raise StorageError(
+                f"{self.root}: {self.writer.stats.free_bytes >> 20} MB free, recording.min_free_mb is "
+                f"{self.settings.min_free_mb}; free space or move recording.directory"
+            )
+        recording = JournalRecording(self, call, kind)
+        self.running[recording.recording_id] = recording
+        return recording
+
+    def tap_behind(self, event: TapBehind) -> None:
+        """The ring of a tap was full: the recording says how many packets it lacks."""
+        entry = self.taps.get(event.tap)
+        self.stats.packets_lost += event.packets_lost
+        log.error("recording.packets_lost", packets=event.packets_lost)
+        if entry is not None:
+            recording, file = entry
+            recording.lost(file, event.packets_lost)
+
+    # -- the call room's observer: what each leg speaks
+
+    def call_started(self, call: CallFacts) -> None:
+        pass
+
+    def leg_opened(self, call_id: str, leg: LegFacts, stream: StreamSettings) -> None:
+        self.streams[leg.handle] = stream
+
+    def leg_changed(self, call_id: str, leg: LegFacts, stream: StreamSettings) -> None:
+        self.streams[leg.handle] = stream
+        for recording in self.running.values():
+            recording.stream_changed(leg.handle, stream)
+
+    def leg_closed(self, call_id: str, leg: LegFacts, stats: LegStats | None) -> None:
+        self.streams.pop(leg.handle, None)
+
+    def call_ended(self, call: CallFacts) -> None:
+        """Whoever forgot to end a recording: it ends with its call."""
+        for recording in list(self.running.values()):
+            if recording.call_id == call.call_id:
+                self.spawn(recording.end())
+
+    # -- for metrics and the recordings themselves
+
+    @property
+    def active(self) -> int:
+        """Recordings that capture right now."""
+        return sum(1 for recording in self.running.values() if recording.capturing)
+
+    def count_transition(self, before: State, after: State) -> None:
+        self.stats.transitions[(before.value, after.value)] += 1
+
+    def spawn(self, work: object) -> None:
+        assert asyncio.iscoroutine(work)
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _on_writer_failure(self, file: LegFile, reason: str) -> None:
+        """From the writer's threads."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._failed, file, reason)
+
+    def _failed(self, file: LegFile, reason: str) -> None:
+        for recording in self.running.values():
+            if recording.owns(file):
+                if not recording.failure:
+                    self.stats.failures[reason] += 1
+                self.spawn(recording.fail(reason))
+                return
+
+
+def recordings_directory(settings: RecordingSettings, data_dir: Path) -> Path:
+    """Where journals lie: recording.directory, else data_dir/recordings."""
+    return settings.directory if settings.directory is not None else data_dir / "recordings"

@@ -1,0 +1,229 @@
+"""A playable file from journals: both passes, the mix to two channels, and the writers of WAV and Ogg Opus.
+
+Runs in a process of its own (`export.py` starts it), in bounded memory whatever the length. Left is the first party,
+right all others; a recording of one party is mono. WAV carries the UTC start in a `bext` chunk (EBU Tech 3285).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import struct
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+from mediaserver.limits import RECORDING_SECONDS_MAX
+from mediaserver.recording.mixdown import LegPlayer, is_wideband
+from mediaserver.recording.timeline import Leg, survey
+
+OPUS_BITRATE_BPS_PER_CHANNEL = 32_000
+LAST_PACKET_NS = 20_000_000
+PCM = npt.NDArray[np.int16]
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    length_ms: int
+    rate_hz: int
+    channels: int
+    packets: int
+    packets_misplaced: int
+    packets_undecodable: int
+    bytes_skipped: int  # of the journals: torn or corrupted
+
+
+class Sink(Protocol):
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+    def write(self, pcm: PCM) -> None:
+        """int16[frames, channels]"""
+        ...
+
+
+def render(
+    journals: Sequence[Path], output: Path, form: str, progress: Callable[[float], None] = lambda _share: None
+) -> Rendered:
+    """Writes `output`, form "wav" or "opus". Raises ValueError if nothing was captured, OSError or FFmpegError."""
+    legs = [survey(path) for path in journals]
+    legs = [leg for leg in legs if leg.opened_ns]
+    if not legs:
+        raise ValueError("nothing was captured: no journal holds an opened window")
+    rate_hz = 16_000 if any(is_wideband(piece) for leg in legs for piece in leg.pieces) else 8_000
+    start_ns = min(leg.opened_ns for leg in legs)
+    frames = _length(legs, start_ns, rate_hz)
+    players = [LegPlayer(leg, start_ns, rate_hz) for leg in legs]
+    channels = 1 if len(legs) == 1 else 2
+    with open_sink(form, output, rate_hz, channels, _wall(legs[0], start_ns)) as sink:
+        done = 0
+        while done < frames:
+            count = min(rate_hz, frames - done)
+            sink.write(_mix([player.read(count) for player in players], channels))
+            done += count
+            progress(done / frames)
+    return Rendered(
+        length_ms=round(frames * 1000 / rate_hz),
+        rate_hz=rate_hz,
+        channels=channels,
+        packets=sum(leg.packets for leg in legs),
+        packets_misplaced=sum(player.packets_misplaced for player in players),
+        packets_undecodable=sum(player.packets_undecodable for player in players),
+        bytes_skipped=sum(leg.read.bytes_skipped for leg in legs),
+    )
+
+
+def _length(legs: Sequence[Leg], start_ns: int, rate_hz: int) -> int:
+    """Frames from the first opened window to the last closed one: gaps and silence count, that is what happened.
+
+    The last packet keeps its 20 ms: it arrived inside the window, even if that closed (or a crash came) before its end.
+    """
+    end_ns = max(max(leg.closed_ns, leg.spoken_until_ns() + LAST_PACKET_NS) for leg in legs)
+    frames = round((end_ns - start_ns) * rate_hz / 1e9)
+    return max(1, min(frames, RECORDING_SECONDS_MAX * rate_hz))
+
+
+def _wall(leg: Leg, at_ns: int) -> float:
+    clock = leg.header.get("clock", {})
+    try:
+        return float(clock["wall"]) + (at_ns - int(clock["monotonic_ns"])) / 1e9
+    except (KeyError, TypeError, ValueError):
+        return 0.0
+
+
+def _mix(blocks: Sequence[npt.NDArray[np.float32]], channels: int) -> PCM:
+    if channels == 1:
+        mixed = blocks[0][:, None]
+    else:
+        mixed = np.stack((blocks[0], np.sum(blocks[1:], axis=0, dtype=np.float32)), axis=1)
+    return np.clip(np.rint(mixed), -32_768, 32_767).astype(np.int16)
+
+
+def open_sink(form: str, output: Path, rate_hz: int, channels: int, wall: float) -> Sink:
+    if form == "wav":
+        return WavSink(output, rate_hz, channels, wall)
+    if form == "opus":
+        return OpusSink(output, rate_hz, channels, wall)
+    raise ValueError(f"a recording is rendered to wav or opus, not {form}")
+
+
+class WavSink:
+    """RIFF/WAVE, 16-bit PCM, sizes filled in at the end."""
+
+    def __init__(self, output: Path, rate_hz: int, channels: int, wall: float) -> None:
+        self._file = output.open("wb")
+        self._frame_bytes = 2 * channels
+        bext = _bext(rate_hz, wall)
+        form = struct.pack("<HHIIHH", 1, channels, rate_hz, rate_hz * self._frame_bytes, self._frame_bytes, 16)
+        self._file.write(b"RIFF\0\0\0\0WAVE")
+        self._file.write(b"bext" + struct.pack("<I", len(bext)) + bext)
+        self._file.write(b"fmt " + struct.pack("<I", len(form)) + form)
+        self._file.write(b"data\0\0\0\0")
+        self._data_at = self._file.tell()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def write(self, pcm: PCM) -> None:
+        self._file.write(pcm.tobytes())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        size = self._file.tell()
+        self._file.seek(4)
+        self._file.write(struct.pack("<I", size - 8))
+        self._file.seek(self._data_at - 4)
+        self._file.write(struct.pack("<I", size - self._data_at))
+        self._file.close()
+
+
+def _bext(rate_hz: int, wall: float) -> bytes:
+    """Broadcast extension chunk, version 1: UTC date and time of the first sample, and samples since midnight."""
+    start = datetime.fromtimestamp(wall, UTC)
+    midnight = start.replace(hour=0, minute=0, second=0, microsecond=0)
+    since_midnight = round((start - midnight).total_seconds() * rate_hz)
+    chunk = struct.pack(
+        "<256s32s32s10s8sQH64s190s",
+        b"call recording; time is UTC",
+        b"mediaserver",
+        b"",
+        f"{start:%Y-%m-%d}".encode(),
+        f"{start:%H:%M:%S}".encode(),
+        since_midnight,
+        1,
+        b"",
+        b"",
+    )
+    history = f"A=PCM,F={rate_hz},W=16\r\n".encode()
+    return chunk + history + b"\0" * (len(history) % 2)
+
+
+class OpusSink:
+    """Ogg Opus by FFmpeg's libopus, start time in the metadata."""
+
+    def __init__(self, output: Path, rate_hz: int, channels: int, wall: float) -> None:
+        self._container: Any = av.open(str(output), "w", format="ogg")
+        self._container.metadata["DATE"] = datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds")
+        layout = "mono" if channels == 1 else "stereo"
+        self._stream: Any = self._container.add_stream(
+            "libopus", rate=rate_hz, layout=layout, options={"application": "voip", "compression_level": "5"}
+        )
+        self._stream.bit_rate = OPUS_BITRATE_BPS_PER_CHANNEL * channels
+        self._layout = layout
+        self._rate_hz = rate_hz
+        self._frames = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def write(self, pcm: PCM) -> None:
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(pcm.reshape(1, -1)), format="s16", layout=self._layout)
+        frame.sample_rate = self._rate_hz
+        frame.pts = self._frames
+        self._frames += len(pcm)
+        self._container.mux(self._stream.encode(frame))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._container.mux(self._stream.encode(None))
+        self._container.close()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The worker process: one JSON line per percent and one for the result; errors go to stderr, exit code 1."""
+    parser = argparse.ArgumentParser(prog="mediaserver.recording.render")
+    parser.add_argument("--form", choices=("wav", "opus"), required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("journals", type=Path, nargs="+")
+    options = parser.parse_args(arguments)
+    percent = -1
+
+    def progress(share: float) -> None:
+        nonlocal percent
+        if int(share * 100) > percent:
+            percent = int(share * 100)
+            print(json.dumps({"percent": percent}), flush=True)
+
+    try:
+        rendered = render(options.journals, options.output, options.form, progress)
+    except (OSError, ValueError, av.error.FFmpegError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(asdict(rendered)), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
