@@ -70,7 +70,7 @@ cdef void delay_recount(DelayTracker* d) noexcept nogil:
 cdef int64_t fast_transit(const DelayTracker* d) noexcept nogil:
     """Mean of the lower half of the blocks' minima.
 
-    The least of them all would wander with each rare fast packet, and the quantile above it would have to cover that too.
+    The least of them all would wander with each rare fast packet, and the quantile would have to cover that too.
     """
     cdef int64_t sorted_[WINDOW_BLOCKS]
     cdef int64_t value, total = 0

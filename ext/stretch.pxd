@@ -4,12 +4,12 @@ from libc.stdint cimport int16_t, int32_t, int64_t
 cdef enum:
     PITCH_SPAN_MAX = 2640          # 55 ms at 48 kHz: window and longest lag of one search
 
-# The lag in min_lag..max_lag at which the `window` samples before `end` best repeat what came before; all back to
+# The lag in min_lag..max_lag at which the `window` samples before `end` best repeat what came before; all from
 # end - window - max_lag - 1 is read; window + max_lag <= PITCH_SPAN_MAX. *similarity_q15: normalised correlation,
 # -32768..32767; 0 and min_lag for digital silence.
 cdef int pitch_lag(const int16_t* end, int window, int min_lag, int max_lag, int rate_hz,
                    int32_t* similarity_q15) noexcept nogil
-# The offset in 0..offsets-1 at which series best looks like pattern[samples], preferring the middle a little; series holds
+# The offset in 0..offsets-1 at which series best looks like pattern[samples], preferring the middle; series holds
 # offsets + samples - 1 <= PITCH_SPAN_MAX samples, samples <= 27 ms at 48 kHz. Every step-th is tried, then those
 # around the best. *similarity_q15 as above.
 cdef int best_offset(const int16_t* series, int offsets, const int16_t* pattern, int samples, int step,
