@@ -316,12 +316,13 @@ class LegFacts:
 
     leg_id: str  # unique inside the call: "1", "2" …
     handle: LegHandle
-    role: str  # "caller" | "callee" | "transfer"
+    role: str  # "caller" | "callee"; a transfer's target is a callee
     number: Masked
     identity: str | None
     sip_call_id: str
     opened_ns: int
     opened_wall: float
+    state: str = ""  # "ringing", "talking", "held" …
     codec: str | None = None  # as SDP writes it, e.g. "opus/48000"
     security: str | None = None  # SRTP profile; None: plain RTP
     local: MediaAddress | None = None

@@ -1,0 +1,1 @@
+"""Calls: legs, bridges, conferences, routing and the programs that drive them. Start at `manager.CallManager`."""

@@ -1,0 +1,437 @@
+"""A call: its legs, the program that drives it, its recording, and everything that must be gone when it ends.
+
+Owns the life from the INVITE to the call detail record: route, program, hand-over to another program, end. Every task
+and resource of a call hangs on it; `run` returns when all are closed. Programs act through `control.CallControl`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import enum
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import structlog
+
+from mediaserver.calls.bridge import Conversation
+from mediaserver.calls.control import CallControl
+from mediaserver.calls.dialing import Branch
+from mediaserver.calls.house import House
+from mediaserver.calls.leg import Leg, Party
+from mediaserver.calls.library import Program, ProgramLibrary, ProgramMissing, place_of
+from mediaserver.calls.notice import NotedRecording
+from mediaserver.calls.routing import Route, Rule
+from mediaserver.calls.silence import SilenceWatch
+from mediaserver.calls.tasks import TaskGroup
+from mediaserver.calls.transfer import Transfer
+from mediaserver.calls.watch import RoutingFile
+from mediaserver.errors import CallEnded, MediaError, MediaServerError, NegotiationError, NoPortFree, ParseError
+from mediaserver.limits import LEGS_PER_CALL_MAX, REROUTES_MAX
+from mediaserver.model import CallFacts, Cause, DtmfSource, Masked, NoticeKind
+from mediaserver.sip.session import InviteSession, ReferReceived
+
+if TYPE_CHECKING:
+    from mediaserver.calls.conference import Rooms
+
+log = structlog.get_logger()
+RETRY_AFTER_S = 10  # told to whom we have no port or place for
+
+
+class CallState(enum.StrEnum):
+    NEW = "new"
+    RUNNING = "running"
+    ENDING = "ending"
+    ENDED = "ended"
+
+
+class Call:
+    """One call. `run` drives it to its end; `end` makes that happen from outside."""
+
+    def __init__(
+        self,
+        call_id: str,
+        session: InviteSession,
+        house: House,
+        routing: RoutingFile,
+        programs: ProgramLibrary,
+        rooms: Rooms,
+    ) -> None:
+        self.call_id = call_id
+        self.house = house
+        self.routing = routing
+        self.rooms = rooms
+        self.state = CallState.NEW
+        self.session = session
+        self.route: Route | None = None
+        self.recording: NotedRecording | None = None
+        self.legs: list[Leg] = []
+        self.cause: Cause | None = None
+        self._programs = programs
+        self._program_name: str | None = None
+        self._ended_by: str | None = None
+        self._status: int | None = None
+        self._reason = ""
+        self._recording_id: str | None = None
+        self._recording_tried = False
+        self._started = (house.clock.now_ns(), house.clock.wall())
+        self._answered: tuple[int, float] | None = None
+        self._ended: tuple[int, float] | None = None
+        self._next: tuple[Route, Leg] | None = None
+        self._reroutes = 0
+        self._control: CallControl | None = None
+        self._stop = asyncio.Event()  # the running program is to end: call over, or handed to another program
+        self._watchers: list[asyncio.Event] = []
+        self._dropped: set[Leg] = set()
+        context = contextvars.copy_context()
+        context.run(structlog.contextvars.bind_contextvars, call_id=call_id)
+        self.context = context
+        self.tasks = TaskGroup(context)
+        self._silence = SilenceWatch(house, self)
+        self.trunk = _trunk_of(session.identity)
+        number = Masked(session.caller_user)
+        self.primary = self._make_leg("caller", Party(number, session.identity), self.trunk)
+        self.primary.attach(session)
+
+    # -- facts
+
+    @property
+    def ending(self) -> bool:
+        return self.state in (CallState.ENDING, CallState.ENDED)
+
+    @property
+    def language(self) -> str:
+        rule = self.route.rule if self.route is not None else None
+        return (rule.language if rule is not None else None) or self.house.settings.server.language
+
+    @property
+    def records(self) -> bool:
+        return self.route is not None and self.route.rule.record
+
+    def facts(self) -> CallFacts:
+        session = self.session
+        return CallFacts(
+            call_id=self.call_id,
+            caller=Masked(session.caller_user),
+            called=Masked(session.called_user),
+            caller_name=Masked(session.caller_name),
+            identity=session.identity,
+            route=self.route.rule.name if self.route is not None else None,
+            program=self._program_name,
+            started_ns=self._started[0],
+            started_wall=self._started[1],
+            answered_ns=self._answered[0] if self._answered else None,
+            answered_wall=self._answered[1] if self._answered else None,
+            ended_ns=self._ended[0] if self._ended else None,
+            ended_wall=self._ended[1] if self._ended else None,
+            cause=self.cause,
+            ended_by=self._ended_by,
+            sip_status=self._status,
+            reason=self._reason,
+            state=self.state.value,
+            recording_id=self._recording_id,
+            legs=tuple(leg.facts() for leg in self.legs),
+        )
+
+    # -- life
+
+    async def run(self) -> None:
+        """From the INVITE to the call detail record; everything of the call is closed when it returns."""
+        self.house.observe(lambda observer: observer.call_started(self.facts()))
+        self.state = CallState.RUNNING
+        limit_s = self.house.settings.calls.max_duration_s
+        try:
+            async with asyncio.timeout(limit_s or None):
+                await self._serve()
+        except TimeoutError:
+            log.info("call ended: it reached calls.max_duration_s", limit_s=limit_s)
+        except Exception as error:
+            log.error("call failed", at=place_of(error), error=repr(error))
+            self.end(Cause.PROGRAM_ERROR, "server", 500)
+        finally:
+            self.end(Cause.LOCAL_HANGUP, "server")
+            await self._close()
+
+    def end(self, cause: Cause, by: str, status: int | None = None, reason: str = "") -> None:
+        """Ends the call. The first reason given stays. status: for a caller who was not answered yet."""
+        if self.ending:
+            return
+        self.state = CallState.ENDING
+        self.cause, self._ended_by = cause, by
+        self._status = status
+        self._reason = self._reason or reason
+        self._stop.set()
+        if self._control is not None:
+            self._control.close()
+
+    async def _serve(self) -> None:
+        session = self.session
+        table = self.routing.table
+        self.route = table.find(session.called_user, session.identity)
+        if self.route is None:
+            status = 403 if table.forbids(session.called_user, session.identity) else 404
+            log.info("no route", status=status, called=Masked(session.called_user))
+            self.end(Cause.NO_ROUTE, "server", status)
+            return
+        if not await self._prepare():
+            return
+        while self.route is not None and not self.ending:
+            self._next = None
+            self._stop.clear()
+            await self._run_program(self.route)
+            if self._next is None or self.ending:
+                return
+            self.route, self.primary = self._next
+
+    async def _prepare(self) -> bool:
+        """Reads the offer and opens the caller's media; False after the fitting refusal."""
+        near = self.rooms.near(self.route.conference) if self.route and self.route.program == "conference" else None
+        try:
+            await self.primary.prepare(near)
+        except (ParseError, NegotiationError) as error:
+            log.info("offer refused", status=error.status, error=str(error))
+            self.end(Cause.REJECTED, "server", error.status, str(error))
+        except NoPortFree as error:
+            log.error("call refused: no media port is free; widen media.port_range", error=str(error))
+            self.end(Cause.REJECTED, "server", 503)
+        except MediaError as error:
+            log.error("call refused by the media plane", error=str(error))
+            self.end(Cause.REJECTED, "server", 503)
+        return not self.ending
+
+    async def _run_program(self, route: Route) -> None:
+        self._program_name = route.program
+        try:
+            program = self._programs.find(route.program)
+        except ProgramMissing as error:
+            log.error("call program missing", program=route.program, error=str(error))
+            await self._apologise()
+            return
+        control = self._control = CallControl(self, route)
+        log.info("call program starts", program=route.program, route=route.rule.name)
+        task = asyncio.get_running_loop().create_task(_call(program, control), name=f"program {route.program}")
+        stop = asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():  # its next or present call of ours raises CallEnded; then it may tidy up for a while
+                await asyncio.wait({task}, timeout=self.house.settings.calls.program_grace_s)
+        finally:
+            stop.cancel()
+            control.close()
+            task.cancel()
+            await asyncio.wait({task, stop})
+        raised = None if task.cancelled() else task.exception()
+        if raised is None or isinstance(raised, CallEnded):
+            return
+        log.error("call program failed", program=route.program, at=place_of(raised), error=repr(raised))
+        if not self.ending:
+            self._next = None
+            await self._apologise()
+
+    async def _apologise(self) -> None:
+        """technical-error to a caller who can hear it; then the call is over."""
+        if self.primary.answered and not self.primary.is_over:
+            for conversation in {leg.conversation for leg in self.legs if leg.conversation is not None}:
+                await conversation.close()
+            with contextlib.suppress(MediaServerError, TimeoutError):
+                path = self.house.prompts.find("technical-error", self.language)
+                async with asyncio.timeout(15.0):
+                    await (await self.primary.voice.play(await self.house.load(path)))
+        self.end(Cause.PROGRAM_ERROR, "server", 500)
+
+    async def _close(self) -> None:
+        if not self.primary.answered:
+            self._refuse()
+        for leg in self.legs:
+            leg.hang_up(self.cause or Cause.LOCAL_HANGUP)
+        await self.tasks.close()
+        self._silence.close()
+        for conversation in {leg.conversation for leg in self.legs if leg.conversation is not None}:
+            await conversation.close()
+        for leg in self.legs:
+            await self._close_leg(leg)
+        if self.recording is not None:
+            await self.recording.end()
+        self._ended = (self.house.clock.now_ns(), self.house.clock.wall())
+        self.state = CallState.ENDED
+        facts = self.facts()
+        log.info("call ended", cause=self.cause, by=self._ended_by, status=self._status)
+        self.house.observe(lambda observer: observer.call_ended(facts))
+
+    def _refuse(self) -> None:
+        status = self._status or (503 if self.cause is Cause.SHUTDOWN else 480)
+        self._status = status
+        headers = [("Retry-After", str(RETRY_AFTER_S))] if status == 503 else []
+        self.primary.reject(status, headers=headers)
+
+    # -- legs
+
+    def new_leg(self, role: str, party: Party, *, trunk: str | None = None, secure_offer: bool = False) -> Leg | None:
+        """A further leg; None, logged, when the call has had too many or is ending."""
+        if self.ending or len(self.legs) >= LEGS_PER_CALL_MAX:
+            log.warning("leg refused: this call had too many or is ending", limit=LEGS_PER_CALL_MAX)
+            return None
+        return self._make_leg(role, party, trunk, secure_offer=secure_offer)
+
+    def _make_leg(self, role: str, party: Party, trunk: str | None, *, secure_offer: bool = False) -> Leg:
+        leg = Leg(
+            str(len(self.legs) + 1),
+            role,
+            party,
+            self,
+            self.house,
+            self.house.policy(trunk),
+            self.tasks,
+            secure_offer=secure_offer,
+        )
+        self.legs.append(leg)
+        return leg
+
+    async def drop(self, leg: Leg, cause: Cause = Cause.LOCAL_HANGUP) -> None:
+        """Hangs a leg up and closes its media."""
+        leg.hang_up(cause)
+        await self._close_leg(leg)
+
+    def drop_soon(self, leg: Leg) -> None:
+        self.tasks.spawn(self._close_leg(leg), f"close leg {leg.leg_id}")
+
+    async def _close_leg(self, leg: Leg) -> None:
+        if leg in self._dropped:
+            return
+        self._dropped.add(leg)
+        self._silence.forget(leg)
+        if leg.conversation is not None:
+            leg.conversation.leg_ended(leg)
+        if self.recording is not None:
+            await self.recording.leave(leg)
+        had_stream = leg.voice.stream is not None
+        await leg.close()
+        if had_stream:
+            self.house.observe(lambda o: o.leg_closed(self.call_id, leg.facts(), leg.voice.stats))
+
+    def watch_legs(self) -> asyncio.Event:
+        """An event set whenever any leg rings, gets media, answers or ends; give it back to `unwatch_legs`."""
+        event = asyncio.Event()
+        self._watchers.append(event)
+        return event
+
+    def unwatch_legs(self, event: asyncio.Event) -> None:
+        self._watchers.remove(event)
+
+    # -- what legs tell (LegOwner)
+
+    def leg_moved(self, leg: Leg) -> None:
+        if leg is self.primary:
+            if leg.answered and self._answered is None:
+                self._answered = (self.house.clock.now_ns(), self.house.clock.wall())
+            if leg.is_over:
+                by = "server" if leg.cause in (Cause.LOCAL_HANGUP, Cause.REJECTED) else leg.role
+                self.end(leg.cause or Cause.REMOTE_HANGUP, by, leg.status or None, leg.reason)
+        if leg.is_over and leg.conversation is not None:
+            leg.conversation.leg_ended(leg)
+        if leg.is_over and leg is not self.primary and not self.ending:
+            self.drop_soon(leg)
+        for event in self._watchers:
+            event.set()
+
+    def leg_streams(self, leg: Leg, *, first: bool) -> None:
+        stream = leg.voice.stream
+        if stream is None:
+            return
+        facts = leg.facts()
+        if first:
+            self.house.observe(lambda observer: observer.leg_opened(self.call_id, facts, stream))
+        else:
+            self.house.observe(lambda observer: observer.leg_changed(self.call_id, facts, stream))
+
+    def leg_held(self, leg: Leg) -> None:
+        if leg.conversation is not None:
+            leg.conversation.refresh_music()
+        self.rooms.leg_held(leg)
+
+    def leg_digit(self, leg: Leg, digit: str, source: DtmfSource) -> None:
+        if leg.conversation is not None and source is DtmfSource.SIP_INFO:
+            leg.conversation.relay_digit(leg, digit)
+        if leg is self.primary and self._control is not None:
+            self._control.digit_pressed(digit)
+
+    def leg_silent(self, leg: Leg) -> None:
+        self._silence.look(leg)
+
+    def leg_refers(self, leg: Leg, event: ReferReceived) -> None:
+        self.tasks.spawn(Transfer(self, leg, event).run(), "transfer")
+
+    # -- what programs and transfers ask for
+
+    def conversation(self) -> Conversation:
+        return Conversation(self.house, self.language, self.tasks)
+
+    def hand_over(self, route: Route, leg: Leg) -> None:
+        """The leg goes on in another program; the present one ends. Too many hand-overs end the call."""
+        self._reroutes += 1
+        if self._reroutes > REROUTES_MAX:
+            log.error("call ended: its programs hand it to each other in circles", limit=REROUTES_MAX)
+            self.end(Cause.PROGRAM_ERROR, "server", 482)
+            return
+        self._next = (route, leg)
+        self.primary = leg
+        self._stop.set()
+        if self._control is not None:
+            self._control.close()
+
+    async def admit(self, leg: Leg) -> bool:
+        """Before the leg hears or is heard: the notice, if this call is recorded. False: the leg hung up meanwhile."""
+        if self.records and not self._recording_tried:
+            self._recording_tried = True
+            self.recording = await NotedRecording.begin(self.house, self.facts(), NoticeKind.CALL)
+            if self.recording is not None:
+                self.note_recording(self.recording.recording_id)
+        if self.recording is None:
+            return not leg.is_over
+        return await self.recording.admit(leg, "recording-notice", self.language)
+
+    def note_recording(self, recording_id: str) -> None:
+        """The call detail record names the first recording of the call."""
+        self._recording_id = self._recording_id or recording_id
+
+    def branches(self, users: Sequence[str]) -> tuple[list[Branch], int]:
+        """Devices of these users, and the status if there are none: 404 unknown, 480 not registered."""
+        found: list[Branch] = []
+        status = 404
+        for user in users:
+            contacts = self.house.gateway.contacts(user)
+            if contacts is not None:
+                status = 480
+            party = Party(Masked(user), user)
+            found += [Branch(contact, party, user) for contact in contacts or ()]
+        return found, status
+
+    def trunk_branch(self, number: str, trunk: str) -> Branch:
+        return Branch(number, Party(Masked(number), f"trunk:{trunk}"), number, trunk)
+
+    def uri_branch(self, uri: str) -> Branch:
+        user = uri.partition(":")[2].partition("@")[0]
+        return Branch(uri, Party(Masked(user)), user)
+
+    def route_branches(self, route: Route) -> tuple[list[Branch], int]:
+        """What the `dial` program rings for a rule."""
+        if route.rule.trunk is not None:
+            return [self.trunk_branch(route.outbound_number, route.rule.trunk)], 503
+        return self.branches(route.users)
+
+    def shown_caller(self, rule: Rule, leg: Leg | None = None) -> tuple[str, str]:
+        """Number and name the called party sees."""
+        if rule.caller_id is not None:
+            return rule.caller_id, ""
+        if leg is not None and leg.role != "caller":
+            return str(leg.party.number), ""
+        return self.session.caller_user, self.session.caller_name
+
+
+def _trunk_of(identity: str | None) -> str | None:
+    return identity.removeprefix("trunk:") if identity is not None and identity.startswith("trunk:") else None
+
+
+async def _call(program: Program, control: CallControl) -> None:
+    await program(control)

@@ -1,0 +1,274 @@
+"""Conference rooms: made by the first who joins, gone with the last. Owns who is in, muted or removed, and what one who
+is alone hears. Mixing is the media plane's.
+
+In a recorded room each joiner hears the notice before he joins, and capture rests until he has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from mediaserver.calls.bridge import Bridge
+from mediaserver.calls.house import House
+from mediaserver.calls.leg import Leg
+from mediaserver.calls.notice import NotedRecording
+from mediaserver.calls.tasks import TaskGroup
+from mediaserver.errors import MediaError, MediaServerError
+from mediaserver.limits import CONFERENCE_PARTIES_MAX
+from mediaserver.model import LegHandle, Masked, NoticeKind
+
+if TYPE_CHECKING:
+    from mediaserver.calls.call import Call
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantFacts:
+    call_id: str
+    leg_id: str
+    number: Masked
+    muted: bool
+    speaking: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RoomFacts:
+    name: str
+    recording_id: str | None
+    participants: tuple[ParticipantFacts, ...]
+
+
+class _Participant:
+    def __init__(self, call: Call, leg: Leg) -> None:
+        self.call = call
+        self.leg = leg
+        self.muted = False
+        self.out = asyncio.Event()  # removed by an operator
+
+
+class Room:
+    """One room. `join` is a participant's whole stay."""
+
+    def __init__(self, name: str, house: House) -> None:
+        self.name = name
+        self.closed = False
+        self.speaker: LegHandle | None = None
+        self.participants: dict[Leg, _Participant] = {}
+        self._house = house
+        self._bridge = Bridge(house)
+        self._lock = asyncio.Lock()
+        self._visitors = 0  # inside, or on the way in
+        self._recording: NotedRecording | None = None
+        self._recording_tried = False
+        self._tasks = TaskGroup(contextvars.copy_context())
+        self._alone: asyncio.Task[None] | None = None
+
+    @property
+    def recording_id(self) -> str | None:
+        return self._recording.recording_id if self._recording is not None else None
+
+    def near(self) -> LegHandle | None:
+        return next((leg.voice.handle for leg in self.participants), None)
+
+    def reserve(self) -> None:
+        """A place for one on the way in. Raises MediaError when the room is full."""
+        if self._visitors >= CONFERENCE_PARTIES_MAX:
+            raise MediaError(f"room {self.name} is full: {CONFERENCE_PARTIES_MAX} are in it")
+        self._visitors += 1
+
+    async def join(self, call: Call, leg: Leg, *, record: bool) -> None:
+        """Returns when the participant hung up, was removed, or the caller of this is cancelled."""
+        participant = _Participant(call, leg)
+        try:
+            if not await self._enter(participant, record):
+                return
+            out = asyncio.ensure_future(participant.out.wait())
+            ended = asyncio.ensure_future(leg.wait_ended())
+            try:
+                await asyncio.wait({out, ended}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                out.cancel()
+                ended.cancel()
+        finally:
+            await self._leave(participant)
+
+    async def _enter(self, participant: _Participant, record: bool) -> bool:
+        leg, call = participant.leg, participant.call
+        if record and not await self._admit(participant):
+            return False
+        await self._say(leg, "conference-join", call.language)
+        async with self._lock:
+            if leg.is_over:
+                return False
+            self.participants[leg] = participant
+            await self._end_solitude()
+            await self._bridge.add(leg)
+            await self._mute(participant)
+            self._look_who_is_alone()
+        log.info("joined a room", room=self.name, participants=len(self.participants))
+        return True
+
+    async def _admit(self, participant: _Participant) -> bool:
+        async with self._lock:
+            if not self._recording_tried:
+                self._recording_tried = True
+                facts = participant.call.facts()
+                self._recording = await NotedRecording.begin(self._house, facts, NoticeKind.CALL)
+        if self._recording is None:
+            return not participant.leg.is_over
+        participant.call.note_recording(self._recording.recording_id)
+        return await self._recording.admit(participant.leg, "recording-notice", participant.call.language)
+
+    async def _leave(self, participant: _Participant) -> None:
+        self._visitors -= 1
+        last = self._visitors == 0
+        self.closed = self.closed or last  # at once, before any await: nobody may enter a room that is closing
+        async with self._lock:
+            if self.participants.pop(participant.leg, None) is not None:
+                await self._end_solitude()
+                await self._bridge.remove(participant.leg)
+                self._look_who_is_alone()
+            if self._recording is not None:
+                await self._recording.leave(participant.leg)
+            if last:
+                await self._tasks.close()
+                await self._bridge.close()
+                if self._recording is not None:
+                    await self._recording.end()
+
+    # -- one who is alone
+
+    def _look_who_is_alone(self) -> None:
+        if len(self.participants) == 1 and not self.closed:
+            (participant,) = self.participants.values()
+            self._alone = self._tasks.spawn(self._keep_company(participant), f"room {self.name}: music")
+
+    async def _end_solitude(self) -> None:
+        task, self._alone = self._alone, None
+        if task is None:
+            return
+        task.cancel()
+        await asyncio.wait({task})
+        for leg in self.participants:
+            await leg.voice.stop_play()
+
+    async def _keep_company(self, participant: _Participant) -> None:
+        await self._say(participant.leg, "conference-alone", participant.call.language)
+        try:
+            path = self._house.prompts.find("hold-music", participant.call.language)
+            await participant.leg.voice.play(await self._house.load(path), loop=True)
+        except MediaServerError as error:
+            log.warning("music for one who is alone cannot be played", error=str(error))
+
+    async def _say(self, leg: Leg, prompt: str, language: str) -> None:
+        try:
+            path = self._house.prompts.find(prompt, language)
+            await (await leg.voice.play(await self._house.load(path)))
+        except MediaServerError as error:
+            log.warning("a prompt cannot be played", prompt=prompt, error=str(error))
+
+    # -- for operators
+
+    async def set_muted(self, leg_of: tuple[str, str], muted: bool) -> bool:
+        participant = self._find(leg_of)
+        if participant is None:
+            return False
+        participant.muted = muted
+        await self._mute(participant)
+        return True
+
+    def kick(self, leg_of: tuple[str, str]) -> bool:
+        participant = self._find(leg_of)
+        if participant is None:
+            return False
+        participant.out.set()
+        return True
+
+    def leg_held(self, leg: Leg) -> None:
+        """A participant who puts the room on hold must not play his own music to it."""
+        participant = self.participants.get(leg)
+        if participant is not None:
+            self._tasks.spawn(self._mute(participant), "mute")
+
+    async def _mute(self, participant: _Participant) -> None:
+        leg = participant.leg
+        if leg.voice.is_open:
+            try:
+                await self._house.engine.set_mute(leg.voice.handle, participant.muted or leg.held)
+            except MediaError as error:
+                log.info("muting failed", error=str(error))
+
+    def _find(self, leg_of: tuple[str, str]) -> _Participant | None:
+        for participant in self.participants.values():
+            if (participant.call.call_id, participant.leg.leg_id) == leg_of:
+                return participant
+        return None
+
+    def facts(self) -> RoomFacts:
+        return RoomFacts(
+            self.name,
+            self.recording_id,
+            tuple(
+                ParticipantFacts(
+                    p.call.call_id,
+                    p.leg.leg_id,
+                    p.leg.party.number,
+                    p.muted,
+                    p.leg.voice.handle == self.speaker,
+                )
+                for p in self.participants.values()
+            ),
+        )
+
+    @property
+    def bridge(self) -> Bridge:
+        return self._bridge
+
+
+class Rooms:
+    """All rooms there are now, by name."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._rooms: dict[str, Room] = {}
+
+    def __len__(self) -> int:
+        return len(self._rooms)
+
+    async def join(self, call: Call, leg: Leg, name: str, *, record: bool) -> None:
+        """A participant's whole stay in the room of this name. Raises MediaError when it is full."""
+        room = self._rooms.get(name)
+        if room is None or room.closed:
+            room = self._rooms[name] = Room(name, self._house)
+        room.reserve()
+        try:
+            await room.join(call, leg, record=record)
+        finally:
+            if room.closed and self._rooms.get(name) is room:
+                del self._rooms[name]
+
+    def near(self, name: str) -> LegHandle | None:
+        """A leg of the room, so that a new participant's media opens on the same worker."""
+        room = self._rooms.get(name)
+        return room.near() if room is not None else None
+
+    def find(self, name: str) -> Room | None:
+        return self._rooms.get(name)
+
+    def leg_held(self, leg: Leg) -> None:
+        for room in self._rooms.values():
+            room.leg_held(leg)
+
+    def speaks(self, bridge: object, leg: LegHandle) -> None:
+        for room in self._rooms.values():
+            if room.bridge.handle == bridge:
+                room.speaker = leg
+
+    def facts(self) -> list[RoomFacts]:
+        return [room.facts() for room in self._rooms.values()]

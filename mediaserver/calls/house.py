@@ -1,0 +1,58 @@
+"""What every call shares: engine, signalling, prompts, recorder, observers, settings. Owns no call.
+
+Keeps prompts loaded once per file and shields calls from observers that raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from mediaserver.calls.ports import CallObserver, Prompts, Recorder, SipGateway
+from mediaserver.clock import Clock
+from mediaserver.media.engine import MediaEngine, Tone
+from mediaserver.model import LegHandle, PromptHandle
+from mediaserver.sdp.negotiate import MediaPolicy
+from mediaserver.settings import Settings
+
+if TYPE_CHECKING:
+    from mediaserver.calls.leg import Leg
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class House:
+    settings: Settings
+    engine: MediaEngine
+    gateway: SipGateway
+    prompts: Prompts
+    clock: Clock
+    tone: Callable[[str], Tone]  # "ringback", "busy", "congestion" of the configured country
+    recorder: Recorder | None = None
+    observers: Sequence[CallObserver] = field(default_factory=tuple)
+    legs: dict[LegHandle, Leg] = field(default_factory=dict)  # open ones, to find whom a media event concerns
+
+    def observe(self, tell: Callable[[CallObserver], Any]) -> None:
+        """Tells every observer; one that raises is logged and hurts nobody else."""
+        for observer in self.observers:
+            try:
+                tell(observer)
+            except Exception as error:
+                log.error("an observer of calls failed", observer=type(observer).__name__, error=repr(error))
+
+    async def load(self, path: Path) -> PromptHandle:
+        """Raises PromptError, QueueFull."""
+        return await self.engine.load_prompt(path)
+
+    def policy(self, trunk: str | None = None) -> MediaPolicy:
+        """What is allowed on a leg to or from a trunk, else to or from anybody."""
+        media = self.settings.media
+        peer = self.settings.trunks.get(trunk) if trunk is not None else None
+        if peer is None:
+            return MediaPolicy(tuple(media.codecs), media.srtp, media.ptime_ms)
+        return MediaPolicy(tuple(peer.codecs or media.codecs), peer.srtp, media.ptime_ms)

@@ -1,0 +1,477 @@
+"""A leg: one party's signalling and media held together. Owns its session, its offer/answer and its engine leg.
+
+Session events wait in a bounded queue and are handled one after the other by the leg's own task, so that an SDP answer,
+a hold and a hang-up take effect in the order they arrived. Knows no other leg; its call decides what to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import structlog
+
+from mediaserver.calls.digits import digit_of_info
+from mediaserver.calls.house import House
+from mediaserver.calls.tasks import TaskGroup
+from mediaserver.calls.voice import Voice
+from mediaserver.errors import MediaError, NegotiationError, ParseError
+from mediaserver.limits import LEG_EVENTS_MAX
+from mediaserver.model import Cause, Direction, DtmfSource, LegFacts, LegHandle, Masked, MediaAddress
+from mediaserver.sdp.formats import Encoding, encoding_of
+from mediaserver.sdp.negotiate import LocalMedia, MediaPolicy, Negotiator
+from mediaserver.sip.session import (
+    Answered,
+    Cancelled,
+    Confirmed,
+    Ended,
+    Failed,
+    InfoReceived,
+    InviteSession,
+    Progress,
+    ReferReceived,
+    Reoffer,
+    ReofferAnswered,
+    ReofferFailed,
+    SessionEvent,
+)
+
+log = structlog.get_logger()
+
+
+class LegState(enum.StrEnum):
+    """incoming: NEW → RINGING → ANSWERED → ENDED; outgoing: NEW → CALLING → RINGING → ANSWERED → ENDED."""
+
+    NEW = "new"
+    CALLING = "calling"
+    RINGING = "ringing"
+    ANSWERED = "talking"
+    ENDED = "ended"
+
+
+class LegOwner(Protocol):
+    """The call: told of what its legs do. All but `leg_refers` return at once."""
+
+    call_id: str
+
+    def leg_moved(self, leg: Leg) -> None:
+        """Ringing, early media, answered or ended."""
+
+    def leg_streams(self, leg: Leg, *, first: bool) -> None:
+        """A stream was negotiated."""
+
+    def leg_held(self, leg: Leg) -> None:
+        """`leg.held` changed."""
+
+    def leg_digit(self, leg: Leg, digit: str, source: DtmfSource) -> None: ...
+
+    def leg_silent(self, leg: Leg) -> None:
+        """`leg.voice.silent` or what silence means for it changed."""
+
+    def leg_refers(self, leg: Leg, event: ReferReceived) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Who is at the other end of a leg."""
+
+    number: Masked
+    identity: str | None = None  # user name or "trunk:NAME"
+
+
+class Leg:
+    """One party. Create it, then `prepare` (incoming) or `call_out` (outgoing); `close` ends everything it owns."""
+
+    def __init__(
+        self,
+        leg_id: str,
+        role: str,
+        party: Party,
+        owner: LegOwner,
+        house: House,
+        policy: MediaPolicy,
+        tasks: TaskGroup,
+        *,
+        secure_offer: bool = False,
+    ) -> None:
+        """secure_offer: an outgoing offer is RTP/SAVP although SRTP is optional."""
+        self.leg_id = leg_id
+        self.role = role
+        self.party = party
+        self.state = LegState.NEW
+        self.session: InviteSession | None = None
+        self.voice = Voice(house.engine, house.clock)
+        self.policy = policy
+        self.early = False  # media before the answer
+        self.held = False  # the party put us on hold
+        self.cause: Cause | None = None
+        self.status = 0  # final response of a leg that was never answered
+        self.reason = ""
+        self.answered_wall: float | None = None
+        self.ended_wall: float | None = None
+        self.conversation: Any = None  # bridge.Conversation it is part of
+        self._owner = owner
+        self._house = house
+        self._negotiator = Negotiator(
+            policy,
+            session_id=int.from_bytes(os.urandom(4), "big") + 1,
+            random_bytes=os.urandom,
+            cname=os.urandom(9).hex(),
+            secure_offer=secure_offer,
+        )
+        self._opened_ns = house.clock.now_ns()
+        self._opened_wall = house.clock.wall()
+        self._events: asyncio.Queue[SessionEvent] = asyncio.Queue(LEG_EVENTS_MAX)
+        self._own_offer_open = False  # our offer went out in a 2xx; its answer comes with the ACK
+        self._confirmed = asyncio.Event()
+        self._reoffer: asyncio.Future[bool] | None = None
+        self._hold_wanted = False
+        self._ended = asyncio.Event()
+        self.voice.on_digit = lambda digit, source: owner.leg_digit(self, digit, source)
+        self.voice.on_silence = lambda: owner.leg_silent(self)
+        self._task = tasks.spawn(self._run(), f"leg {leg_id}")
+
+    # -- facts
+
+    @property
+    def is_over(self) -> bool:
+        return self.state is LegState.ENDED
+
+    @property
+    def answered(self) -> bool:
+        return self.state is LegState.ANSWERED
+
+    @property
+    def preferred(self) -> list[Encoding]:
+        """What another leg should prefer so that the two can be relayed: our codec, else what the party offered."""
+        chosen = [encoding_of(self.voice.stream.audio)] if self.voice.stream is not None else []
+        return [*chosen, *self._negotiator.peer_encodings]
+
+    def facts(self) -> LegFacts:
+        stream = self.voice.stream
+        media = self.voice.media if self.voice.handle else None
+        codec = f"{stream.audio.name}/{stream.audio.clock_hz}" if stream is not None else None
+        return LegFacts(
+            leg_id=self.leg_id,
+            handle=self.voice.handle,
+            role=self.role,
+            number=self.party.number,
+            identity=self.party.identity,
+            sip_call_id=self.session.call_id if self.session is not None else "",
+            opened_ns=self._opened_ns,
+            opened_wall=self._opened_wall,
+            state="held" if self.held and self.answered else self.state.value,
+            codec=codec,
+            security=stream.send_key.profile.value if stream is not None and stream.send_key is not None else None,
+            local=MediaAddress(media.host, media.rtp_port) if media is not None else None,
+            remote=stream.remote if stream is not None else None,
+            source=self.voice.source,
+            answered_wall=self.answered_wall,
+            ended_wall=self.ended_wall,
+            cause=self.cause,
+            sip_status=self.status or None,
+        )
+
+    async def wait_ended(self) -> None:
+        await self._ended.wait()
+
+    # -- incoming
+
+    def attach(self, session: InviteSession) -> None:
+        """Takes the session's events from now on; call it before anything can happen."""
+        self.session = session
+        session.on_event = self._take
+
+    async def prepare(self, near: LegHandle | None = None) -> None:
+        """Incoming: reads the offer and opens the media. Raises ParseError, NegotiationError, NoPortFree, QueueFull."""
+        session = self._session()
+        if session.remote_sdp:
+            self._negotiator.read_offer(session.remote_sdp)
+        await self._open(session.local_host, near)
+
+    def ring(self) -> None:
+        """180 once; nothing after early media, whose 183 said more."""
+        if self.state is LegState.NEW:
+            self._move(LegState.RINGING)
+            self._session().ring(180)
+
+    async def ring_with_media(self, prefer: Sequence[Encoding] = ()) -> None:
+        """183 with our answer: what is bridged or played to the caller is heard before the call is answered."""
+        if self.state not in (LegState.NEW, LegState.RINGING) or self.early or not self._session().remote_sdp:
+            return
+        sdp = self._negotiator.write_answer(prefer=prefer)
+        await self._apply()
+        self.early = True
+        self._move(LegState.RINGING)
+        self._session().ring(183, sdp)
+
+    async def answer(self, prefer: Sequence[Encoding] = ()) -> None:
+        """200 with our answer, or with our offer if the caller sent none; then waits for the ACK that answers it."""
+        if self.state not in (LegState.NEW, LegState.RINGING):
+            return
+        session = self._session()
+        if session.remote_sdp:
+            sdp = self._negotiator.write_answer(prefer=prefer)
+            if not self.early:
+                await self._apply()
+            self._answered()
+            session.accept(sdp)
+            return
+        sdp = self._negotiator.write_offer(prefer=prefer)
+        self._own_offer_open = True
+        self._answered()
+        session.accept(sdp)
+        await self._confirmed.wait()
+
+    def reject(self, status: int, reason: str = "", headers: Sequence[tuple[str, str]] = ()) -> None:
+        if self.state in (LegState.NEW, LegState.RINGING):
+            self.status, self.reason = status, reason
+            self.cause = self.cause or Cause.REJECTED
+            self._session().reject(status, reason, headers)
+
+    # -- outgoing
+
+    async def call_out(
+        self,
+        target: str,
+        *,
+        caller_user: str,
+        caller_name: str,
+        called_user: str,
+        trunk: str | None,
+        prefer: Sequence[Encoding],
+        near: LegHandle | None,
+    ) -> None:
+        """Opens the media and sends the INVITE with our offer. Raises NoPortFree, QueueFull."""
+        gateway = self._house.gateway
+        await self._open(gateway.local_host_for(target, trunk), near)
+        sdp = self._negotiator.write_offer(prefer=prefer)
+        self.state = LegState.CALLING
+        self.attach(
+            gateway.invite(
+                target,
+                sdp=sdp,
+                caller_user=caller_user,
+                caller_name=caller_name,
+                called_user=called_user,
+                trunk=trunk,
+            )
+        )
+
+    # -- in the dialog
+
+    async def set_hold(self, hold: bool) -> bool:
+        """Re-INVITE with sendonly or sendrecv. False: the peer refused or the leg is not in a state for it."""
+        if not self.answered:
+            return False
+        self._hold_wanted = hold
+        return await self.reoffer()
+
+    async def reoffer(self, prefer: Sequence[Encoding] = ()) -> bool:
+        """Our re-INVITE; True once its answer is in effect. One at a time."""
+        if not self.answered or self._reoffer is not None:
+            return False
+        self._reoffer = asyncio.get_running_loop().create_future()
+        try:
+            self._session().reinvite(self._negotiator.write_offer(self._wanted(), prefer))
+            return await self._reoffer
+        finally:
+            self._reoffer = None
+
+    def hang_up(self, cause: Cause) -> None:
+        """CANCEL, final response or BYE, whatever fits; the leg is over when the session says so (at once)."""
+        if not self.is_over:
+            self.cause = self.cause or cause
+            if self.session is None:
+                self._over()
+            else:
+                self.session.hang_up()
+
+    async def close(self) -> None:
+        """Ends the session if it still runs, the leg's task and its media."""
+        self.hang_up(Cause.LOCAL_HANGUP)
+        self._over()
+        if self._task is not None:
+            self._task.cancel()
+        await self.voice.close()
+        self._house.legs.pop(self.voice.handle, None)
+
+    # -- events of the session
+
+    def _take(self, event: SessionEvent) -> None:
+        if isinstance(event, Failed):
+            self.status, self.reason = event.status, event.reason
+            self.cause = self.cause or Cause.REJECTED
+            return
+        if isinstance(event, Cancelled):
+            self.cause = self.cause or Cause.CANCELLED
+            return
+        if isinstance(event, Ended):
+            self._ended_by(event)
+            return
+        try:
+            self._events.put_nowait(event)
+        except asyncio.QueueFull:
+            log.warning("a peer sends faster than its leg can follow; hung up", leg=self.leg_id, limit=LEG_EVENTS_MAX)
+            self.cause = self.cause or Cause.TRANSPORT
+            self._over()
+            self._session().hang_up()
+
+    async def _run(self) -> None:
+        while True:
+            event = await self._events.get()
+            handler = self._HANDLERS.get(type(event))
+            if handler is None or self.is_over:
+                continue
+            try:
+                await handler(self, event)
+            except (ParseError, NegotiationError) as error:
+                log.warning("a peer's session description cannot be used", leg=self.leg_id, error=str(error))
+                self._fail(error.status)
+            except MediaError as error:
+                log.warning("the media plane refused a leg's stream", leg=self.leg_id, error=str(error))
+                self._fail(500)
+
+    def _fail(self, status: int) -> None:
+        self.status = self.status or status
+        self.hang_up(Cause.REJECTED)
+
+    async def _on_progress(self, event: Progress) -> None:
+        if event.sdp and not self.answered:
+            self._negotiator.read_answer(event.sdp)
+            await self._apply()
+            self.early = True
+        if event.status >= 180:
+            self._move(LegState.RINGING)
+
+    async def _on_answered(self, event: Answered) -> None:
+        if event.sdp:
+            self._negotiator.read_answer(event.sdp)
+            await self._apply()
+        elif self.voice.stream is None:
+            raise NegotiationError("a 200 without a session description")
+        self._answered()
+
+    async def _on_confirmed(self, event: Confirmed) -> None:
+        if self._own_offer_open:
+            self._own_offer_open = False
+            if not event.sdp:
+                raise NegotiationError("the ACK has no answer to our offer")
+            self._negotiator.read_answer(event.sdp)
+            await self._apply()
+        self._confirmed.set()
+
+    async def _on_reoffer(self, event: Reoffer) -> None:
+        session = self._session()
+        if not event.sdp:
+            self._own_offer_open = True
+            session.answer_reoffer(self._negotiator.write_offer(self._wanted()))
+            return
+        try:
+            self._negotiator.read_offer(event.sdp)
+            sdp = self._negotiator.write_answer(self._wanted(), self.preferred[:1])
+        except (ParseError, NegotiationError) as error:
+            log.info("a re-offer was refused; the call goes on as it was", leg=self.leg_id, error=str(error))
+            session.reject_reoffer(error.status)
+            return
+        await self._apply()
+        session.answer_reoffer(sdp)
+
+    async def _on_reoffer_answered(self, event: ReofferAnswered) -> None:
+        done = False
+        try:
+            if event.sdp:
+                self._negotiator.read_answer(event.sdp)
+                await self._apply()
+                done = True
+        finally:
+            self._settle_reoffer(done)
+
+    async def _on_reoffer_failed(self, event: ReofferFailed) -> None:
+        log.info("our re-INVITE was refused", leg=self.leg_id, status=event.status)
+        self._settle_reoffer(False)
+
+    async def _on_info(self, event: InfoReceived) -> None:
+        pressed = digit_of_info(event.content_type, event.body)
+        if pressed is not None:
+            self.voice.take_digit(pressed[0], DtmfSource.SIP_INFO)
+
+    async def _on_refer(self, event: ReferReceived) -> None:
+        self._owner.leg_refers(self, event)
+
+    _HANDLERS: ClassVar[dict[type[Any], Callable[[Any, Any], Awaitable[None]]]] = {
+        Progress: _on_progress,
+        Answered: _on_answered,
+        Confirmed: _on_confirmed,
+        Reoffer: _on_reoffer,
+        ReofferAnswered: _on_reoffer_answered,
+        ReofferFailed: _on_reoffer_failed,
+        InfoReceived: _on_info,
+        ReferReceived: _on_refer,
+    }
+
+    # -- inside
+
+    def _session(self) -> InviteSession:
+        if self.session is None:
+            raise MediaError("the leg has no session yet")
+        return self.session
+
+    async def _open(self, bind_host: str, near: LegHandle | None) -> None:
+        media = await self.voice.open(bind_host, self._owner.call_id, near)
+        self._house.legs[media.handle] = self
+        host = self._house.settings.sip.external_host or media.host
+        self._negotiator.local = LocalMedia(host, media.rtp_port, media.rtcp_port)
+
+    def _wanted(self) -> Direction:
+        return Direction.SENDONLY if self._hold_wanted else Direction.SENDRECV
+
+    async def _apply(self) -> None:
+        """Puts what was negotiated into effect and tells the owner."""
+        stream = self._negotiator.stream
+        if stream is None or stream == self.voice.stream or not self.voice.is_open:
+            return
+        first = self.voice.stream is None
+        await self.voice.set_stream(stream)
+        self._owner.leg_streams(self, first=first)
+        if self.held != self._negotiator.peer_holds:
+            self.held = self._negotiator.peer_holds
+            self._owner.leg_held(self)
+        self._owner.leg_silent(self)
+
+    def _answered(self) -> None:
+        self.answered_wall = self._house.clock.wall()
+        self._move(LegState.ANSWERED)
+
+    def _move(self, state: LegState) -> None:
+        order = list(LegState)
+        if order.index(state) > order.index(self.state):
+            self.state = state
+            self._owner.leg_moved(self)
+
+    def _settle_reoffer(self, done: bool) -> None:
+        if self._reoffer is not None and not self._reoffer.done():
+            self._reoffer.set_result(done)
+
+    def _ended_by(self, event: Ended) -> None:
+        if event.by_us:
+            self.cause = self.cause or Cause.LOCAL_HANGUP
+        elif self.state is LegState.ANSWERED:
+            self.cause = self.cause or Cause.REMOTE_HANGUP
+        elif self.session is not None and self.session.incoming:
+            self.cause = self.cause or Cause.CANCELLED
+        self.reason = self.reason or event.reason
+        self._over()
+
+    def _over(self) -> None:
+        if not self.is_over:
+            self.state = LegState.ENDED
+            self.ended_wall = self._house.clock.wall()
+            self._ended.set()
+            self._confirmed.set()
+            self._settle_reoffer(False)
+            self._owner.leg_moved(self)

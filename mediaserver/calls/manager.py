@@ -1,0 +1,173 @@
+"""All calls: takes incoming sessions, hands media events to their legs, and answers what the app, API and CLI ask.
+
+Owns the table of running calls, the rooms, the routing and the programs; each call owns itself. `app` makes one of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import structlog
+
+from mediaserver.calls.call import RETRY_AFTER_S, Call
+from mediaserver.calls.conference import RoomFacts, Rooms
+from mediaserver.calls.house import House
+from mediaserver.calls.library import ProgramLibrary
+from mediaserver.calls.ports import CallObserver, Prompts, Recorder, SipGateway
+from mediaserver.calls.watch import RoutingFile
+from mediaserver.clock import Clock
+from mediaserver.media.engine import MediaEngine, Tone
+from mediaserver.model import ActiveSpeaker, CallFacts, Cause, MediaEvent, TapBehind
+from mediaserver.settings import SHIPPED_CONFIG_DIR, Settings
+from mediaserver.sip.session import InviteSession
+
+log = structlog.get_logger()
+_DRAIN_LOOK_S = 0.2
+
+
+class CallManager:
+    """`start`, then `on_invite` and `on_media_event` as they come; `drain` and `stop` at the end."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        engine: MediaEngine,
+        gateway: SipGateway,
+        prompts: Prompts,
+        clock: Clock,
+        tone: Callable[[str], Tone],
+        routing_file: Path | None = None,
+        recorder: Recorder | None = None,
+        observers: Sequence[CallObserver] = (),
+    ) -> None:
+        """tone: "ringback", "busy", "congestion" of settings.media.tones. routing_file: None for the shipped one."""
+        self._house = House(settings, engine, gateway, prompts, clock, tone, recorder, tuple(observers))
+        path = settings.routing.file or routing_file or SHIPPED_CONFIG_DIR / "routing.toml"
+        self._routing = RoutingFile(path, tuple(settings.trunks))
+        self._programs = ProgramLibrary(settings.routing.programs_dir)
+        self._rooms = Rooms(self._house)
+        self._calls: dict[str, Call] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._watch: asyncio.Task[None] | None = None
+        self._draining = False
+        self.ended_by_cause: Counter[str] = Counter()
+        self.rejected: Counter[str] = Counter()  # no_port, no_codec, no_route, too_many, draining
+
+    # -- life
+
+    async def start(self) -> None:
+        """Reads the routing file and follows it. Raises ConfigError starting with `file:line:`."""
+        self._routing.load()
+        self._watch = asyncio.create_task(self._routing.run(), name="routing file")
+
+    def reload(self) -> bool:
+        """Reads the routing file now; False, logged, if it is wrong and the former rules stay."""
+        return self._routing.reload()
+
+    async def drain(self, timeout_s: float) -> None:
+        """Takes no new call, waits for the running ones, then ends them (cause shutdown). All are closed after it."""
+        self._draining = True
+        deadline_s = asyncio.get_running_loop().time() + timeout_s
+        while self._running and asyncio.get_running_loop().time() < deadline_s:
+            await asyncio.wait(self._running.values(), timeout=_DRAIN_LOOK_S)
+        for call in list(self._calls.values()):
+            call.end(Cause.SHUTDOWN, "server", 503)
+        if self._running:
+            await asyncio.wait(self._running.values())
+
+    async def stop(self) -> None:
+        """Ends every call at once. Idempotent."""
+        await self.drain(0.0)
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.wait({self._watch})
+            self._watch = None
+
+    # -- events
+
+    def on_invite(self, session: InviteSession) -> None:
+        """A new incoming session; takes it over before returning."""
+        limit = self._house.settings.sip.max_calls
+        if self._draining or len(self._calls) >= limit:
+            self.rejected["draining" if self._draining else "too_many"] += 1
+            log.warning("call refused", draining=self._draining, calls=len(self._calls), limit=limit)
+            session.on_event = lambda _event: None
+            session.reject(503, headers=[("Retry-After", str(RETRY_AFTER_S))])
+            return
+        call_id = secrets.token_hex(8)
+        call = Call(call_id, session, self._house, self._routing, self._programs, self._rooms)
+        self._calls[call_id] = call
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(self._run(call), name=f"call {call_id}", context=call.context)
+        self._running[call_id] = task
+
+    async def _run(self, call: Call) -> None:
+        try:
+            await call.run()
+        finally:
+            del self._calls[call.call_id]
+            del self._running[call.call_id]
+            self._count(call.facts())
+
+    def _count(self, facts: CallFacts) -> None:
+        self.ended_by_cause[(facts.cause or Cause.LOCAL_HANGUP).value] += 1
+        if facts.answered_ns is None and facts.ended_by == "server":
+            reason = {404: "no_route", 403: "no_route", 488: "no_codec", 503: "no_port"}.get(facts.sip_status or 0)
+            if reason is not None:
+                self.rejected[reason] += 1
+
+    def on_media_event(self, event: MediaEvent) -> None:
+        """Any event of the engine; one of a leg that is gone is dropped."""
+        if isinstance(event, TapBehind):
+            if self._house.recorder is not None:
+                self._house.recorder.tap_behind(event)
+            return
+        if isinstance(event, ActiveSpeaker):
+            self._rooms.speaks(event.bridge, event.leg)
+            return
+        leg = self._house.legs.get(event.leg)
+        if leg is not None:
+            leg.voice.take(event)
+
+    # -- what is asked
+
+    @property
+    def is_draining(self) -> bool:
+        return self._draining
+
+    def calls(self) -> list[CallFacts]:
+        return [call.facts() for call in self._calls.values()]
+
+    def call(self, call_id: str) -> CallFacts | None:
+        call = self._calls.get(call_id)
+        return call.facts() if call is not None else None
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    async def hang_up(self, call_id: str) -> bool:
+        """Ends a call (cause operator) and waits until it is closed; False: there is none of that id."""
+        call = self._calls.get(call_id)
+        if call is None:
+            return False
+        call.end(Cause.OPERATOR, "server", 480)
+        await asyncio.wait({self._running[call_id]})
+        return True
+
+    def rooms(self) -> list[RoomFacts]:
+        return self._rooms.facts()
+
+    async def mute(self, room: str, call_id: str, leg_id: str, muted: bool) -> bool:
+        """Mutes a participant for the room; False: no such room or participant."""
+        found = self._rooms.find(room)
+        return found is not None and await found.set_muted((call_id, leg_id), muted)
+
+    def kick(self, room: str, call_id: str, leg_id: str) -> bool:
+        """Removes a participant; his call goes on with what its program does next (shipped: it ends)."""
+        found = self._rooms.find(room)
+        return found is not None and found.kick((call_id, leg_id))

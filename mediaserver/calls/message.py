@@ -1,0 +1,95 @@
+"""Messages: a caller records himself after hearing the notice that asks for it. Owns when a message ends.
+
+The audio goes the way of every recording: consent by notice, tap, journal; what is played back is rendered from it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mediaserver.calls.notice import NotedRecording
+from mediaserver.calls.voice import Voice
+from mediaserver.errors import CallEnded, MediaError, StorageError
+from mediaserver.limits import RECORD_SECONDS_MAX
+from mediaserver.media.engine import Tone
+from mediaserver.model import NoticeKind
+
+if TYPE_CHECKING:
+    from mediaserver.calls.call import Call
+
+_LOOK_S = 0.1  # the media plane renews its level every 20 ms and its snapshot every 100 ms
+_SPEECH_DBOV = -45.0  # over it somebody speaks; a quiet talker is at -35, room noise on a handset under -55
+_BEEP = Tone((1_000.0,), (300, 100), -10.0, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedMessage:
+    """A message that can be played. length_s: from beep to end."""
+
+    recording_id: str
+    length_s: float
+    _recording: NotedRecording = field(repr=False)
+
+    async def audio_file(self) -> Path:
+        """Raises StorageError."""
+        return await self._recording.render()
+
+
+async def record_message(
+    call: Call, max_s: float, silence_s: float, terminators: str, *, beep: bool, notice: str
+) -> RecordedMessage:
+    """Notice, beep, then the caller until a terminator, silence or max_s. Raises StorageError, CallEnded."""
+    leg = call.primary
+    recording = await NotedRecording.begin(call.house, call.facts(), NoticeKind.MESSAGE)
+    if recording is None:
+        raise StorageError("a message cannot be recorded: recording is switched off or its disk does not answer")
+    loop = asyncio.get_running_loop()
+    try:
+        if not await recording.admit(leg, notice, call.language, _BEEP if beep else None):
+            raise CallEnded("the caller hung up before the beep")
+        if not recording.active:
+            raise StorageError("the message cannot be recorded; the log says why")
+        call.note_recording(recording.recording_id)
+        leg.voice.forget_digits()
+        started_s = loop.time()
+        try:
+            async with asyncio.timeout(min(max_s, RECORD_SECONDS_MAX)):
+                await _until_done(call, leg.voice, silence_s, terminators)
+        except TimeoutError:
+            pass
+        return RecordedMessage(recording.recording_id, loop.time() - started_s, recording)
+    finally:
+        await recording.leave(leg)
+        await recording.end()
+
+
+async def _until_done(call: Call, voice: Voice, silence_s: float, terminators: str) -> None:
+    tasks = {asyncio.ensure_future(_terminator(voice, terminators))}
+    if silence_s > 0:
+        tasks.add(asyncio.ensure_future(_silence(call, voice, silence_s)))
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+async def _terminator(voice: Voice, terminators: str) -> None:
+    while await voice.next_digit() not in terminators:
+        pass
+
+
+async def _silence(call: Call, voice: Voice, silence_s: float) -> None:
+    loop = asyncio.get_running_loop()
+    spoken_s = loop.time()
+    while loop.time() - spoken_s < silence_s:
+        await asyncio.sleep(_LOOK_S)
+        try:
+            if call.house.engine.leg_stats(voice.handle).level_dbov > _SPEECH_DBOV:
+                spoken_s = loop.time()
+        except MediaError:
+            return

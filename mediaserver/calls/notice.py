@@ -1,0 +1,112 @@
+"""Recording with notice: one recording, its legs, and the notice each party hears before anything is captured.
+
+Owns the order of steps towards the recorder: joined → notice played to its end → finished; left before media closes.
+What is captured, sealed and stored is the recording room's. A recorder that fails leaves the call running, unrecorded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import structlog
+
+from mediaserver.calls.house import House
+from mediaserver.calls.leg import Leg
+from mediaserver.calls.ports import Recording
+from mediaserver.errors import MediaServerError
+from mediaserver.media.engine import Tone
+from mediaserver.model import CallFacts, LegHandle, Notice, NoticeKind
+
+log = structlog.get_logger()
+_TRIES = 3  # a notice that something else interrupted is played again so often
+
+
+class NotedRecording:
+    """A recording under way. `admit` each party before it hears or is heard by others."""
+
+    def __init__(self, house: House, recording: Recording) -> None:
+        self._house = house
+        self._recording = recording
+        self._joined: dict[LegHandle, bool] = {}  # leg: has heard the notice
+        self._ended = False
+
+    @classmethod
+    async def begin(cls, house: House, facts: CallFacts, kind: NoticeKind) -> NotedRecording | None:
+        """None, logged, if recording is off or the recorder cannot."""
+        if house.recorder is None or not house.settings.recording.enabled:
+            log.warning("a rule asks for recording, but recording is switched off")
+            return None
+        try:
+            return cls(house, await house.recorder.begin(facts, kind))
+        except (MediaServerError, OSError) as error:
+            log.error("the call goes on unrecorded", error=str(error))
+            return None
+
+    @property
+    def recording_id(self) -> str:
+        return self._recording.recording_id
+
+    @property
+    def active(self) -> bool:
+        """False after `end`, asked for or forced by an error."""
+        return not self._ended
+
+    async def admit(self, leg: Leg, prompt: str, language: str, beep: Tone | None = None) -> bool:
+        """Plays the notice, and a beep behind it, to their end. True: the leg may go on; False: it hung up.
+
+        A party already covered is not told again. Digits do not interrupt a notice.
+        """
+        if self._ended or leg.is_over or self._joined.get(leg.voice.handle):
+            return not leg.is_over
+        handle = leg.voice.handle
+        self._joined[handle] = False
+        try:
+            await self._recording.leg_joined(leg.facts())
+            notice = await self._play(leg, prompt, language)
+            if notice is None or (beep is not None and not await (await leg.voice.play(beep))):
+                return False
+            await self._recording.notice_finished(notice)
+        except (MediaServerError, OSError) as error:
+            log.error("a notice failed; recording ends here, the call goes on", error=str(error))
+            await self.end()
+            return not leg.is_over
+        self._joined[handle] = True
+        return True
+
+    async def _play(self, leg: Leg, prompt: str, language: str) -> Notice | None:
+        path: Path = self._house.prompts.find(prompt, language)
+        loaded = await self._house.load(path)
+        clock = self._house.clock
+        for _ in range(_TRIES):
+            started_ns = clock.now_ns()
+            heard = await (await leg.voice.play(loaded))
+            if leg.is_over or not leg.voice.is_open:
+                return None
+            if heard:
+                handle = leg.voice.handle
+                return Notice(handle, prompt, language, str(path), started_ns, clock.now_ns(), clock.wall())
+        raise MediaServerError(f"the notice {prompt!r} was interrupted {_TRIES} times")
+
+    async def leave(self, leg: Leg) -> None:
+        """Before the leg's media closes. Nothing happens to a leg that never joined."""
+        if self._joined.pop(leg.voice.handle, None) is not None and not self._ended:
+            try:
+                await self._recording.leg_left(leg.voice.handle)
+            except (MediaServerError, OSError) as error:
+                log.error("closing a tap failed", error=str(error))
+
+    async def end(self) -> None:
+        """Idempotent; gives up after 30 s of a stuck disk: the journal on it is recovered at the next start."""
+        if self._ended:
+            return
+        self._ended = True
+        try:
+            async with asyncio.timeout(30.0):
+                await self._recording.end()
+        except (MediaServerError, OSError) as error:
+            log.error("a recording could not be completed", recording=self.recording_id, error=str(error))
+
+    async def render(self) -> Path:
+        """An audio file of it, after `end`. Raises StorageError."""
+        return await self._recording.render()

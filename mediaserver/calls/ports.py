@@ -1,0 +1,94 @@
+"""What the call room needs and is handed by `app`: signalling, prompts, recording, observers. Protocols only.
+
+The call room imports neither recording nor quality nor the store; they match these shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from mediaserver.model import CallFacts, LegFacts, LegHandle, LegStats, Notice, NoticeKind, StreamSettings, TapBehind
+from mediaserver.sip.session import InviteSession
+
+
+class SipGateway(Protocol):
+    """The user agent: who is registered where, and INVITEs of ours."""
+
+    def contacts(self, user: str) -> Sequence[str] | None:
+        """Targets of a local user's devices for `invite`. None: no such user; empty: not registered now."""
+        ...
+
+    def local_host_for(self, target: str, trunk: str | None = None) -> str:
+        """Our address, as a literal, that this target reaches us by: sockets are bound to it."""
+        ...
+
+    def invite(
+        self,
+        target: str,
+        *,
+        sdp: bytes | None,
+        caller_user: str,
+        caller_name: str = "",
+        called_user: str = "",
+        trunk: str | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> InviteSession:
+        """Starts a session; its events come later, never inside this call. trunk: its route and credentials apply."""
+        ...
+
+
+class Prompts(Protocol):
+    def find(self, name: str, language: str) -> Path:
+        """The file of a prompt, in another language if this one lacks it. Raises PromptError."""
+        ...
+
+
+class Recording(Protocol):
+    """One recording under way. Nothing of any leg is captured while a joined party has not heard the notice."""
+
+    @property
+    def recording_id(self) -> str: ...
+
+    async def leg_joined(self, leg: LegFacts) -> None:
+        """A party that has not heard the notice: capture of all legs has paused when this returns."""
+
+    async def notice_finished(self, notice: Notice) -> None:
+        """That party heard it to its end. When all joined ones have, capture of all begins."""
+
+    async def leg_left(self, leg: LegHandle) -> None:
+        """Called before the leg is closed: its tap is closed and drained."""
+
+    async def end(self) -> None:
+        """Idempotent. The recording is complete on disk when this returns."""
+
+    async def render(self) -> Path:
+        """After `end`: an audio file of it that can be played."""
+        ...
+
+
+class Recorder(Protocol):
+    async def begin(self, call: CallFacts, kind: NoticeKind) -> Recording:
+        """Raises StorageError: the call goes on unrecorded and the log says so."""
+        ...
+
+    def tap_behind(self, event: TapBehind) -> None: ...
+
+
+class CallObserver(Protocol):
+    """Told of every call and leg, in order, on the event loop; must return at once. What it raises is logged."""
+
+    def call_started(self, call: CallFacts) -> None: ...
+
+    def leg_opened(self, call_id: str, leg: LegFacts, stream: StreamSettings) -> None:
+        """The leg's first negotiated stream."""
+
+    def leg_changed(self, call_id: str, leg: LegFacts, stream: StreamSettings) -> None:
+        """Hold, resume, another codec, address or key."""
+
+    def leg_closed(self, call_id: str, leg: LegFacts, stats: LegStats | None) -> None:
+        """Once for every leg that was opened; None: the media plane knew it no longer."""
+
+    def call_ended(self, call: CallFacts) -> None:
+        """The call detail record, with all its legs."""

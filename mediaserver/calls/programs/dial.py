@@ -1,0 +1,16 @@
+"""Extension to extension, and out by a trunk: rings what the rule names and lets the two talk."""
+
+from __future__ import annotations
+
+from mediaserver.calls.control import CallControl
+
+
+async def program(call: CallControl) -> None:
+    if call.recorded:  # the caller hears the notice before anybody is rung
+        await call.answer()
+    result = await call.dial_route()
+    if result.leg is None:
+        await call.refuse(result.status)
+        return
+    await call.bridge(result)
+    await call.hang_up()

@@ -1,0 +1,188 @@
+"""The media half of a leg: its handle in the engine, what it hears, which digits it pressed, whether it is silent.
+
+Owns playing (one thing at a time), the digits typed ahead and the last statistics. Knows no signalling.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+import structlog
+
+from mediaserver.calls.digits import DIGITS, OnePress
+from mediaserver.calls.tasks import finish
+from mediaserver.clock import Clock
+from mediaserver.errors import MediaError
+from mediaserver.limits import DIGITS_MAX
+from mediaserver.media.engine import MediaEngine, MediaLeg, Tone
+from mediaserver.model import (
+    DtmfDigit,
+    DtmfSource,
+    LegHandle,
+    LegStats,
+    MediaAddress,
+    MediaEvent,
+    MediaSilent,
+    PlayFinished,
+    PlayId,
+    PromptHandle,
+    SourceLatched,
+    StreamSettings,
+)
+
+log = structlog.get_logger()
+_FINISHED_EARLY_MAX = 8  # PlayFinished that overtook the completion of `play`
+
+
+class Voice:
+    """One leg's media. Opened by `open`, dead after `close`; every method in between may raise MediaError."""
+
+    def __init__(self, engine: MediaEngine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._media: MediaLeg | None = None
+        self._closed = False
+        self._plays: dict[PlayId, asyncio.Future[bool]] = {}
+        self._finished_early: deque[PlayFinished] = deque(maxlen=_FINISHED_EARLY_MAX)
+        self._one_press = OnePress()
+        self._digits: deque[str] = deque()
+        self._digit_typed = asyncio.Event()
+        self.digits_dropped = 0
+        self.stream: StreamSettings | None = None
+        self.source: MediaAddress | None = None
+        self.silent = False
+        self.stats: LegStats | None = None  # final, after close
+        self.on_digit: Callable[[str, DtmfSource], None] | None = None
+        self.on_silence: Callable[[], None] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._media is not None and not self._closed
+
+    @property
+    def handle(self) -> LegHandle:
+        """0 before `open`: never a valid handle."""
+        return LegHandle(0) if self._media is None else self._media.handle
+
+    @property
+    def media(self) -> MediaLeg:
+        if self._media is None:
+            raise MediaError("the leg's media is not open yet")
+        return self._media
+
+    async def open(self, host: str, call_id: str, near: LegHandle | None) -> MediaLeg:
+        """Raises NoPortFree, QueueFull."""
+
+        async def opening() -> None:
+            self._media = await self._engine.open_leg(host, call_id=call_id, near=near)
+
+        await finish(opening())
+        return self.media
+
+    async def set_stream(self, stream: StreamSettings) -> None:
+        await self._engine.set_stream(self.media.handle, stream)
+        self.stream = stream
+
+    async def close(self) -> None:
+        """Idempotent; never raises for what the engine says."""
+        if not self.is_open:
+            return
+        self._closed = True
+
+        async def closing() -> None:
+            try:
+                self.stats = await self._engine.close_leg(self.handle)
+            except MediaError as error:
+                log.warning("closing a leg failed", error=str(error))
+
+        try:
+            await finish(closing())
+        finally:
+            for waiting in self._plays.values():
+                if not waiting.done():
+                    waiting.set_result(False)
+            self._plays.clear()
+
+    # -- hearing
+
+    async def play(self, what: PromptHandle | Tone, *, loop: bool = False, start_ms: int = 0) -> asyncio.Future[bool]:
+        """Starts it instead of what plays now. The future: True, heard to the end; False, stopped or replaced."""
+        if isinstance(what, Tone):
+            play_id = await self._engine.play_tone(self.handle, what)
+        else:
+            play_id = await self._engine.play(self.handle, what, loop=loop, start_ms=start_ms)
+        waiting: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        for early in self._finished_early:
+            if early.play_id == play_id:
+                waiting.set_result(early.completed)
+                return waiting
+        if self._closed:
+            waiting.set_result(False)
+        else:
+            self._plays[play_id] = waiting
+        return waiting
+
+    async def stop_play(self) -> None:
+        """Nothing happens if nothing plays or the leg is gone."""
+        if self.is_open:
+            try:
+                await self._engine.stop_play(self.handle)
+            except MediaError as error:
+                log.debug("stopping a play failed", error=str(error))
+
+    async def send_dtmf(self, digits: str, duration_ms: int = 100) -> None:
+        await self._engine.send_dtmf(self.handle, digits, duration_ms=duration_ms)
+
+    # -- digits
+
+    def take_digit(self, digit: str, source: DtmfSource) -> None:
+        """A press by whatever way; counted once. A digit too many is dropped and counted."""
+        if len(digit) != 1 or digit not in DIGITS or not self._one_press.is_new(digit, source, self._clock.now_ns()):
+            return
+        if len(self._digits) >= DIGITS_MAX:
+            self.digits_dropped += 1
+        else:
+            self._digits.append(digit)
+        self._digit_typed.set()
+        if self.on_digit is not None:
+            self.on_digit(digit, source)
+
+    @property
+    def has_digits(self) -> bool:
+        return bool(self._digits)
+
+    async def next_digit(self) -> str:
+        """The oldest digit not taken yet; waits for one."""
+        while not self._digits:
+            self._digit_typed.clear()
+            await self._digit_typed.wait()
+        return self._digits.popleft()
+
+    async def digit_waiting(self) -> None:
+        """Returns when a digit is there, and leaves it there."""
+        while not self._digits:
+            self._digit_typed.clear()
+            await self._digit_typed.wait()
+
+    def forget_digits(self) -> None:
+        self._digits.clear()
+
+    # -- events of the engine
+
+    def take(self, event: MediaEvent) -> None:
+        if isinstance(event, DtmfDigit):
+            self.take_digit(event.digit, event.source)
+        elif isinstance(event, PlayFinished):
+            waiting = self._plays.pop(event.play_id, None)
+            if waiting is None:
+                self._finished_early.append(event)
+            elif not waiting.done():
+                waiting.set_result(event.completed)
+        elif isinstance(event, SourceLatched):
+            self.source = event.address
+        elif isinstance(event, MediaSilent):
+            self.silent = event.silent
+            if self.on_silence is not None:
+                self.on_silence()

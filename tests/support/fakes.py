@@ -1,0 +1,462 @@
+"""Stand-ins for the engine, the user agent, prompts and the recorder, for tests of the call room.
+
+`FakeEngine` and `FakeSession` have the signatures of the real ones and hold the caller to their contracts: a closed
+handle is stale, one bridge per leg, a play ends with exactly one PlayFinished, every session ends with one Ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from mediaserver.clock import Clock
+from mediaserver.errors import ConsentError, NoPortFree, PromptError, StaleHandle
+from mediaserver.media.engine import MediaLeg, Tone
+from mediaserver.model import (
+    BridgeHandle,
+    CallFacts,
+    CodecName,
+    ConsentToken,
+    LegFacts,
+    LegHandle,
+    LegStats,
+    MediaEvent,
+    Notice,
+    NoticeKind,
+    PlayFinished,
+    PlayId,
+    PromptHandle,
+    StreamSettings,
+    TapBehind,
+    TapHandle,
+)
+from mediaserver.sip.session import (
+    Answered,
+    Cancelled,
+    Confirmed,
+    Ended,
+    Failed,
+    SessionEvent,
+)
+
+LONG_S = 1e9
+
+
+class LoopClock:
+    """A clock that is the event loop's: virtual where the loop is."""
+
+    def now_ns(self) -> int:
+        return int(asyncio.get_running_loop().time() * 1e9) + 1
+
+    def wall(self) -> float:
+        return 1_790_000_000.0 + asyncio.get_running_loop().time()
+
+
+def leg_stats(leg: LegHandle, **changes: Any) -> LegStats:
+    values: dict[str, Any] = {f.name: 0 for f in fields(LegStats)}
+    values |= {"leg": leg, "level_dbov": -20.0, "remote_loss_fraction": -1.0, "relayed": False}
+    values |= {"codec": CodecName.PCMU, "source": None}
+    return LegStats(**(values | changes))
+
+
+@dataclass
+class FakeLeg:
+    handle: LegHandle
+    host: str
+    port: int
+    streams: list[StreamSettings] = field(default_factory=list)
+    playing: PlayId | None = None
+    heard: list[str] = field(default_factory=list)  # names of what was started, in order
+    dtmf: list[str] = field(default_factory=list)
+    bridge: BridgeHandle | None = None
+    muted: bool = False
+    timer: asyncio.TimerHandle | None = None
+
+
+class FakeEngine:
+    """The asyncio face of the media plane without media: prompts last `prompt_s`, tones their cadence."""
+
+    def __init__(self, clock: Clock, *, ports: int = 1_000, prompt_s: float = 2.0) -> None:
+        self.on_event: Callable[[MediaEvent], None] = lambda _event: None
+        self.legs: dict[LegHandle, FakeLeg] = {}
+        self.bridges: dict[BridgeHandle, set[LegHandle]] = {}
+        self.hears: dict[tuple[BridgeHandle, LegHandle, LegHandle], bool] = {}
+        self.closed: list[FakeLeg] = []
+        self.levels: dict[LegHandle, float] = {}
+        self.rtcp: dict[LegHandle, int] = {}
+        self.prompt_s: dict[str, float] = {}
+        self._default_s = prompt_s
+        self._clock = clock
+        self._ports = ports
+        self._next = 0
+        self._prompts: dict[PromptHandle, str] = {}
+
+    def _number(self) -> int:
+        self._next += 1
+        return self._next
+
+    def _leg(self, leg: LegHandle) -> FakeLeg:
+        if leg not in self.legs:
+            raise StaleHandle(f"leg {leg} is closed")
+        return self.legs[leg]
+
+    async def open_leg(self, host: str, *, call_id: str = "", near: LegHandle | None = None) -> MediaLeg:
+        await asyncio.sleep(0)
+        if len(self.legs) >= self._ports:
+            raise NoPortFree("media.port_range is used up")
+        handle = LegHandle(self._number())
+        port = 31_000 + 2 * (handle % 400)
+        self.legs[handle] = FakeLeg(handle, host, port)
+        return MediaLeg(handle, host, port, port + 1)
+
+    async def set_stream(self, leg: LegHandle, stream: StreamSettings) -> None:
+        await asyncio.sleep(0)
+        self._leg(leg).streams.append(stream)
+
+    async def close_leg(self, leg: LegHandle) -> LegStats:
+        await asyncio.sleep(0)
+        fake = self._leg(leg)
+        self._stop(fake)
+        if fake.bridge is not None:
+            self.bridges[fake.bridge].discard(leg)
+        del self.legs[leg]
+        self.closed.append(fake)
+        return leg_stats(leg)
+
+    async def create_bridge(self) -> BridgeHandle:
+        await asyncio.sleep(0)
+        handle = BridgeHandle(self._number())
+        self.bridges[handle] = set()
+        return handle
+
+    async def destroy_bridge(self, bridge: BridgeHandle) -> None:
+        await asyncio.sleep(0)
+        if bridge not in self.bridges:
+            raise StaleHandle("bridge is closed")
+        for leg in self.bridges.pop(bridge):
+            self.legs[leg].bridge = None
+
+    async def bridge_add(self, bridge: BridgeHandle, leg: LegHandle) -> None:
+        await asyncio.sleep(0)
+        fake = self._leg(leg)
+        assert fake.bridge is None, "one bridge per leg"
+        if bridge not in self.bridges:
+            raise StaleHandle("bridge is closed")
+        fake.bridge = bridge
+        self.bridges[bridge].add(leg)
+
+    async def bridge_remove(self, bridge: BridgeHandle, leg: LegHandle) -> None:
+        await asyncio.sleep(0)
+        fake = self._leg(leg)
+        if bridge not in self.bridges:
+            raise StaleHandle("bridge is closed")
+        fake.bridge = None
+        self.bridges[bridge].discard(leg)
+
+    async def set_hears(self, bridge: BridgeHandle, listener: LegHandle, speaker: LegHandle, hears: bool) -> None:
+        self.hears[bridge, listener, speaker] = hears
+
+    async def set_mute(self, leg: LegHandle, muted: bool) -> None:
+        self._leg(leg).muted = muted
+
+    async def load_prompt(self, path: Path) -> PromptHandle:
+        await asyncio.sleep(0)
+        if path.stem == "broken":
+            raise PromptError(f"{path} is not audio")
+        for handle, name in self._prompts.items():
+            if name == str(path):
+                return handle
+        handle = PromptHandle(self._number())
+        self._prompts[handle] = str(path)
+        return handle
+
+    async def play(
+        self, leg: LegHandle, prompt: PromptHandle, *, loop: bool = False, gain_db: float = 0.0, start_ms: int = 0
+    ) -> PlayId:
+        await asyncio.sleep(0)
+        name = self._prompts[prompt]
+        seconds = LONG_S if loop else self.prompt_s.get(Path(name).stem, self._default_s)
+        return self._start(self._leg(leg), name, seconds)
+
+    async def play_tone(self, leg: LegHandle, tone: Tone) -> PlayId:
+        await asyncio.sleep(0)
+        seconds = LONG_S if tone.repeats == 0 else tone.repeats * sum(tone.cadence_ms) / 1000
+        return self._start(self._leg(leg), f"tone {tone.frequencies_hz}", seconds)
+
+    def _start(self, fake: FakeLeg, name: str, seconds: float) -> PlayId:
+        self._stop(fake)
+        play_id = fake.playing = PlayId(self._number())
+        fake.heard.append(name)
+        if seconds < LONG_S:
+            fake.timer = asyncio.get_running_loop().call_later(seconds, self._finish, fake, True)
+        return play_id
+
+    def _stop(self, fake: FakeLeg) -> None:
+        if fake.timer is not None:
+            fake.timer.cancel()
+        self._finish(fake, False)
+
+    def _finish(self, fake: FakeLeg, completed: bool) -> None:
+        play_id, fake.playing, fake.timer = fake.playing, None, None
+        if play_id is not None:
+            event = PlayFinished(fake.handle, play_id, completed)
+            asyncio.get_running_loop().call_soon(self.on_event, event)
+
+    async def stop_play(self, leg: LegHandle) -> None:
+        await asyncio.sleep(0)
+        self._stop(self._leg(leg))
+
+    async def send_dtmf(self, leg: LegHandle, digits: str, *, duration_ms: int = 100, gap_ms: int = 70) -> None:
+        await asyncio.sleep(0)
+        self._leg(leg).dtmf.append(digits)
+
+    async def open_tap(self, leg: LegHandle, token: ConsentToken) -> TapHandle:
+        raise ConsentError("the call room never opens a tap itself")
+
+    def leg_stats(self, leg: LegHandle) -> LegStats:
+        fake = self._leg(leg)
+        return leg_stats(fake.handle, level_dbov=self.levels.get(leg, -20.0), rtcp_received=self.rtcp.get(leg, 0))
+
+
+class FakeSession:
+    """An INVITE session with a scripted far end: what we call is kept in `did`, what it tells comes by `tell`."""
+
+    def __init__(
+        self,
+        *,
+        incoming: bool,
+        called_user: str,
+        caller_user: str = "alice",
+        identity: str | None = None,
+        sdp: bytes | None = None,
+        call_id: str = "sip-call-id",
+    ) -> None:
+        self.incoming = incoming
+        self.call_id = call_id
+        self.request_uri = f"sip:{called_user}@pbx.example"
+        self.called_user = called_user
+        self.caller_user = caller_user
+        self.caller_name = caller_user.title()
+        self.identity = identity
+        self.source = ("192.0.2.7", 5060)
+        self.local_host = "127.0.0.1"
+        self.remote_sdp = sdp if incoming else None
+        self.offer = None if incoming else sdp
+        self.on_event: Callable[[SessionEvent], None] = lambda _event: None
+        self.did: list[tuple[Any, ...]] = []
+        self.over = False
+        self.established = False
+        self.on_did: Callable[[str], None] | None = None
+
+    def tell(self, event: SessionEvent) -> None:
+        """The far end does something; heard on the loop's next turn, as from the real pump."""
+        asyncio.get_running_loop().call_soon(self._tell, event)
+
+    def _tell(self, event: SessionEvent) -> None:
+        if self.over:
+            return
+        if isinstance(event, Answered):
+            self.established = True
+        if isinstance(event, Ended):
+            self.over = True
+        self.on_event(event)
+        if isinstance(event, (Failed, Cancelled)):
+            self._tell(Ended(False))
+
+    def _do(self, *what: Any) -> bool:
+        if self.over:
+            return False
+        self.did.append(what)
+        if self.on_did is not None:
+            self.on_did(what[0])
+        return True
+
+    def names(self) -> list[str]:
+        return [str(what[0]) for what in self.did]
+
+    def ring(self, status: int = 180, sdp: bytes | None = None, headers: Sequence[tuple[str, str]] = ()) -> None:
+        self._do("ring", status, sdp)
+
+    def accept(self, sdp: bytes, headers: Sequence[tuple[str, str]] = ()) -> None:
+        if self._do("accept", sdp):
+            self.established = True
+            if self.remote_sdp:
+                self.tell(Confirmed())
+
+    def reject(self, status: int, reason: str = "", headers: Sequence[tuple[str, str]] = ()) -> None:
+        if self._do("reject", status, tuple(headers)):
+            self.tell(Ended(True))
+
+    def cancel(self) -> None:
+        if self._do("cancel"):
+            self.tell(Failed(487, "Request Terminated"))
+
+    def send_answer(self, sdp: bytes) -> None:
+        self._do("send_answer", sdp)
+
+    def reinvite(self, sdp: bytes | None) -> None:
+        self._do("reinvite", sdp)
+
+    def answer_reoffer(self, sdp: bytes) -> None:
+        self._do("answer_reoffer", sdp)
+
+    def reject_reoffer(self, status: int) -> None:
+        self._do("reject_reoffer", status)
+
+    def send_info(self, content_type: str, body: bytes) -> None:
+        self._do("send_info", content_type)
+
+    def refer(self, target_uri: str, referred_by: str | None = None) -> None:
+        self._do("refer", target_uri)
+
+    def notify_refer(self, status: int, reason: str = "") -> None:
+        self._do("notify_refer", status)
+
+    def hang_up(self, headers: Sequence[tuple[str, str]] = ()) -> None:
+        if not self.incoming and not self.established:
+            self.cancel()
+        elif self._do("hang_up"):
+            self.tell(Ended(True))
+
+
+class FakeGateway:
+    """Registered users and the sessions we started; `on_invite` scripts what a rung device does."""
+
+    def __init__(self) -> None:
+        self.users: dict[str, list[str]] = {}
+        self.sessions: list[FakeSession] = []
+        self.on_invite: Callable[[FakeSession, str], None] = lambda _session, _target: None
+
+    def contacts(self, user: str) -> list[str] | None:
+        return self.users.get(user)
+
+    def local_host_for(self, target: str, trunk: str | None = None) -> str:
+        return "127.0.0.1"
+
+    def invite(
+        self,
+        target: str,
+        *,
+        sdp: bytes | None,
+        caller_user: str,
+        caller_name: str = "",
+        called_user: str = "",
+        trunk: str | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> FakeSession:
+        session = FakeSession(incoming=False, called_user=called_user, caller_user=caller_user, sdp=sdp)
+        session.did.append(("invite", target, trunk))
+        self.sessions.append(session)
+        asyncio.get_running_loop().call_soon(self.on_invite, session, target)
+        return session
+
+
+class FakePrompts:
+    def find(self, name: str, language: str) -> Path:
+        if name == "missing":
+            raise PromptError(f"no prompt {name}")
+        return Path(f"/prompts/{language}/{name}.wav")
+
+
+class FakeRecording:
+    """Holds the rule: capture runs only while every joined party has heard the notice. `log` tells when it ran."""
+
+    def __init__(self, recording_id: str, kind: NoticeKind) -> None:
+        self.recording_id = recording_id
+        self.kind = kind
+        self.joined: dict[LegHandle, bool] = {}
+        self.log: list[str] = []
+        self.capturing = False
+        self.ended = False
+        self.notices: list[Notice] = []
+
+    def _settle(self) -> None:
+        wanted = bool(self.joined) and all(self.joined.values()) and not self.ended
+        if wanted != self.capturing:
+            self.capturing = wanted
+            self.log.append("capture" if wanted else "pause")
+
+    async def leg_joined(self, leg: LegFacts) -> None:
+        assert leg.handle not in self.joined
+        self.joined[leg.handle] = False
+        self._settle()
+
+    async def notice_finished(self, notice: Notice) -> None:
+        assert self.joined[notice.leg] is False
+        assert notice.ended_ns > notice.started_ns
+        self.notices.append(notice)
+        self.joined[notice.leg] = True
+        self._settle()
+
+    async def leg_left(self, leg: LegHandle) -> None:
+        await asyncio.sleep(0)
+        del self.joined[leg]
+        self._settle()
+
+    async def end(self) -> None:
+        await asyncio.sleep(0)
+        self.ended = True
+        self._settle()
+
+    async def render(self) -> Path:
+        assert self.ended
+        return Path(f"/recordings/{self.recording_id}.wav")
+
+
+class FakeRecorder:
+    def __init__(self) -> None:
+        self.recordings: list[FakeRecording] = []
+        self.fail: Exception | None = None
+
+    async def begin(self, call: CallFacts, kind: NoticeKind) -> FakeRecording:
+        await asyncio.sleep(0)
+        if self.fail is not None:
+            raise self.fail
+        self.recordings.append(FakeRecording(f"rec-{len(self.recordings) + 1}", kind))
+        return self.recordings[-1]
+
+    def tap_behind(self, event: TapBehind) -> None:
+        pass
+
+
+class FakeObserver:
+    def __init__(self) -> None:
+        self.events: list[tuple[str, Any]] = []
+        self.ended: list[CallFacts] = []
+        self.open_legs: dict[LegHandle, LegFacts] = {}
+
+    def call_started(self, call: CallFacts) -> None:
+        self.events.append(("call_started", call))
+
+    def leg_opened(self, call_id: str, leg: LegFacts, stream: StreamSettings) -> None:
+        assert leg.handle not in self.open_legs
+        self.open_legs[leg.handle] = leg
+        self.events.append(("leg_opened", leg))
+
+    def leg_changed(self, call_id: str, leg: LegFacts, stream: StreamSettings) -> None:
+        assert leg.handle in self.open_legs
+        self.events.append(("leg_changed", leg))
+
+    def leg_closed(self, call_id: str, leg: LegFacts, stats: LegStats | None) -> None:
+        del self.open_legs[leg.handle]
+        self.events.append(("leg_closed", leg))
+
+    def call_ended(self, call: CallFacts) -> None:
+        self.events.append(("call_ended", call))
+        self.ended.append(call)
+
+
+__all__ = [
+    "FakeEngine",
+    "FakeGateway",
+    "FakeObserver",
+    "FakePrompts",
+    "FakeRecorder",
+    "FakeRecording",
+    "FakeSession",
+    "LoopClock",
+    "leg_stats",
+]
