@@ -7,6 +7,7 @@ Owns what each command prints and its exit code. Heavy parts are imported by the
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,8 @@ from mediaserver.cli_common import (
     load_settings,
     told_as_text,
 )
+from mediaserver.settings import Settings
+from mediaserver.settings_checks import Complaint
 
 app = typer.Typer(
     name="mediaserver",
@@ -58,7 +61,7 @@ def run(
     with told_as_text():
         from mediaserver import bootstrap, logs
 
-        settings = bootstrap.with_certificates(load_settings(config))
+        settings = bootstrap.with_certificates(load_settings(config, [_tones]))
         if welcome:
             typer.echo(bootstrap.FirstCall(settings, find_config(config), {}).text())
         logs.configure(settings.log)
@@ -104,12 +107,19 @@ def check_config(config: ConfigOption = None, as_json: JsonOption = False) -> No
     Exit code 3 when something is wrong. The server itself is not touched.
     """
     with told_as_text():
-        settings = load_settings(config)
+        settings = load_settings(config, [_tones])
         path = find_config(config)
         if as_json:
             typer.echo(settings.model_dump_json())
             return
         done(f"{path or 'the defaults'}: all {_count(settings.model_dump())} settings are fine")
+
+
+def _tones(settings: Settings) -> Iterator[Complaint]:
+    from mediaserver.media.tones import COUNTRIES
+
+    if settings.media.tones not in COUNTRIES:
+        yield Complaint((("media", "tones"),), f'is "{settings.media.tones}"; allowed: {", ".join(sorted(COUNTRIES))}')
 
 
 def _count(values: object) -> int:

@@ -20,6 +20,7 @@ from rich.table import Table
 
 from mediaserver.errors import ConfigError, MediaServerError, StorageError
 from mediaserver.settings import Settings
+from mediaserver.settings_checks import Check
 from mediaserver.settings_file import load
 
 
@@ -63,9 +64,9 @@ def find_config(given: Path | None) -> Path | None:
     return given or next((path for path in SEARCHED if path.is_file()), None)
 
 
-def load_settings(config: Path | None) -> Settings:
+def load_settings(config: Path | None, more_checks: Sequence[Check] = ()) -> Settings:
     """Raises ConfigError."""
-    return load(find_config(config), os.environ)
+    return load(find_config(config), os.environ, more_checks)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +31,11 @@ class Complaint:
     text: str
 
 
-def cross_checks(settings: Settings) -> list[Complaint]:
-    return [complaint for check in _CHECKS for complaint in check(settings)]
+Check = Callable[[Settings], Iterator[Complaint]]
+
+
+def cross_checks(settings: Settings, more: Sequence[Check] = ()) -> list[Complaint]:
+    return [complaint for check in (*_CHECKS, *more) for complaint in check(settings)]
 
 
 def _port_range(settings: Settings) -> Iterator[Complaint]:
@@ -179,7 +182,7 @@ def _store(settings: Settings) -> Iterator[Complaint]:
         )
 
 
-_CHECKS: tuple[Callable[[Settings], Iterator[Complaint]], ...] = (
+_CHECKS: tuple[Check, ...] = (
     _port_range,
     _tcp_ports_differ,
     _order,

@@ -13,7 +13,7 @@ import re
 import tomllib
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from pydantic_core import ErrorDetails
 
 from mediaserver.errors import ConfigError
 from mediaserver.settings import Settings
-from mediaserver.settings_checks import cross_checks
+from mediaserver.settings_checks import Check, cross_checks
 
 ENVIRONMENT_PREFIX = "MEDIASERVER_"
 Key = tuple[str, ...]  # ("media", "port_range"); ("trunks", "carrier", "uri")
@@ -44,11 +44,12 @@ class _Source:
         return self.file
 
 
-def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
+def load(path: Path | None, environ: Mapping[str, str], more_checks: Sequence[Check] = ()) -> Settings:
     """Settings from `path` (None: defaults only) overridden by `environ`.
 
     Relative paths written in the file are taken from the file's own folder; those in the environment, and defaults,
-    from the working directory. Raises ConfigError: one line for each thing that is wrong.
+    from the working directory. more_checks: of rooms that settings may not know, e.g. which tones there are.
+    Raises ConfigError: one line for each thing that is wrong.
     """
     source = _read_file(path) if path is not None else _Source()
     problems = _overlay_environment(source, environ)
@@ -63,7 +64,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
             problems.append(f"{source.place(key)}: {_explain(key, detail)}")
         # What is right is still held against the rest, so that one run shows everything.
         settings = Settings.model_validate(_without(source.values, wrong))
-    for complaint in cross_checks(settings):
+    for complaint in cross_checks(settings, more_checks):
         if not any(key == bad[: len(key)] for key in complaint.keys for bad in wrong):
             name = ".".join(complaint.keys[0])
             problems.append(f"{source.place(complaint.keys[0])}: {name} {complaint.text}")

@@ -103,6 +103,13 @@ def test_check_config_says_when_all_is_well_and_hides_the_password(mediaserver: 
     assert '"pw"' not in out
 
 
+def test_a_country_without_tones_is_refused_with_those_that_have(mediaserver: Any, tmp_path: Path) -> None:
+    (tmp_path / "mediaserver.toml").write_text('[media]\ntones = "xx"\n')
+    code, _, err = mediaserver("check-config")
+    assert code == Exit.CONFIG
+    assert 'mediaserver.toml:2: media.tones is "xx"; allowed: ' in err
+
+
 def test_without_a_server_calls_say_how_to_start_it(mediaserver: Any, tmp_path: Path) -> None:
     code, _, err = mediaserver("calls", "list")
     assert (code, "certificate.pem cannot be read" in err) == (Exit.UNREACHABLE, True)
