@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "sdp": VOCABULARY,
     "store": VOCABULARY,
     "calls": VOCABULARY | {"media", "sip", "sdp"},
-    "recording": VOCABULARY | {"media", "store"},
+    "recording": VOCABULARY | {"codecs", "media", "store"},  # a render decodes what was captured
     "quality": VOCABULARY | {"media", "store"},
     "logs": VOCABULARY,
     "bootstrap": VOCABULARY,
@@ -108,9 +108,13 @@ def complaints() -> Iterator[str]:
         top = imported.split(".")[0]
         if top in ONLY_IMPORTER and importer not in ONLY_IMPORTER[top]:
             yield f"{place}: {importer} imports {top}; only {', '.join(ONLY_IMPORTER[top])} may"
-        if top != "mediaserver" or imported == "mediaserver" or importer in OUTERMOST:
+        if top != "mediaserver" or imported == "mediaserver":
             continue
         target = room(imported)
+        if target == "ext" and importer not in ("ext", "media"):
+            yield f"{place}: {importer} imports ext; only media may"
+        if importer in OUTERMOST:
+            continue
         if target.startswith("__") or target == importer:  # the package's own version
             continue
         if target not in ALLOWED[importer]:
