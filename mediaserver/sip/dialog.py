@@ -71,24 +71,27 @@ class Dialog:
 
     @classmethod
     def of_client(cls, request: Request, response: Response, flow: Flow) -> Dialog:
-        """The dialog a 1xx or 2xx with a To tag makes. RFC 3261 §12.1.2. Without a Contact the Request-URI stands in:
-        phones forget it in 18x. Raises ParseError for a Contact or Record-Route that cannot be read."""
-        target = _contact(response) if response.headers.get("Contact") else request.uri
-        return cls(
+        """The dialog a 1xx or 2xx with a To tag makes. RFC 3261 §12.1.2. Never raises: a 2xx wants its ACK.
+
+        Without a usable Contact the Request-URI stands in: phones forget it in 18x.
+        """
+        dialog = cls(
             call_id=request.call_id,
             local=request.from_,
             remote=response.to,
-            remote_target=target,
-            route_set=tuple(map(str, reversed(response.record_routes))),
+            remote_target=request.uri,
+            route_set=_reversed_routes(response),
             flow=flow,
             local_cseq=request.cseq.number,
             confirmed=200 <= response.status < 300,
         )
+        dialog.refresh_target(response)
+        return dialog
 
     def confirm(self, response: Response) -> None:
         """The 2xx to our INVITE: the route set is taken anew, the target too. RFC 3261 §13.2.2.4."""
         self.confirmed = True
-        self.route_set = tuple(map(str, reversed(response.record_routes)))
+        self.route_set = _reversed_routes(response)
         self.refresh_target(response)
 
     def refresh_target(self, message: Message) -> None:
@@ -171,6 +174,13 @@ def flow_to(uri: Uri, like: Flow | None = None) -> Flow:
             return like
         return like._replace(remote_port=port)
     return Flow(transport, host, port)
+
+
+def _reversed_routes(response: Response) -> tuple[str, ...]:
+    try:
+        return tuple(map(str, reversed(response.record_routes)))
+    except ParseError:
+        return ()
 
 
 def _contact(message: Message) -> str:

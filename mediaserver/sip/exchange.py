@@ -41,7 +41,7 @@ class Host(Protocol):
         ...
 
     def local_host(self, flow: Flow) -> str:
-        """Our address as the far end of the flow reaches us; sockets can bind it."""
+        """Our address as the far end of the flow reaches us."""
         ...
 
 

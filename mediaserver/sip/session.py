@@ -124,7 +124,7 @@ class InviteSession:
         self.caller_name = caller_name  # display name of From
         self.identity = identity  # authenticated user name, or "trunk:NAME", or None
         self.source = source  # transport address the INVITE came from
-        self.local_host = local_host  # our address as this peer reaches us; sockets bind it
+        self.local_host = local_host  # our address as this peer reaches us: what SDP shall say
         self.remote_sdp = remote_sdp  # of the first INVITE (incoming)
         self.on_event: Callable[[SessionEvent], None] = _unheard  # set by the call room at once
         self.host = host

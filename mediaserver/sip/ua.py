@@ -19,6 +19,7 @@ from mediaserver.limits import SIP_SESSIONS_MAX
 from mediaserver.settings import Settings
 from mediaserver.sip.auth import Authenticator, UserDirectory
 from mediaserver.sip.bindings import Binding
+from mediaserver.sip.counters import SipCounters
 from mediaserver.sip.dialog import DialogId, id_of_request
 from mediaserver.sip.events import (
     AnswerUnacknowledged,
@@ -54,7 +55,8 @@ class UserAgent:
 
     entropy: random bytes (os.urandom); rng is for waits only. local_address: (host, port) of ours that the peer of a
     flow reaches. on_invite: called with each authenticated call, sets its `on_event` before it returns. wake: asks the
-    transport to call `poll` soon. on_bindings: told of each change of a user's registered contacts.
+    transport to call `poll` soon. on_bindings: told of each change of a user's registered contacts. stream_for and
+    counters: see `SipStack`.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class UserAgent:
         wake: Callable[[], None] = lambda: None,
         on_bindings: Callable[[str, tuple[Binding, ...]], None] | None = None,
         stream_for: Callable[[Flow], Flow | None] = lambda flow: None,
+        counters: SipCounters | None = None,
     ) -> None:
         """Raises ConfigError for a trunk that makes no sense."""
         sip, realm = settings.sip, settings.server.realm
@@ -87,6 +90,7 @@ class UserAgent:
             local_address=local_address,
             requests_per_source_per_s=sip.requests_per_source_per_s,
             stream_for=stream_for,
+            counters=counters,
         )
         self.registrar = Registrar(
             min_expires_s=sip.min_expires_s, max_expires_s=sip.max_expires_s, on_change=on_bindings
@@ -244,7 +248,7 @@ class UserAgent:
 
     def contact(self, flow: Flow, user: str = "") -> str:
         host, port = self._local_address(flow)
-        return self._outbound.contact(flow.transport, self._settings.sip.external_host or host, port, user)
+        return self._outbound.contact(flow.transport, host, port, user)
 
     def local_host(self, flow: Flow) -> str:
         return self._local_address(flow)[0]
