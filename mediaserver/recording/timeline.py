@@ -29,6 +29,7 @@ JUMP_BACK_NS = 1_000_000_000  # at once a new piece: no network delays in-order 
 JUMP_AHEAD_NS = 50_000_000  # packets cannot arrive before they were spoken
 SETTLING_NS = 1_000_000_000  # at the start of a piece the least delay is not known yet
 JUMP_AHEAD_SETTLING_NS = 500_000_000
+START_SWAPPED_MAX = 10  # packets that may overtake the first one
 MISORDER_MAX = 1_000  # packets; 20 s, later is no reordering
 NOT_AUDIO = frozenset({"cn", "telephone-event"})
 RTP_HEADER = struct.Struct(">BBHII")
@@ -246,7 +247,10 @@ class Surveyor:
         sequence, timestamp = unwrapper.extend(packet)
         piece = self._piece
         if sequence <= newest:
-            return  # late or twice: it has a place in its piece, but tells nothing of the clock
+            # Late or twice: it has a place in its piece, but tells nothing of the clock.
+            if piece is not None and packet.ssrc == piece.ssrc and codec == piece.codec:
+                self._overtaken_at_the_start(piece, sequence, timestamp)
+            return
         if piece is None or packet.ssrc != piece.ssrc or codec != piece.codec:
             self._begin(packet, codec, sequence, timestamp)
             return
@@ -263,6 +267,18 @@ class Surveyor:
             return
         self._step = None
         self._observe(rtp_ns, offset_ns)
+
+    def _overtaken_at_the_start(self, piece: Piece, sequence: int, timestamp: int) -> None:
+        """The network swapped a piece's very first packets: it begins earlier than thought."""
+        earlier_ns = -piece.rtp_ns(timestamp)
+        swapped = piece.first_sequence - START_SWAPPED_MAX <= sequence < piece.first_sequence
+        if not swapped or piece.knots or self._window is None or not 0 < earlier_ns <= SETTLING_NS:
+            return
+        piece.first_sequence, piece.first_timestamp = sequence, timestamp
+        index, rtp_ns, offset_ns = self._window
+        self._window = (index, rtp_ns + earlier_ns, offset_ns - earlier_ns)
+        if self._step is not None:
+            self._step.offset_ns -= earlier_ns
 
     def _begin(self, packet: Packet, codec: Codec, sequence: int, timestamp: int) -> None:
         self._close_piece()

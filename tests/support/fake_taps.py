@@ -1,0 +1,63 @@
+"""A media engine that only taps: in the test's hand what arrives when, on the engine's own contract."""
+
+from __future__ import annotations
+
+import threading
+
+from mediaserver.errors import ConsentError, StaleHandle
+from mediaserver.model import ConsentToken, LegHandle, TapHandle
+from mediaserver.recording.consent import ConsentAuthority
+from tests.support.synthetic_taps import packet_record
+
+
+class FakeTaps:
+    def __init__(self, authority: ConsentAuthority) -> None:
+        self._authority = authority
+        self._lock = threading.Lock()
+        self._rings: dict[TapHandle, list[bytes]] = {}
+        self._open: dict[TapHandle, LegHandle] = {}
+        self._last = 0
+        self.tokens: list[ConsentToken] = []
+
+    async def open_tap(self, leg: LegHandle, token: ConsentToken) -> TapHandle:
+        if token.leg != leg or not self._authority.verify(token):
+            raise ConsentError("the token is not sealed for this leg")
+        with self._lock:
+            self._last += 1
+            tap = TapHandle(self._last)
+            self._rings[tap], self._open[tap] = [], leg
+            self.tokens.append(token)
+        return tap
+
+    def drain_tap(self, tap: TapHandle, into: bytearray | memoryview) -> int:
+        with self._lock:
+            if tap not in self._rings:
+                raise StaleHandle("no such tap")
+            ring, size = self._rings[tap], 0
+            while ring and size + len(ring[0]) <= len(into):
+                record = ring.pop(0)
+                into[size : size + len(record)] = record
+                size += len(record)
+            return size
+
+    async def close_tap(self, tap: TapHandle) -> None:
+        with self._lock:
+            if self._open.pop(tap, None) is None:
+                raise StaleHandle("no such tap")
+
+    def arrives(self, leg: LegHandle, arrival_ns: int, packet: bytes) -> bool:
+        """A packet from the network. True if a tap took a copy."""
+        with self._lock:
+            taps = [tap for tap, tapped in self._open.items() if tapped == leg]
+            for tap in taps:
+                self._rings[tap].append(packet_record(arrival_ns, packet))
+        return bool(taps)
+
+    def leg_is_gone(self, leg: LegHandle) -> None:
+        with self._lock:
+            for tap in [tap for tap, tapped in self._open.items() if tapped == leg]:
+                del self._open[tap], self._rings[tap]
+
+    @property
+    def open_legs(self) -> set[LegHandle]:
+        return set(self._open.values())

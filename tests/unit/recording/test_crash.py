@@ -1,0 +1,131 @@
+"""kill -9: what was captured is kept, and the catalogue is put right at the next start without a hand."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mediaserver.recording import catalogue
+from mediaserver.recording.export import export_recording
+from mediaserver.recording.journal import Kind, create, frame, note, read, summarize
+from mediaserver.recording.recovery import recover
+from tests.support.synthetic_taps import CODECS, T0_NS, WALL0, Talker, header, tone, write_journal
+
+LOST_NS_MAX = 200_000_000
+ROOT = Path(__file__).parents[3]
+
+
+async def test_a_killed_server_loses_at_most_200_ms_and_the_next_start_finishes_the_recording(tmp_path: Path) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.recording_child", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    root = tmp_path / "recordings"
+    try:
+        assert child.stdout is not None
+        line = child.stdout.readline()
+        assert line.startswith("capturing")
+        journals = sorted(root.rglob("*.journal"))
+        # Mid-stream: a dozen flushes have happened, another is under way.
+        while min(path.stat().st_size for path in journals) < 50 * 200:
+            time.sleep(0.005)
+        killed_ns = time.monotonic_ns()
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    finally:
+        child.kill()
+        child.wait()
+        if child.stdout is not None:
+            child.stdout.close()
+    for path in journals:
+        summary = summarize(path)
+        assert not summary.ended
+        assert killed_ns - summary.last_ns <= LOST_NS_MAX
+        assert summary.packets == (summary.last_ns - summary.first_ns) // 20_000_000 + 1  # and none is missing before
+    (row,) = recover(root)
+    assert (row.recording_id, row.call_id, row.state, row.legs) == (line.split()[1], "c1", "recovered", 2)
+    assert row.length_ms >= 900
+    assert list(catalogue.unfinished(root)) == []
+    assert recover(root) == []
+    assert all(summarize(path).ended for path in journals)
+    wav = await export_recording(root, row, "wav", tmp_path / "export.wav")
+    assert abs((wav.stat().st_size - 700) / 32_000 * 1000 - row.length_ms) <= 40  # stereo, 8 kHz
+
+
+def begin(root: Path, recording_id: str) -> Path:
+    catalogue.prepare(root)
+    return catalogue.begin(root, catalogue.relative_directory(recording_id, WALL0), recording_id)
+
+
+def test_a_torn_tail_is_cut_off_and_nothing_else(tmp_path: Path) -> None:
+    directory = begin(tmp_path, "r1")
+    path = write_journal(directory / "1.journal", list(Talker(tone(440, 1)).packets()))
+    whole = path.read_bytes()
+    path.write_bytes(whole + frame(1, T0_NS, b"x" * 160)[:-50])
+    (row,) = recover(tmp_path)
+    assert (row.state, row.length_ms, row.started_ms) == ("recovered", 980, round(WALL0 * 1000))
+    assert path.read_bytes()[: len(whole)] == whole
+    with path.open("rb") as file:
+        last = list(read(file))[-1]
+    assert last.kind == Kind.END
+    assert last.values == {"reason": "recovered"}
+
+
+def test_a_recording_that_ended_but_lost_its_row_is_complete(tmp_path: Path) -> None:
+    directory = begin(tmp_path, "r1")
+    write_journal(directory / "1.journal", list(Talker(tone(440, 1)).packets()), closed_ns=T0_NS + 1_000_000_000)
+    (row,) = recover(tmp_path)
+    assert (row.state, row.length_ms) == ("complete", 1_000)
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 5_000, header()[:40]], ids=["empty", "zeros", "torn header"])
+def test_a_journal_without_its_header_cannot_hold_audio_and_stops_nobody(content: bytes, tmp_path: Path) -> None:
+    (begin(tmp_path, "r1") / "1.journal").write_bytes(content)
+    other = begin(tmp_path, "r2")
+    write_journal(other / "1.journal", list(Talker(tone(440, 1)).packets()))
+    assert [row.recording_id for row in recover(tmp_path)] == ["r2"]
+    assert list(catalogue.unfinished(tmp_path)) == []
+
+
+def test_nothing_captured_leaves_no_row(tmp_path: Path) -> None:
+    (begin(tmp_path, "r1") / "1.journal").write_bytes(header())
+    begin(tmp_path, "r2")
+    assert recover(tmp_path) == []
+    assert list(catalogue.unfinished(tmp_path)) == []
+
+
+def test_a_mark_that_was_never_filled_finds_its_directory(tmp_path: Path) -> None:
+    directory = begin(tmp_path, "r1")
+    write_journal(directory / "1.journal", list(Talker(tone(440, 1)).packets()))
+    (tmp_path / "open" / "r1").write_text("")
+    assert [row.recording_id for row in recover(tmp_path)] == ["r1"]
+
+
+def test_marks_that_point_elsewhere_are_not_followed(tmp_path: Path) -> None:
+    catalogue.prepare(tmp_path / "recordings")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    write_journal(outside / "1.journal", list(Talker(tone(440, 1)).packets()))
+    (tmp_path / "recordings" / "open" / "r1").write_text("../outside")
+    assert recover(tmp_path / "recordings") == []
+    assert not summarize(outside / "1.journal").ended
+
+
+def test_a_recording_that_another_process_still_writes_is_left_alone(tmp_path: Path) -> None:
+    path = begin(tmp_path, "r1") / "1.journal"
+    values = {"recording": "r1", "call": "c1", "codecs": CODECS, "clock": {"monotonic_ns": T0_NS, "wall": WALL0}}
+    descriptor = create(path, values, T0_NS)
+    with path.open("ab") as file:
+        file.write(note(Kind.OPEN, T0_NS, {}))
+    size = path.stat().st_size
+    assert recover(tmp_path) == []
+    assert path.stat().st_size == size
+    assert [mark for mark, _ in catalogue.unfinished(tmp_path)] == ["r1"]
+    os.close(descriptor)
+    assert [row.state for row in recover(tmp_path)] == ["recovered"]
