@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import count
 from typing import Any
 
-from mediaserver.sip.events import Output, Send
+from mediaserver.sip.events import IncomingRequest, Output, Send
 from mediaserver.sip.flow import Flow
 from mediaserver.sip.message import Headers, Message, Request, Response
 from mediaserver.sip.parser import parse_message
@@ -120,3 +120,17 @@ def first_lines(outputs: list[Output]) -> list[str]:
         output.data.split(b"\r\n")[0].decode() if isinstance(output, Send) else type(output).__name__
         for output in outputs
     ]
+
+
+def incoming(rig: Rig, message: Request, flow: Flow = PEER) -> IncomingRequest:
+    (event,) = rig.receive(message, flow)
+    assert isinstance(event, IncomingRequest)
+    return event
+
+
+def refusal(rig: Rig, message: Request | bytes, flow: Flow = PEER) -> Response:
+    (send,) = rig.receive(message, flow)
+    assert isinstance(send, Send)
+    response = parse_message(send.data)
+    assert isinstance(response, Response)
+    return response
