@@ -5,7 +5,7 @@ distribution of arrival delays from which the target delay is taken. Holds no pa
 by it, and a relayed leg runs it alone (`jitter_observe`), so that both are judged by the same rules.
 """
 
-from libc.stdint cimport INT64_MAX, int16_t, int32_t, int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, int16_t, int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 cdef enum:
@@ -14,7 +14,7 @@ cdef enum:
     WEIGHT_SHIFT = 9               # each packet weighs 1/512 more than the one before: memory of about 10 s at 20 ms
     WEIGHT_MAX = 1 << 22           # then everything is scaled down by 256
     TAIL_SHARE = 100               # 1 % may come later than the target: by G.107 1 % concealed costs as much as 100 ms
-    STEP_MARGIN_NS = 20000000      # a route that became this much slower for two blocks is the new normal
+    STEP_MARGIN_NS = 20000000      # the zero moves gently, except by this much: then the route has changed
     STEP_PACKETS = 5
     REWIND_PACKETS = 32            # before anything was played an older packet may still become the first
     STRAY_PACKETS = 1000           # further behind than this is another numbering, not a late packet
@@ -96,19 +96,24 @@ cdef void delay_roll(DelayTracker* d, int64_t arrival_ns) noexcept nogil:
     cdef int i
     cdef int before = (d.block + WINDOW_BLOCKS - 1) % WINDOW_BLOCKS
     cdef int64_t least = d.block_min_ns[d.block]
+    cdef int64_t older = INT64_MIN
     if d.block_min_ns[before] < least:
         least = d.block_min_ns[before]
-    if d.block_packets >= STEP_PACKETS and least > d.base_ns + d.target_ns + STEP_MARGIN_NS:
+    for i in range(WINDOW_BLOCKS):
+        if i != d.block and i != before and d.block_min_ns[i] != INT64_MAX and d.block_min_ns[i] > older:
+            older = d.block_min_ns[i]
+    if d.block_packets >= STEP_PACKETS and older != INT64_MIN and least > older + 2 * STEP_MARGIN_NS:
         for i in range(WINDOW_BLOCKS):
             if i != d.block and i != before:
                 d.block_min_ns[i] = INT64_MAX
-        delay_shift(d, least - d.base_ns)
     d.block = (d.block + 1) % WINDOW_BLOCKS
     d.blocks += 1
     d.block_min_ns[d.block] = INT64_MAX
     d.block_packets = 0
     d.block_start_ns = arrival_ns
     least = fast_transit(d) - d.base_ns
+    if least > STEP_MARGIN_NS:
+        delay_shift(d, least)
     d.base_ns += least if least > STEP_MARGIN_NS or least < -STEP_MARGIN_NS or d.blocks < 4 else least // 4
 
 

@@ -101,7 +101,8 @@ cdef int line_shorten(SampleLine* line, int limit, int least_q15) noexcept nogil
     cdef int lag = samples - line.rate_hz // 400           # what is left must hold a cross-fade of 2.5 ms
     lag = find_lag(line, limit if limit < lag else lag, least_q15)
     if lag > 0:
-        line.end = line.at + stretch_remove(line.pcm + line.at, samples, lag, lag if lag < samples - lag else samples - lag)
+        samples = stretch_remove(line.pcm + line.at, samples, lag, lag if lag < samples - lag else samples - lag)
+        line.end = line.at + samples
     return lag
 
 

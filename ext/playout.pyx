@@ -48,8 +48,8 @@ cdef enum:
 
 cdef int64_t MS = 1000000
 cdef int64_t SECOND = 1000000000
-cdef int64_t EXCESS_NS = 15000000          # above the target by this much, or a quarter of it: compress
-cdef int64_t MARGIN_NS = 4000000           # and stop so far above it: the target itself moves in steps
+cdef int64_t EXCESS_NS = 5000000           # above the target by this and a pull, or a quarter of it: compress
+cdef int64_t MARGIN_NS = 4000000           # so much may wait in the line
 cdef int64_t EXCESS_FAST_NS = 60000000     # then take what there is, alike or not
 cdef int64_t EXCESS_SKIP_NS = 300000000    # then drop whole packets
 cdef int64_t DEFICIT_NS = 10000000         # below the target by this much, or an eighth of it: stretch
@@ -66,6 +66,7 @@ cdef struct Playout:
     int32_t rebuffer               # after a restart: wait for the target delay again
     int32_t since_control          # samples decoded since the last control step
     int64_t slack_low_ns           # least slack since then
+    int64_t early_low_ns           # least time that a packet's first sample then waited in the line
     int64_t pulled_ns
     SampleLine line
     Plc plc
@@ -82,7 +83,7 @@ cdef Playout* playout_new(const PlayoutConfig* config) noexcept nogil:
     p.config = config[0]
     jitter_init(&p.jitter, config.min_delay_ms * MS, config.max_delay_ms * MS)
     receivers_init(&p.receivers)
-    p.slack_low_ns = INT64_MAX
+    watch_anew(p)
     return p
 
 
@@ -200,9 +201,18 @@ cdef void playout_observe(Playout* p, uint16_t sequence, uint32_t timestamp, int
 # --- samples made
 
 cdef inline void note_slack(Playout* p, int64_t slack_ns) noexcept nogil:
-    p.jitter.delay_ns = slack_ns
+    cdef int64_t early_ns = line_ns(&p.line, line_waiting(&p.line))
+    p.jitter.delay_ns = slack_ns + early_ns
     if slack_ns < p.slack_low_ns:
         p.slack_low_ns = slack_ns
+    if early_ns < p.early_low_ns:
+        p.early_low_ns = early_ns
+
+
+cdef inline void watch_anew(Playout* p) noexcept nogil:
+    p.slack_low_ns = INT64_MAX
+    p.early_low_ns = INT64_MAX
+    p.since_control = 0
 
 
 cdef void fill_gap(Playout* p, int samples) noexcept nogil:
@@ -236,7 +246,8 @@ cdef int recover(Playout* p, uint16_t sequence, int samples) noexcept nogil:
     if samples <= 0 or samples % (line.rate_hz // 100):
         return 0
     line_room(line, samples)
-    if codec_decode_fec(&receiver.codec, payload_of(packet), packet.payload_size, line.pcm + line.end, samples) != samples:
+    if codec_decode_fec(&receiver.codec, payload_of(packet), packet.payload_size, line.pcm + line.end,
+                        samples) != samples:
         return 0
     line_made(line, PLAYED_CONCEALED, samples)
     return 1
@@ -354,10 +365,14 @@ cdef void skip_excess(Playout* p, int64_t now_ns, PacketPool* pool) noexcept nog
     """Far behind (nobody pulled, or a long freeze ended at once): speech that old is dropped, not hurried through."""
     cdef uint16_t sequence
     cdef int64_t target = p.jitter.delay.target_ns
-    if jitter_slack_ns(&p.jitter, p.jitter.next_media_ns, now_ns) < target + EXCESS_SKIP_NS:
-        return
-    while p.jitter.waiting > 1 and jitter_span_ns(&p.jitter) > target + p.jitter.packet_ns \
-            and jitter_slack_ns(&p.jitter, p.jitter.next_media_ns, now_ns) > target + EXCESS_FAST_NS:
+    cdef int64_t allowed = target + EXCESS_SKIP_NS
+    cdef int64_t media
+    cdef int32_t missing
+    while p.jitter.waiting > 1 and jitter_span_ns(&p.jitter) > target + p.jitter.packet_ns:
+        jitter_next(&p.jitter, &missing, &media)
+        if jitter_slack_ns(&p.jitter, media, now_ns) < allowed:
+            return
+        allowed = target + EXCESS_FAST_NS
         sequence = p.jitter.next_sequence
         if jitter_skip(&p.jitter):
             release_slot(p, sequence, pool)
@@ -366,14 +381,24 @@ cdef void skip_excess(Playout* p, int64_t now_ns, PacketPool* pool) noexcept nog
 
 
 cdef void control(Playout* p, int wanted) noexcept nogil:
-    """Moves the delay towards the target by one pitch period at the most, in what is made and not played."""
+    """Moves the delay towards the target by one pitch period at the most, in what is made and not played.
+
+    Slack moves in steps of a pull: time put in or taken out first changes how long a decoded packet waits in the line.
+    So there is room for a whole pull between stretching and compressing, and what only waits in the line is taken out.
+    """
     cdef int64_t target = p.jitter.delay.target_ns
     cdef int64_t off = p.slack_low_ns - target
     cdef int32_t missing
     cdef int64_t media
+    cdef int64_t early = p.early_low_ns
     cdef int limit, moved
-    if off > EXCESS_NS and off > target // 4:
-        limit = line_samples(&p.line, off - MARGIN_NS if off < SECOND else SECOND)
+    watch_anew(p)
+    if off > SECOND:                           # nothing was decoded
+        return
+    if off > EXCESS_NS + line_ns(&p.line, wanted) and off > target // 4:
+        early = off
+    if early > MARGIN_NS and off > -DEFICIT_NS and off > -target // 8:
+        limit = line_samples(&p.line, early - MARGIN_NS // 4)
         if jitter_next(&p.jitter, &missing, &media) != NEXT_HERE and limit > line_waiting(&p.line) - wanted:
             limit = line_waiting(&p.line) - wanted
         moved = line_shorten(&p.line, limit, ALIKE_FAST_Q15 if off > EXCESS_FAST_NS else ALIKE_Q15)
@@ -382,10 +407,6 @@ cdef void control(Playout* p, int wanted) noexcept nogil:
         limit = p.line.rate_hz // 100 * 3
         moved = line_lengthen(&p.line, limit, ALIKE_FAST_Q15 if off < -DEFICIT_FAST_NS else ALIKE_Q15)
         p.stats.samples_stretched += <int64_t> moved * p.config.rate_hz // p.line.rate_hz
-    else:
-        return
-    p.slack_low_ns = INT64_MAX
-    p.since_control = 0
 
 
 cdef int fill_up(Playout* p, int64_t now_ns, int samples, PacketPool* pool) noexcept nogil:
