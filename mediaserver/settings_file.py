@@ -70,7 +70,14 @@ def load(path: Path | None, environ: Mapping[str, str], more_checks: Sequence[Ch
             problems.append(f"{source.place(complaint.keys[0])}: {name} {complaint.text}")
     if problems:
         raise ConfigError("\n".join(sorted(problems, key=_reading_order)))
-    return settings
+    return settings if path is None else _with_routing_beside(settings, path)
+
+
+def _with_routing_beside(settings: Settings, path: Path) -> Settings:
+    beside = path.with_name("routing.toml")
+    if settings.routing.file is not None or not beside.is_file():
+        return settings
+    return settings.model_copy(update={"routing": settings.routing.model_copy(update={"file": beside})})
 
 
 def _reading_order(problem: str) -> tuple[bool, int]:

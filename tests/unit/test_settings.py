@@ -186,8 +186,16 @@ def plain(value: object) -> object:
     return str(value) if isinstance(value, Path) else value
 
 
-def test_the_shipped_file_changes_nothing() -> None:
-    assert load(DOCUMENT, {}) == Settings()
+def test_the_shipped_file_changes_nothing(tmp_path: Path) -> None:
+    assert load(write(tmp_path, DOCUMENT.read_text(encoding="utf-8")), {}) == Settings()
+
+
+def test_routing_beside_the_configuration_is_found_unless_another_is_named(tmp_path: Path) -> None:
+    (tmp_path / "routing.toml").touch()
+    assert load(write(tmp_path, ""), {}).routing.file == tmp_path / "routing.toml"
+    other = tmp_path / "other.toml"
+    other.touch()
+    assert load(write(tmp_path, f'[routing]\nfile = "{other.name}"\n'), {}).routing.file == other
 
 
 def test_the_shipped_file_documents_every_setting_with_its_true_default_and_no_other() -> None:
