@@ -3,7 +3,7 @@
 Owns the reading of a CN payload (level and reflection coefficients), the noise it describes, and the level meter both
 RFC 3389 and RFC 6464 count by. Decides neither when to send CN nor when to play it.
 """
-from libc.math cimport pow, sqrt
+from libc.math cimport floorf, pow, sqrt
 from libc.string cimport memset
 
 cdef enum:
@@ -71,7 +71,8 @@ cdef void comfort_fill(ComfortNoise* c, int16_t* out, int samples) noexcept nogi
             f -= c.k[j] * c.b[j]
             c.b[j + 1] = c.b[j] + c.k[j] * f
         c.b[0] = f
-        sample = f if f > -32768.0 else <float>-32768.0
+        sample = floorf(f + <float>0.5)
+        sample = sample if sample > -32768.0 else <float>-32768.0
         out[i] = <int16_t>(sample if sample < 32767.0 else <float>32767.0)
     if c.amplitude < <float>1e-3:
         c.amplitude = 0.0            # keeps denormals out of the filter
