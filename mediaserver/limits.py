@@ -9,6 +9,7 @@ from typing import Final
 SIP_DATAGRAM_BYTES_MAX: Final = 65_535  # what UDP can carry
 SIP_STREAM_MESSAGE_BYTES_MAX: Final = 65_536  # a TCP/TLS peer that never ends its headers is cut off here
 SIP_HEADERS_MAX: Final = 256  # real messages stay under 60; a flood of headers is an attack
+SIP_HEADER_VALUES_MAX: Final = 128  # Via, Contact, Route …: hops stay under 70; each costs some µs to parse
 SIP_TRANSACTIONS_MAX: Final = 65_536  # each lives up to 32 s after its answer: 2,000 new ones a second
 SIP_SOURCES_MAX: Final = 16_384  # addresses whose request rate is remembered; the oldest is forgotten
 SIP_REJECTIONS_PER_SOURCE_PER_S: Final = 20  # answers to rubbish and floods, past it silence: we amplify nothing
@@ -84,3 +85,6 @@ RENDER_PROCESSES_MAX: Final = 1  # at a time: media has the other cores
 # --- app
 USERS_POLL_S: Final = 1.0  # how soon a running server knows a user that the command line added
 EVENT_LOOP_LAG_LOGGED_S: Final = 0.25  # a loop that was held up so long says so: something in it blocks
+
+# --- quality
+QUALITY_LEGS_PER_TURN_MAX: Final = 100  # scored in one turn of the loop: some 5 ms; 1,000 legs a second are kept up with

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from mediaserver.errors import ParseError
+from mediaserver.limits import SIP_HEADER_VALUES_MAX
 from mediaserver.sip.address import (
     CSeq,
     NameAddr,
@@ -208,7 +209,10 @@ class Message:
         cache = self.headers.cache
         if name in cache:
             return cast(list[_T], cache[name])
-        values = cache[name] = [parse(text) for text in self.headers.values(name)]
+        texts = self.headers.values(name)
+        if len(texts) > SIP_HEADER_VALUES_MAX:
+            raise ParseError(f"{name} has more than {SIP_HEADER_VALUES_MAX} values")
+        values = cache[name] = [parse(text) for text in texts]
         return values
 
     @property

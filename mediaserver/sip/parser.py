@@ -14,7 +14,7 @@ from mediaserver.limits import SIP_DATAGRAM_BYTES_MAX, SIP_HEADERS_MAX, SIP_STRE
 from mediaserver.sip.address import WHITE, is_token
 from mediaserver.sip.message import _NAMES, Headers, Message, Request, Response, header_name
 
-_FOLD = re.compile(r"[ \t]*\n[ \t]+")
+_FOLD = re.compile(r"\n[ \t]+")
 _SPACES = re.compile(r"[ \t]+")
 _VERSION = re.compile(r"[A-Za-z]+/[0-9]+\.[0-9]+")
 _CONTENT_LENGTH = re.compile(rb"\n(?:content-length|l)[ \t]*:(?:[ \t]|\r?\n[ \t])*([^\r\n]*)", re.IGNORECASE)

@@ -3,6 +3,7 @@
 import pytest
 
 from mediaserver.errors import ParseError
+from mediaserver.limits import SIP_HEADER_VALUES_MAX
 from mediaserver.sip.message import Headers, Request, Response, header_name
 from mediaserver.sip.parser import parse_message
 
@@ -173,3 +174,14 @@ def test_reprs_show_no_numbers_and_no_body() -> None:
         assert "v=0" not in shown
     assert "INVITE" in repr(request)
     assert "200" in repr(request.response(200))
+
+
+def test_more_values_of_one_header_than_any_real_message_has_are_refused() -> None:
+    for name in ("Via", "Contact", "Route"):
+        attribute = {"Via": "via", "Contact": "contacts", "Route": "routes"}[name]
+        value = "SIP/2.0/UDP h" if name == "Via" else "<sip:a@b>"
+        most = Headers([(name, ", ".join([value] * SIP_HEADER_VALUES_MAX))])
+        assert len(getattr(Request(method="X", uri="sip:x", headers=most), attribute)) == SIP_HEADER_VALUES_MAX
+        most.add(name, value)
+        with pytest.raises(ParseError, match="more than 128 values"):
+            getattr(Request(method="X", uri="sip:x", headers=most), attribute)
