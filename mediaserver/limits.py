@@ -87,4 +87,4 @@ USERS_POLL_S: Final = 1.0  # how soon a running server knows a user that the com
 EVENT_LOOP_LAG_LOGGED_S: Final = 0.25  # a loop that was held up so long says so: something in it blocks
 
 # --- quality
-QUALITY_LEGS_PER_TURN_MAX: Final = 100  # scored in one turn of the loop: some 5 ms; 1,000 legs a second are kept up with
+QUALITY_LEGS_PER_TURN_MAX: Final = 100  # scored in one turn of the loop: about 5 ms; ten turns a second

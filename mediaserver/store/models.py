@@ -83,13 +83,14 @@ quality_intervals = Table(
     Column("direction", String(8), primary_key=True),  # "received" or "sent"
     Column("start_ms", BigInteger, primary_key=True),
     Column("length_ms", Integer, nullable=False),
-    Column("whole_call", Integer, nullable=False, default=0),  # 1: the row that sums the call up
+    Column("whole_call", Integer, primary_key=True, default=0),  # 1: the row that sums the call up
     Column("mos", Float, nullable=False),
     Column("mos_worst", Float, nullable=False),  # of the intervals in a whole-call row, else = mos
     Column("r", Float, nullable=False),
     Column("scale", String(2), nullable=False),
     Column("model", String(32), nullable=False),
-    Column("codec", String(64), nullable=False),
+    Column("codec", String(32), nullable=False),
+    Column("codec_row", String(64), nullable=False),  # of the factor table: codec and concealment assumed
     Column("basis", String(64), nullable=False),
     Column("missing", String(128), nullable=False),  # inputs the score lacked, comma-separated
     Column("loss", Float, nullable=False),

@@ -37,8 +37,9 @@ class QualityRow:
     burst_ratio: float
     delay_ms: float
     jitter_ms: float
-    rtt_ms: float | None
+    rtt_ms: float | None  # None: no RTCP report told it
     concealed: float
+    codec_row: str = ""  # of the factor table: codec and concealment assumed
 
 
 class QualityStore:

@@ -29,7 +29,7 @@ def sample_row(start_ms: int) -> dict[str, Any]:
     numbers = dict.fromkeys(
         ("mos", "mos_worst", "r", "loss", "late", "burst_ratio", "delay_ms", "jitter_ms", "concealed"), 1.0
     )
-    texts = dict.fromkeys(("scale", "model", "codec", "basis", "missing"), "nb")
+    texts = dict.fromkeys(("scale", "model", "codec", "codec_row", "basis", "missing"), "nb")
     return {
         "call_id": "c",
         "leg_id": "1",

@@ -88,7 +88,8 @@ def upgrade() -> None:
         sa.Column("r", sa.Float(), nullable=False),
         sa.Column("scale", sa.String(length=2), nullable=False),
         sa.Column("model", sa.String(length=32), nullable=False),
-        sa.Column("codec", sa.String(length=64), nullable=False),
+        sa.Column("codec", sa.String(length=32), nullable=False),
+        sa.Column("codec_row", sa.String(length=64), nullable=False),
         sa.Column("basis", sa.String(length=64), nullable=False),
         sa.Column("missing", sa.String(length=128), nullable=False),
         sa.Column("loss", sa.Float(), nullable=False),
@@ -98,7 +99,7 @@ def upgrade() -> None:
         sa.Column("jitter_ms", sa.Float(), nullable=False),
         sa.Column("rtt_ms", sa.Float(), nullable=True),
         sa.Column("concealed", sa.Float(), nullable=False),
-        sa.PrimaryKeyConstraint("call_id", "leg_id", "direction", "start_ms"),
+        sa.PrimaryKeyConstraint("call_id", "leg_id", "direction", "start_ms", "whole_call"),
     )
     op.create_index("quality_start", "quality_intervals", ["start_ms"], unique=False)
     op.create_table(

@@ -1,0 +1,280 @@
+"""Follows every leg: a score per direction every interval and one per call, stored, counted and kept for pages.
+
+Owns when a leg is scored and what becomes of the scores. Legs are spread over the interval by the moment they opened,
+so that a thousand of them never fall due in one turn of the loop. The arithmetic is in `score.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+
+from mediaserver.clock import Clock
+from mediaserver.errors import MediaError, StorageError
+from mediaserver.limits import QUALITY_LEGS_PER_TURN_MAX
+from mediaserver.model import CallFacts, LegFacts, LegHandle, LegStats, StreamSettings
+from mediaserver.quality.score import Score, score_received, score_sent
+from mediaserver.settings import QualitySettings
+from mediaserver.store.quality import QualityRow, QualityStore
+
+log = structlog.get_logger(__name__)
+
+TURN_S = 0.1  # between two looks at who is due
+PRUNE_S = 3_600.0
+RECEIVED, SENT = "received", "sent"
+
+OnRow = Callable[[QualityRow, LegStats | None], None]
+
+
+class StatsSource(Protocol):
+    """What the monitor needs of the media engine."""
+
+    def leg_stats(self, leg: LegHandle) -> LegStats: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LiveQuality:
+    """The last interval of a running leg, for pages and the API. None: not scored yet, or no report came."""
+
+    mos_received: float | None
+    mos_sent: float | None
+    scale: str
+    basis: str
+    loss_fraction: float
+    jitter_ms: float
+    round_trip_ms: float | None
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Sum:
+    """What a call's intervals add up to, per direction."""
+
+    scored: int = 0
+    worst: float = 5.0
+
+
+@dataclass(slots=True)
+class _Watched:
+    call_id: str
+    leg_id: str
+    ptime_ms: int
+    opened_ns: int
+    opened_wall: float
+    first: LegStats
+    before: LegStats
+    before_ns: int
+    sums: dict[str, _Sum] = field(default_factory=lambda: {RECEIVED: _Sum(), SENT: _Sum()})
+    last: dict[str, Score] = field(default_factory=dict)
+
+
+class QualityMonitor:
+    """An observer of calls. `on_row` sees each row as it is stored, for metrics; it must not raise or wait."""
+
+    def __init__(
+        self,
+        settings: QualitySettings,
+        engine: StatsSource,
+        store: QualityStore,
+        clock: Clock,
+        *,
+        on_row: OnRow | None = None,
+    ) -> None:
+        self._interval_ns = round(settings.interval_s * 1e9)
+        self._retention_ms = settings.retention_days * 86_400_000
+        self._engine = engine
+        self._store = store
+        self._clock = clock
+        self._on_row = on_row
+        self._watched: dict[LegHandle, _Watched] = {}
+        self._of_call: dict[str, set[LegHandle]] = {}
+        self._due: list[tuple[int, LegHandle]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        self._tasks = [
+            asyncio.create_task(self._run(), name="quality-monitor"),
+            asyncio.create_task(self._prune(), name="quality-retention"),
+        ]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._tasks = []
+
+    def live(self, call_id: str) -> Mapping[str, LiveQuality]:
+        """Leg id -> last interval, of the legs of a running call that have been scored."""
+        legs = (self._watched[leg] for leg in self._of_call.get(call_id, ()))
+        return {watched.leg_id: _live(watched) for watched in legs if watched.last}
+
+    # -- the call room's observer
+
+    def call_started(self, call: CallFacts) -> None:
+        pass
+
+    def leg_opened(self, call_id: str, leg: LegFacts, stream: StreamSettings) -> None:
+        try:
+            stats = self._engine.leg_stats(leg.handle)
+        except MediaError:  # gone already; leg_closed follows
+            return
+        now_ns = self._clock.now_ns()
+        self._watched[leg.handle] = _Watched(
+            call_id, leg.leg_id, stream.ptime_ms, now_ns, self._clock.wall(), stats, stats, now_ns
+        )
+        self._of_call.setdefault(call_id, set()).add(leg.handle)
+        heapq.heappush(self._due, (now_ns + self._interval_ns, leg.handle))
+
+    def leg_changed(self, call_id: str, leg: LegFacts, stream: StreamSettings) -> None:
+        watched = self._watched.get(leg.handle)
+        if watched is None:
+            self.leg_opened(call_id, leg, stream)
+        else:
+            watched.ptime_ms = stream.ptime_ms
+
+    def leg_closed(self, call_id: str, leg: LegFacts, stats: LegStats | None) -> None:
+        """The rest since the last interval, if it is worth a score, and the whole call."""
+        watched = self._watched.pop(leg.handle, None)
+        if watched is None:
+            return
+        legs = self._of_call[watched.call_id]
+        legs.discard(leg.handle)
+        if not legs:
+            del self._of_call[watched.call_id]
+        if stats is None:
+            stats = watched.before
+        now_ns = self._clock.now_ns()
+        if now_ns - watched.before_ns >= self._interval_ns // 5:
+            self._score(watched, stats, now_ns)
+        for direction, score in (
+            (RECEIVED, score_received(watched.first, stats, watched.ptime_ms)),
+            (SENT, score_sent(watched.first, stats, watched.ptime_ms)),
+        ):
+            if score is not None:
+                worst = min(score.mos, watched.sums[direction].worst)
+                self._put(watched, direction, score, stats, watched.opened_ns, now_ns, worst, whole_call=True)
+
+    def call_ended(self, call: CallFacts) -> None:
+        pass
+
+    # -- scoring
+
+    def poll(self, now_ns: int) -> None:
+        """Scores whoever is due, at most so many per turn; what is left is due in the next one."""
+        for _ in range(QUALITY_LEGS_PER_TURN_MAX):
+            if not self._due or self._due[0][0] > now_ns:
+                return
+            due_ns, leg = heapq.heappop(self._due)
+            watched = self._watched.get(leg)
+            if watched is None:  # closed meanwhile
+                continue
+            try:
+                stats = self._engine.leg_stats(leg)
+            except MediaError:
+                continue
+            self._score(watched, stats, now_ns)
+            # On the leg's own grid; a stalled loop does not make up for missed intervals.
+            heapq.heappush(self._due, (max(due_ns + self._interval_ns, now_ns + 1), leg))
+
+    def _score(self, watched: _Watched, stats: LegStats, now_ns: int) -> None:
+        before = watched.before
+        for direction, score in (
+            (RECEIVED, score_received(before, stats, watched.ptime_ms)),
+            (SENT, score_sent(before, stats, watched.ptime_ms)),
+        ):
+            if score is None:
+                watched.last.pop(direction, None)
+                continue
+            watched.last[direction] = score
+            total = watched.sums[direction]
+            total.scored += 1
+            total.worst = min(total.worst, score.mos)
+            self._put(watched, direction, score, stats, watched.before_ns, now_ns, score.mos, whole_call=False)
+        watched.before, watched.before_ns = stats, now_ns
+
+    def _put(
+        self,
+        watched: _Watched,
+        direction: str,
+        score: Score,
+        stats: LegStats,
+        from_ns: int,
+        to_ns: int,
+        worst: float,
+        *,
+        whole_call: bool,
+    ) -> None:
+        start_ms = round((watched.opened_wall + (from_ns - watched.opened_ns) / 1e9) * 1000)
+        row = QualityRow(
+            call_id=watched.call_id,
+            leg_id=watched.leg_id,
+            direction=direction,
+            start_ms=start_ms,
+            length_ms=round((to_ns - from_ns) / 1e6),
+            whole_call=int(whole_call),
+            mos=score.mos,
+            mos_worst=worst,
+            r=score.r,
+            scale=score.scale,
+            model=score.model,
+            codec=score.codec,
+            basis=score.basis,
+            missing=",".join(score.missing),
+            loss=score.loss,
+            late=score.late,
+            burst_ratio=score.burst_ratio,
+            delay_ms=score.delay_ms,
+            jitter_ms=score.jitter_ms,
+            rtt_ms=score.rtt_ms,
+            concealed=score.concealed,
+            codec_row=score.codec_row,
+        )
+        self._store.put(row)
+        if self._on_row is not None:
+            try:
+                self._on_row(row, stats)
+            except Exception:  # metrics never cost a score
+                log.exception("quality.metrics_failed")
+
+    # -- tasks
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(TURN_S)
+            try:
+                self.poll(self._clock.now_ns())
+            except Exception:
+                log.exception("quality.monitor_failed")
+
+    async def _prune(self) -> None:
+        while True:
+            try:
+                deleted = await self._store.prune(round(self._clock.wall() * 1000) - self._retention_ms)
+                if deleted:
+                    log.info("quality.pruned", rows=deleted)
+            except StorageError as error:
+                log.warning("quality.prune_failed", error=str(error))
+            await asyncio.sleep(PRUNE_S)
+
+
+def _live(watched: _Watched) -> LiveQuality:
+    received, sent = watched.last.get(RECEIVED), watched.last.get(SENT)
+    shown = received or sent
+    assert shown is not None
+    return LiveQuality(
+        mos_received=None if received is None else received.mos,
+        mos_sent=None if sent is None else sent.mos,
+        scale=shown.scale,
+        basis=shown.basis,
+        loss_fraction=shown.loss,
+        jitter_ms=shown.jitter_ms,
+        round_trip_ms=shown.rtt_ms,
+        missing=shown.missing,
+    )

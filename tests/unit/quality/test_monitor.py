@@ -1,0 +1,272 @@
+"""The monitor: what happened after the jitter buffer becomes a score, honestly labelled, per interval and per call."""
+
+import dataclasses
+import random
+from typing import Any
+
+import pytest
+
+from mediaserver.clock import VirtualClock
+from mediaserver.errors import StaleHandle
+from mediaserver.model import (
+    CodecName,
+    CodecParams,
+    LegFacts,
+    LegHandle,
+    LegStats,
+    Masked,
+    StreamSettings,
+)
+from mediaserver.quality.monitor import QualityMonitor
+from mediaserver.quality.score import score_received, score_sent
+from mediaserver.settings import QualitySettings
+from mediaserver.store.quality import QualityRow
+
+STREAM = StreamSettings((CodecParams(CodecName.PCMU, 0, 8_000),), (CodecParams(CodecName.PCMU, 0, 8_000),), None)
+SECOND = 1_000_000_000
+
+
+def stats(**changes: Any) -> LegStats:
+    values: dict[str, Any] = {f.name: 0 for f in dataclasses.fields(LegStats)}
+    values |= {
+        "codec": CodecName.PCMU,
+        "source": None,
+        "relayed": False,
+        "level_dbov": -30.0,
+        "remote_loss_fraction": -1.0,
+    }
+    return LegStats(**(values | changes))
+
+
+ZERO = stats()
+
+
+def leg(number: int = 1) -> LegFacts:
+    return LegFacts(str(number), LegHandle(number), "caller", Masked("100"), None, "s", 0, 0.0)
+
+
+class Engine:
+    def __init__(self) -> None:
+        self.now: dict[LegHandle, LegStats] = {}
+
+    def leg_stats(self, leg: LegHandle) -> LegStats:
+        if leg not in self.now:
+            raise StaleHandle("gone")
+        return self.now[leg]
+
+
+class Store:
+    def __init__(self) -> None:
+        self.rows: list[QualityRow] = []
+
+    def put(self, row: QualityRow) -> bool:
+        self.rows.append(row)
+        return True
+
+    def take(self) -> list[QualityRow]:
+        rows, self.rows = self.rows, []
+        return rows
+
+
+class Desk:
+    def __init__(self, interval_s: float = 5.0) -> None:
+        self.engine, self.store, self.clock = Engine(), Store(), VirtualClock()
+        self.seen: list[QualityRow] = []
+        self.monitor = QualityMonitor(
+            QualitySettings(interval_s=interval_s), self.engine, self.store, self.clock,  # type: ignore[arg-type]
+            on_row=lambda row, _stats: self.seen.append(row),
+        )  # fmt: skip
+
+    def open(self, number: int = 1) -> LegFacts:
+        facts = leg(number)
+        self.engine.now[facts.handle] = ZERO
+        self.monitor.leg_opened("c1", facts, STREAM)
+        return facts
+
+    def advance(self, seconds: float) -> list[QualityRow]:
+        self.monitor.poll(self.clock.advance(round(seconds * SECOND)))
+        return self.store.take()
+
+
+def test_a_clean_leg_scores_the_model_at_its_delay() -> None:
+    after = stats(packets_expected=250, packets_received=250, frames_played=250, buffer_delay_ns=40_000_000,
+                  round_trip_ns=60_000_000)  # fmt: skip
+    score = score_received(ZERO, after, 20)
+    assert score is not None
+    assert score.delay_ms == 40 + 20 + 30
+    assert score.mos == pytest.approx(4.36, abs=0.01)
+    assert (score.scale, score.basis, score.missing, score.codec, score.codec_row) == (
+        "nb",
+        "G.113",
+        (),
+        "PCMU",
+        "G.711+PLC",
+    )
+
+
+def test_loss_is_lost_and_late_over_expected_and_bursts_need_two() -> None:
+    after = stats(packets_expected=1_000, packets_lost=30, packets_late=20, loss_events=10, loss_event_packets=50)
+    score = score_received(ZERO, after, 20)
+    assert score is not None
+    assert (score.loss, score.late) == (0.05, 0.02)
+    assert score.burst_ratio == pytest.approx(5 * 0.95)
+    assert score.missing == ("rtt",)
+    single = score_received(ZERO, dataclasses.replace(after, loss_events=1), 20)
+    assert single is not None
+    assert single.burst_ratio == 1.0
+    assert single.missing == ("rtt", "burst")
+    assert single.mos > score.mos
+
+
+def test_an_interval_is_a_difference_not_the_sum_since_the_start() -> None:
+    before = stats(packets_expected=1_000, packets_lost=500, loss_events=9, loss_event_packets=500)
+    after = dataclasses.replace(before, packets_expected=1_250)
+    score = score_received(before, after, 20)
+    assert score is not None
+    assert score.loss == 0
+    assert score.mos > 4.3
+
+
+def test_a_packet_that_was_judged_lost_and_then_came_late_counts_once() -> None:
+    before = stats(packets_expected=100, packets_lost=5)
+    after = dataclasses.replace(before, packets_expected=200, packets_lost=4, packets_late=1)
+    score = score_received(before, after, 20)
+    assert score is not None
+    assert score.loss == 0
+
+
+def test_a_silent_leg_has_no_score_instead_of_a_perfect_one() -> None:
+    assert score_received(ZERO, stats(frames_played=250), 20) is None
+
+
+def test_what_the_far_end_heard_is_known_only_from_its_reports() -> None:
+    assert score_sent(ZERO, stats(packets_sent=250), 20) is None
+    reported = stats(packets_sent=500, remote_loss_fraction=0.1, remote_jitter_ns=5_000_000, round_trip_ns=20_000_000)
+    interval = score_sent(stats(packets_sent=250), reported, 20)
+    assert interval is not None
+    assert interval.loss == 0.1
+    assert {"remote_buffer", "remote_discard", "burst"} <= set(interval.missing)
+    call = score_sent(ZERO, dataclasses.replace(reported, remote_packets_lost=5), 20)
+    assert call is not None
+    assert call.loss == 0.01  # over the call the cumulative count
+
+
+@pytest.mark.parametrize(
+    ("codec", "basis", "lacks"),
+    [(CodecName.OPUS, "none", "factors"), (CodecName.G722, "provisional", ""), (None, "none", "codec")],
+)
+def test_a_codec_without_published_values_is_said_to_have_none(codec: CodecName | None, basis: str, lacks: str) -> None:
+    score = score_received(ZERO, stats(packets_expected=250, codec=codec, round_trip_ns=1_000_000), 20)
+    assert score is not None
+    assert score.basis == basis
+    assert score.missing == ((lacks,) if lacks else ())
+
+
+def test_absurd_counters_never_leave_the_scale() -> None:
+    draw = random.Random(3611)
+    for _ in range(3_000):
+
+        def absurd(before: LegStats) -> LegStats:
+            wild = {
+                name: draw.choice((0, 1, -1, 10**18, -(10**18), draw.randrange(-1_000, 1_000)))
+                for name in ("packets_expected", "packets_lost", "packets_late", "packets_sent", "loss_events",
+                             "loss_event_packets", "frames_played", "frames_concealed", "jitter_ns", "buffer_delay_ns",
+                             "round_trip_ns", "remote_packets_lost", "remote_jitter_ns")
+            }  # fmt: skip
+            fraction = draw.choice((-1.0, 0.0, 255.0, float("nan"), float("inf")))
+            return dataclasses.replace(before, **wild, remote_loss_fraction=fraction)
+
+        before, after = absurd(ZERO), absurd(ZERO)
+        for score in (score_received(before, after, 20), score_sent(before, after, 20)):
+            if score is not None:
+                assert 1.0 <= score.mos <= 4.5
+                assert 0 <= score.loss <= 1
+                assert 0 <= score.concealed <= 1
+
+
+def test_each_leg_is_scored_every_interval_on_its_own_grid() -> None:
+    desk = Desk()
+    first = desk.open(1)
+    assert desk.advance(2) == []
+    desk.open(2)
+    desk.engine.now[first.handle] = stats(packets_expected=250)
+    (row,) = desk.advance(3)
+    assert (row.leg_id, row.direction, row.length_ms, row.whole_call) == ("1", "received", 5_000, 0)
+    assert desk.advance(1.9) == []  # the second leg is due in 0.1 s, and silent anyway
+    desk.engine.now[first.handle] = stats(packets_expected=500, packets_lost=50)
+    (row,) = desk.advance(3.1)
+    assert row.loss == 0.2
+    assert row.start_ms - desk.seen[0].start_ms == 5_000
+
+
+def test_the_call_gets_its_mean_and_its_worst_interval() -> None:
+    desk = Desk()
+    facts = desk.open()
+    desk.engine.now[facts.handle] = stats(packets_expected=250)
+    desk.advance(5)
+    bad = stats(packets_expected=500, packets_lost=50, loss_events=20, loss_event_packets=50)
+    desk.engine.now[facts.handle] = bad
+    desk.advance(5)
+    desk.clock.advance(SECOND // 10)
+    desk.monitor.leg_closed("c1", facts, dataclasses.replace(bad, packets_expected=1_000))
+    rows = desk.store.take()
+    (call,) = [row for row in rows if row.whole_call]
+    assert call.loss == 0.05
+    assert call.mos_worst < call.mos
+    assert call.length_ms == 10_100
+    assert desk.monitor.live("c1") == {}
+    assert desk.advance(60) == []  # nothing is scored after the end
+
+
+def test_the_rest_of_the_last_interval_is_scored_if_it_is_worth_it() -> None:
+    desk = Desk()
+    facts = desk.open()
+    desk.clock.advance(3 * SECOND)
+    desk.monitor.leg_closed("c1", facts, stats(packets_expected=150))
+    assert [row.whole_call for row in desk.store.take()] == [0, 1]
+
+
+def test_a_leg_that_the_engine_lost_costs_nobody_anything() -> None:
+    desk = Desk()
+    facts, other = desk.open(1), desk.open(2)
+    del desk.engine.now[facts.handle]
+    desk.engine.now[other.handle] = stats(packets_expected=250)
+    assert [row.leg_id for row in desk.advance(5)] == ["2"]
+    desk.monitor.leg_closed("c1", facts, None)
+    desk.monitor.leg_closed("c1", facts, None)
+    desk.monitor.leg_opened("c2", leg(9), STREAM)  # closed before we looked
+    desk.monitor.leg_closed("c2", leg(9), None)
+
+
+def test_pages_see_the_last_interval_of_a_running_leg() -> None:
+    desk = Desk()
+    facts = desk.open()
+    assert desk.monitor.live("c1") == {}
+    desk.engine.now[facts.handle] = stats(packets_expected=250, packets_lost=25, round_trip_ns=80_000_000)
+    desk.advance(5)
+    live = desk.monitor.live("c1")["1"]
+    assert live.mos_received is not None
+    assert live.mos_received < 4
+    assert (live.mos_sent, live.loss_fraction, live.round_trip_ms, live.scale) == (None, 0.1, 80.0, "nb")
+
+
+def test_a_thousand_legs_are_never_scored_in_one_turn() -> None:
+    desk = Desk()
+    for number in range(1, 1_001):
+        facts = desk.open(number)
+        desk.engine.now[facts.handle] = stats(packets_expected=250)
+    turns = [len(desk.advance(5))] + [len(desk.advance(0.1)) for _ in range(12)]
+    assert max(turns) <= 100
+    assert sum(turns) == 1_000
+
+
+def test_metrics_that_raise_cost_no_score() -> None:
+    desk = Desk()
+
+    def broken(_row: QualityRow, _stats: LegStats | None) -> None:
+        raise RuntimeError("no such label")
+
+    desk.monitor._on_row = broken
+    facts = desk.open()
+    desk.engine.now[facts.handle] = stats(packets_expected=250)
+    assert len(desk.advance(5)) == 1
