@@ -57,7 +57,7 @@ function score(mos, label, scale) {
 }
 
 function party(leg) {
-  const codec = leg.codec ? `${leg.codec}${leg.srtp ? " 🔒" : ""}` : word[leg.state] || leg.state;
+  const codec = leg.codec ? `${leg.codec}${leg.srtp ? " · SRTP" : ""}` : word[leg.state] || leg.state;
   return element("div", { className: "party" },
     element("span", { className: "who", text: leg.party || leg.role }),
     element("span", { className: "codec", text: codec }),
@@ -113,7 +113,7 @@ function recordingRow(recording) {
   const started = new Date(recording.started * 1000).toLocaleString(language);
   return element("tr", {}, element("td", { text: started }), element("td", { text: recording.caller }),
     element("td", { text: recording.called }), element("td", { className: "number", text: seconds(recording.length) }),
-    element("td", { text: word[recording.state] || recording.state }), element("td", { className: "actions" }, listen, keep));
+    element("td", { text: word[recording.state] || recording.state }), element("td", {}, element("div", { className: "actions" }, listen, keep)));
 }
 
 function showCalls(calls) {
@@ -157,8 +157,9 @@ async function guarded(work) {
 
 async function refresh() {
   if (sessionStorage.getItem("password") === null || document.hidden) return;
-  const [calls, recordings] = await Promise.all([ask("calls"), ask(`recordings?limit=${RECORDINGS}`)]);
+  const calls = await ask("calls"); // one after the other: a wrong password shall count once
   showCalls((await calls.json()).calls);
+  const recordings = await ask(`recordings?limit=${RECORDINGS}`);
   showRecordings((await recordings.json()).recordings);
   $("sign-in-problem").textContent = "";
   showDesk(true);
