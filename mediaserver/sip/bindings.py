@@ -74,6 +74,9 @@ class BindingTable:
     def get(self, user: str, key: str) -> Binding | None:
         return self._users.get(user, {}).get(key)
 
+    def keys(self, user: str) -> list[str]:
+        return list(self._users.get(user, {}))
+
     def has_room(self, more: int) -> bool:
         return self._total + more <= self._total_max
 

@@ -71,6 +71,12 @@ class Registrar:
     def flow_closed(self, flow: Hashable) -> None:
         self.table.flow_closed(flow)
 
+    def forget(self, user: str) -> None:
+        """The user is no more: his contacts go at once."""
+        keys = self.table.keys(user)
+        if keys:
+            self.table.apply(user, [], keys)
+
     def register(self, request: Request, user: str, arrival: Arrival, now_ns: int) -> RegisterAnswer:
         """The answer to an authenticated REGISTER: all its contacts are taken, or none. Raises nothing."""
         try:

@@ -221,6 +221,16 @@ def test_each_change_and_each_expiry_is_told_for_keeping():
     assert told == [("alice", ["sip:a@h"]), ("alice", [])]
 
 
+def test_a_removed_user_is_forgotten_and_others_stay(registrar):
+    told = []
+    registrar.table = BindingTable(on_change=lambda user, bindings: told.append((user, len(bindings))))
+    Phone(registrar)("Contact: <sip:a@h1>, <sip:a@h2>")
+    registrar.forget("alice")
+    registrar.forget("nobody")
+    assert uris(registrar) == []
+    assert told == [("alice", 2), ("alice", 0)]
+
+
 def test_path_is_kept_for_the_way_back_and_echoed(registrar):
     answer = Phone(registrar)("Path: <sip:edge1;lr>, <sip:edge2;lr>", "Contact: <sip:a@h>")
     assert ("Path", "<sip:edge1;lr>, <sip:edge2;lr>") in answer.headers

@@ -4,84 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from mediaserver.settings import Settings
 from mediaserver.sip.session import Cancelled, Confirmed, Ended, InfoReceived, Reoffer
+from tests.support.sip_calls import OURS, THEIRS, TRUSTED, request
+from tests.support.sip_calls import IncomingCall as Call
 from tests.support.sip_net import MS, NO_LEAKS, SDP_A, SDP_B, Network, S, Script, Site
-
-OURS, THEIRS = ("192.0.2.1", 5060), ("192.0.2.7", 5060)
-TRUSTED = Settings.model_validate(
-    {
-        "server": {"realm": "home"},
-        "trunks": {"pbx": {"uri": "sip:192.0.2.7", "allow_from": ["192.0.2.0/24"]}},
-    }
-)
-INVITE = """INVITE sip:6%300@192.0.2.1 SIP/2.0
-Via: SIP/2.0/UDP 192.0.2.7:5060;branch=z9hG4bKi1;rport
-From: "Bob B" <sip:bob@pbx>;tag=b1
-To: <sip:600@192.0.2.1>
-Call-ID: call-1
-CSeq: 1 INVITE
-Contact: <sip:bob@192.0.2.7:5060>
-Max-Forwards: 70
-"""
-
-
-def request(
-    method: str,
-    cseq: int,
-    *lines: str,
-    body: bytes = b"",
-    tag: str = "",
-    branch: str = "",
-    uri: str = "sip:600@192.0.2.1",
-) -> str:
-    """A message of the peer in the call it makes; tag: ours, empty in the first INVITE."""
-    to = f"To: <sip:600@192.0.2.1>{';tag=' + tag if tag else ''}"
-    kind = (
-        ["Content-Type: application/sdp"] if body and not any(line.startswith("Content-Type") for line in lines) else []
-    )
-    head = [
-        f"{method} {uri} SIP/2.0",
-        f"Via: SIP/2.0/UDP 192.0.2.7:5060;branch=z9hG4bK{branch or f'{method}{cseq}'};rport",
-        'From: "Bob B" <sip:bob@pbx>;tag=b1',
-        to,
-        "Call-ID: call-1",
-        f"CSeq: {cseq} {method}",
-        "Contact: <sip:bob@192.0.2.7:5060>",
-        "Max-Forwards: 70",
-        *lines,
-        *kind,
-    ]
-    return "\n".join([*head, f"Content-Length: {len(body)}", "", ""]) + body.decode().replace("\r\n", "\n")
-
-
-class Call:
-    """A peer that has sent its INVITE, and the session it made."""
-
-    def __init__(self, *, sdp: bytes = SDP_A, settings: Settings = TRUSTED, lines: tuple[str, ...] = ()) -> None:
-        self.net = Network()
-        self.site = Site(self.net, OURS, settings=settings)
-        self.peer = Script(self.net, THEIRS)
-        self.send("INVITE", 1, *lines, body=sdp, tagged=False)
-        self.session = self.site.room.calls[0]
-
-    def send(
-        self, method: str, cseq: int, *lines: str, body: bytes = b"", tagged: bool = True, branch: str = ""
-    ) -> None:
-        tag = self.session.dialog.local.tag if tagged else ""
-        self.peer.send(OURS, request(method, cseq, *lines, body=body, tag=tag, branch=branch))
-        self.net.run(0.05)
-
-    def established(self) -> Call:
-        self.session.accept(SDP_B)
-        self.net.run(0.05)
-        self.peer.clear()
-        self.send("ACK", 1)
-        return self
-
-    @property
-    def events(self):
-        return self.site.room.events[self.session]
 
 
 def test_the_call_room_learns_who_calls_whom_and_from_where():
