@@ -83,14 +83,19 @@ class ServerCounters:
     )  # by reason, a fixed set: no_port, no_codec, draining
     programs_failed: int = 0
     registrations: int = 0
+    sip_authentications: Mapping[str, int] = field(default_factory=dict)  # by result: accepted, failed, silenced
     recordings_active: int = 0
     recording_lag_s: float = 0.0  # captured but not yet on disk
     recording_lost_s: float = 0.0  # audio that did not reach the disk; must stay 0
     recording_failures: Mapping[str, int] = field(default_factory=dict)  # by reason
+    recording_fsyncs: int = 0
+    recording_fsync_s: float = 0.0  # all of them together
     recording_spool_bytes: int = 0  # waiting to be written
+    recordings_recovered: int = 0  # at the start, from journals of a server that was killed
     consent_transitions: Mapping[tuple[str, str], int] = field(default_factory=dict)  # by (from, to)
     consent_announcements_failed: int = 0
     database_rows_dropped: int = 0
+    database_rows_waiting: int = 0
 
 
 class Facade(Protocol):

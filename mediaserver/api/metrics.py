@@ -12,7 +12,7 @@ from collections import Counter as TallyCounter
 from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, GCCollector, Histogram, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from mediaserver import __version__
@@ -156,7 +156,7 @@ class Metrics:
         self._intervals[leg] = (scored + 1, bad + (row.mos < MOS_BAD))
         if len(self._intervals) > METRICS_LEGS_MAX:  # legs whose last row was lost: the oldest goes
             del self._intervals[next(iter(self._intervals))]
-        self._loss.labels(codec, direction).observe(row.loss)
+        self._loss.labels(codec, direction).observe(max(0.0, row.loss - row.late))  # row.loss counts both
         self._late.labels(codec, direction).observe(row.late)
         self._concealed.labels(codec, direction).observe(row.concealed)
         self._jitter.labels(codec, direction).observe(row.jitter_ms / 1e3)
@@ -228,10 +228,14 @@ def _server(counters: ServerCounters) -> Iterable[Metric]:
     yield _totals("mediaserver_calls_refused", "Calls not taken, by reason.", "reason", counters.calls_refused)
     yield _total("mediaserver_call_programs_failed", "Call programs that raised.", counters.programs_failed)
     yield _gauge("mediaserver_registrations", "Contacts registered now.", counters.registrations)
+    yield _totals("mediaserver_sip_authentications", "Digest answers.", "result", counters.sip_authentications)
     yield _gauge("recording_active", "Recordings being captured now.", counters.recordings_active)
     yield _gauge("recording_lag_seconds", "Audio captured and not yet on disk.", counters.recording_lag_s)
     yield _total("recording_lost_audio_seconds", "Audio that never got to disk: must be 0.", counters.recording_lost_s)
     yield _totals("recording_failures", "Recordings that failed.", "reason", counters.recording_failures)
+    fsyncs, seconds = counters.recording_fsyncs, counters.recording_fsync_s
+    yield SummaryMetricFamily("recording_fsync_seconds", "Syncs to disk.", count_value=fsyncs, sum_value=seconds)
+    yield _total("recording_recovered", "Recordings finished after a crash.", counters.recordings_recovered)
     yield _gauge("recording_spool_bytes", "Captured bytes waiting to be written.", counters.recording_spool_bytes)
     transitions = CounterMetricFamily(
         "consent_state_transitions", "Steps of consent, per party and purpose.", labels=["from", "to"]
@@ -243,6 +247,7 @@ def _server(counters: ServerCounters) -> Iterable[Metric]:
         "consent_announcement_failed", "Notices a party did not hear to the end.", counters.consent_announcements_failed
     )
     yield _total("mediaserver_database_rows_dropped", "Rows given up on.", counters.database_rows_dropped)
+    yield _gauge("mediaserver_database_rows_waiting", "Rows not yet written.", counters.database_rows_waiting)
 
 
 def _engine(stats: EngineStats) -> Iterable[Metric]:

@@ -30,7 +30,10 @@ def full() -> ServerCounters:
         sip=sip,
         calls_ended={"remote": 2},
         calls_refused={"no_port": 1},
+        sip_authentications={"accepted": 9},
         recording_failures={"disk_full": 1},
+        recording_fsyncs=4,
+        recording_fsync_s=0.1,
         consent_transitions={("unknown", "notice_playing"): 4},
     )
 
@@ -49,6 +52,7 @@ def test_counters_are_shown_with_their_units() -> None:
     assert 'mediaserver_sip_requests_in_total{method="INVITE"} 3.0' in shown
     assert "mediaserver_media_packets_received_total 7.0" in shown
     assert "mediaserver_media_cpu_seconds_total 7e-09" in shown
+    assert "recording_fsync_seconds_count 4.0" in shown
     assert 'mediaserver_calls_ended_total{cause="remote"} 2.0' in shown
     assert 'consent_state_transitions_total{from="unknown",to="notice_playing"} 4.0' in shown
 
@@ -61,6 +65,7 @@ def test_a_score_is_observed_in_its_window() -> None:
     assert f"media_mos_count{{{labels}}} 1.0" in shown
     assert 'mos_input_missing_total{input="rtt"} 1.0' in shown
     assert "media_rtt_seconds_sum 0.04" in shown
+    assert 'media_rtp_loss_ratio_sum{codec="opus",dir="received"} 0.01' in shown
 
 
 def test_at_the_end_the_share_of_bad_intervals_is_told_once() -> None:
