@@ -24,7 +24,7 @@ from mediaserver.calls.library import Program, ProgramLibrary, ProgramMissing, p
 from mediaserver.calls.notice import NotedRecording
 from mediaserver.calls.routing import Route, Rule
 from mediaserver.calls.silence import SilenceWatch
-from mediaserver.calls.tasks import TaskGroup
+from mediaserver.calls.tasks import TaskGroup, finish
 from mediaserver.calls.transfer import Transfer
 from mediaserver.calls.watch import RoutingFile
 from mediaserver.errors import CallEnded, MediaError, MediaServerError, NegotiationError, NoPortFree, ParseError
@@ -84,6 +84,7 @@ class Call:
         self._stop = asyncio.Event()  # the running program is to end: call over, or handed to another program
         self._watchers: list[asyncio.Event] = []
         self._dropped: set[Leg] = set()
+        self._observed: set[Leg] = set()  # legs whose first stream the observers were told of
         context = contextvars.copy_context()
         context.run(structlog.contextvars.bind_contextvars, call_id=call_id)
         self.context = context
@@ -297,17 +298,19 @@ class Call:
         self.tasks.spawn(self._close_leg(leg), f"close leg {leg.leg_id}")
 
     async def _close_leg(self, leg: Leg) -> None:
-        if leg in self._dropped:
-            return
-        self._dropped.add(leg)
+        """Once per leg, and to its end even if whoever asked for it is cancelled."""
+        if leg not in self._dropped:
+            self._dropped.add(leg)
+            await finish(self._take_down(leg))
+
+    async def _take_down(self, leg: Leg) -> None:
         self._silence.forget(leg)
         if leg.conversation is not None:
             leg.conversation.leg_ended(leg)
         if self.recording is not None:
             await self.recording.leave(leg)
-        had_stream = leg.voice.stream is not None
         await leg.close()
-        if had_stream:
+        if leg in self._observed:
             self.house.observe(lambda o: o.leg_closed(self.call_id, leg.facts(), leg.voice.stats))
 
     def watch_legs(self) -> asyncio.Event:
@@ -335,12 +338,13 @@ class Call:
         for event in self._watchers:
             event.set()
 
-    def leg_streams(self, leg: Leg, *, first: bool) -> None:
+    def leg_streams(self, leg: Leg) -> None:
         stream = leg.voice.stream
-        if stream is None:
+        if stream is None or leg in self._dropped:  # an answer that crossed our closing the leg
             return
         facts = leg.facts()
-        if first:
+        if leg not in self._observed:
+            self._observed.add(leg)
             self.house.observe(lambda observer: observer.leg_opened(self.call_id, facts, stream))
         else:
             self.house.observe(lambda observer: observer.leg_changed(self.call_id, facts, stream))

@@ -61,8 +61,8 @@ class LegOwner(Protocol):
     def leg_moved(self, leg: Leg) -> None:
         """Ringing, early media, answered or ended."""
 
-    def leg_streams(self, leg: Leg, *, first: bool) -> None:
-        """A stream was negotiated."""
+    def leg_streams(self, leg: Leg) -> None:
+        """A stream was negotiated and is in effect."""
 
     def leg_held(self, leg: Leg) -> None:
         """`leg.held` changed."""
@@ -232,6 +232,7 @@ class Leg:
             self.status, self.reason = status, reason
             self.cause = self.cause or Cause.REJECTED
             self._session().reject(status, reason, headers)
+            self._over()
 
     # -- outgoing
 
@@ -283,18 +284,16 @@ class Leg:
             self._reoffer = None
 
     def hang_up(self, cause: Cause) -> None:
-        """CANCEL, final response or BYE, whatever fits; the leg is over when the session says so (at once)."""
+        """CANCEL, final response or BYE, whatever fits. The leg is over at once; its session ends behind it."""
         if not self.is_over:
             self.cause = self.cause or cause
-            if self.session is None:
-                self._over()
-            else:
+            if self.session is not None:
                 self.session.hang_up()
+            self._over()
 
     async def close(self) -> None:
         """Ends the session if it still runs, the leg's task and its media."""
         self.hang_up(Cause.LOCAL_HANGUP)
-        self._over()
         if self._task is not None:
             self._task.cancel()
         await self.voice.close()
@@ -345,8 +344,9 @@ class Leg:
             self._negotiator.read_answer(event.sdp)
             await self._apply()
             self.early = True
-        if event.status >= 180:
-            self._move(LegState.RINGING)
+        if event.status >= 180 and not self.answered:
+            self.state = LegState.RINGING
+            self._owner.leg_moved(self)
 
     async def _on_answered(self, event: Answered) -> None:
         if event.sdp:
@@ -435,9 +435,8 @@ class Leg:
         stream = self._negotiator.stream
         if stream is None or stream == self.voice.stream or not self.voice.is_open:
             return
-        first = self.voice.stream is None
         await self.voice.set_stream(stream)
-        self._owner.leg_streams(self, first=first)
+        self._owner.leg_streams(self)
         if self.held != self._negotiator.peer_holds:
             self.held = self._negotiator.peer_holds
             self._owner.leg_held(self)

@@ -55,8 +55,9 @@ class CallManager:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._watch: asyncio.Task[None] | None = None
         self._draining = False
-        self.ended_by_cause: Counter[str] = Counter()
-        self.rejected: Counter[str] = Counter()  # no_port, no_codec, no_route, too_many, draining
+        self.ended: Counter[str] = Counter()
+        self.programs_failed = 0
+        self.refused: Counter[str] = Counter()  # no_port, no_codec, no_route, too_many, draining
 
     # -- life
 
@@ -94,7 +95,7 @@ class CallManager:
         """A new incoming session; takes it over before returning."""
         limit = self._house.settings.sip.max_calls
         if self._draining or len(self._calls) >= limit:
-            self.rejected["draining" if self._draining else "too_many"] += 1
+            self.refused["draining" if self._draining else "too_many"] += 1
             log.warning("call refused", draining=self._draining, calls=len(self._calls), limit=limit)
             session.on_event = lambda _event: None
             session.reject(503, headers=[("Retry-After", str(RETRY_AFTER_S))])
@@ -115,11 +116,12 @@ class CallManager:
             self._count(call.facts())
 
     def _count(self, facts: CallFacts) -> None:
-        self.ended_by_cause[(facts.cause or Cause.LOCAL_HANGUP).value] += 1
+        self.ended[(facts.cause or Cause.LOCAL_HANGUP).value] += 1
+        self.programs_failed += facts.cause is Cause.PROGRAM_ERROR
         if facts.answered_ns is None and facts.ended_by == "server":
             reason = {404: "no_route", 403: "no_route", 488: "no_codec", 503: "no_port"}.get(facts.sip_status or 0)
             if reason is not None:
-                self.rejected[reason] += 1
+                self.refused[reason] += 1
 
     def on_media_event(self, event: MediaEvent) -> None:
         """Any event of the engine; one of a leg that is gone is dropped."""

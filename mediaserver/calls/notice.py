@@ -14,6 +14,7 @@ import structlog
 from mediaserver.calls.house import House
 from mediaserver.calls.leg import Leg
 from mediaserver.calls.ports import Recording
+from mediaserver.calls.tasks import finish
 from mediaserver.errors import MediaServerError
 from mediaserver.media.engine import Tone
 from mediaserver.model import CallFacts, LegHandle, Notice, NoticeKind
@@ -34,11 +35,23 @@ class NotedRecording:
     @classmethod
     async def begin(cls, house: House, facts: CallFacts, kind: NoticeKind) -> NotedRecording | None:
         """None, logged, if recording is off or the recorder cannot."""
-        if house.recorder is None or not house.settings.recording.enabled:
+        recorder = house.recorder
+        if recorder is None or not house.settings.recording.enabled:
             log.warning("a rule asks for recording, but recording is switched off")
             return None
         try:
-            return cls(house, await house.recorder.begin(facts, kind))
+            begun: list[Recording] = []
+
+            async def begin() -> None:
+                begun.append(await recorder.begin(facts, kind))
+
+            try:
+                await finish(begin())
+            except asyncio.CancelledError:
+                for recording in begun:
+                    await finish(cls(house, recording).end())
+                raise
+            return cls(house, begun[0])
         except (MediaServerError, OSError) as error:
             log.error("the call goes on unrecorded", error=str(error))
             return None
@@ -68,6 +81,8 @@ class NotedRecording:
                 return False
             await self._recording.notice_finished(notice)
         except (MediaServerError, OSError) as error:
+            if leg.is_over or not leg.voice.is_open:  # it went while the notice was being started
+                return False
             log.error("a notice failed; recording ends here, the call goes on", error=str(error))
             await self.end()
             return not leg.is_over
@@ -91,16 +106,22 @@ class NotedRecording:
     async def leave(self, leg: Leg) -> None:
         """Before the leg's media closes. Nothing happens to a leg that never joined."""
         if self._joined.pop(leg.voice.handle, None) is not None and not self._ended:
-            try:
-                await self._recording.leg_left(leg.voice.handle)
-            except (MediaServerError, OSError) as error:
-                log.error("closing a tap failed", error=str(error))
+            await finish(self._leave(leg.voice.handle))
+
+    async def _leave(self, leg: LegHandle) -> None:
+        try:
+            await self._recording.leg_left(leg)
+        except (MediaServerError, OSError) as error:
+            log.error("closing a tap failed", error=str(error))
 
     async def end(self) -> None:
         """Idempotent; gives up after 30 s of a stuck disk: the journal on it is recovered at the next start."""
         if self._ended:
             return
         self._ended = True
+        await finish(self._complete())
+
+    async def _complete(self) -> None:
         try:
             async with asyncio.timeout(30.0):
                 await self._recording.end()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 from collections.abc import Coroutine
 from typing import Any
@@ -57,8 +58,9 @@ async def finish(work: Coroutine[Any, Any, None]) -> None:
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:
-        if not task.done():
-            await asyncio.wait([task])
+        while not task.done():
+            with contextlib.suppress(asyncio.CancelledError):  # cancelled again: still not before it is done
+                await asyncio.wait([task])
         if not task.cancelled() and task.exception() is not None:
             log.debug("command failed after its caller was cancelled", error=repr(task.exception()))
         raise

@@ -10,7 +10,7 @@ from mediaserver.calls.manager import CallManager
 from mediaserver.media.engine import Tone
 from mediaserver.model import DtmfDigit, DtmfSource, LegHandle
 from mediaserver.settings import SHIPPED_CONFIG_DIR, Settings
-from mediaserver.sip.session import Answered, Ended, Failed, InfoReceived, Progress, Reoffer
+from mediaserver.sip.session import Answered, Ended, Failed, InfoReceived, Progress, ReferReceived, Reoffer
 from tests.support.fakes import (
     FakeEngine,
     FakeGateway,
@@ -145,6 +145,10 @@ class Stage:
 
     async def hold(self, session: FakeSession, direction: str = "sendonly") -> None:
         session.tell(Reoffer(sdp(f"a={direction}")))
+        await self.settle()
+
+    async def refer(self, session: FakeSession, target: str) -> None:
+        session.tell(ReferReceived(target))
         await self.settle()
 
     async def info(self, session: FakeSession, digit: str) -> None:
