@@ -95,6 +95,8 @@ class JournalRecorder:
 
     async def start(self) -> None:
         """Recovers what a crash left, then takes recordings. Raises StorageError if the directory cannot be used."""
+        if not self.settings.enabled:
+            return
         self._loop = asyncio.get_running_loop()
         await asyncio.to_thread(catalogue.prepare, self.root)
         for row in await asyncio.to_thread(recover, self.root):
@@ -128,11 +130,15 @@ class JournalRecorder:
     def tap_behind(self, event: TapBehind) -> None:
         """The ring of a tap was full: the recording says how many packets it lacks."""
         entry = self.taps.get(event.tap)
-        self.stats.packets_lost += event.packets_lost
-        log.error("recording.packets_lost", packets=event.packets_lost)
-        if entry is not None:
-            recording, file = entry
-            recording.lost(file, event.packets_lost)
+        if entry is None:  # closed meanwhile; its journal's record headers still carry the count
+            return
+        recording, file = entry
+        lost = event.packets_lost - file.packets_lost  # the event counts since the tap opened
+        if lost > 0:
+            file.packets_lost = event.packets_lost
+            self.stats.packets_lost += lost
+            log.error("recording.packets_lost", packets=lost, call=recording.call_id, advice="the disk is too slow")
+            recording.lost(file, lost)
 
     # -- the call room's observer: what each leg speaks
 

@@ -50,6 +50,7 @@ class LegFile:
     open_from_ns: int = 0  # nothing that arrived earlier may be written
     open_until_ns: int | None = None  # set at the very moment permission ends: nothing that arrived later is written
     bytes_written: int = 0
+    packets_lost: int = 0  # of the open tap
     failure: str = ""
     fresh: bool = False  # the first drain after opening is checked record by record
     dirty: bool = False
@@ -128,7 +129,7 @@ class JournalWriter:
             file.tap = tap
             file.fresh = True
 
-        file.open_from_ns, file.open_until_ns = from_ns, None
+        file.open_from_ns, file.open_until_ns, file.packets_lost = from_ns, None, 0
         return self._submit(work)
 
     def detach(self, file: LegFile, note: bytes) -> Future[None]:

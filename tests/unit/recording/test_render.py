@@ -143,6 +143,17 @@ def test_late_packets_go_to_their_true_place(tmp_path: Path) -> None:
     assert np.array_equal(pcm[: 3 * 8_000], expected[: 3 * 8_000])
 
 
+def test_first_packets_that_overtook_each_other_keep_their_places(tmp_path: Path) -> None:
+    speech = tone(300, 2)
+    packets = list(Talker(speech, "PCMU").packets())
+    close = T0_NS + 2_000_000_000
+    (tmp_path / "a").mkdir()
+    _, expected = rendered(tmp_path, write_journal(tmp_path / "a" / "1.journal", packets, closed_ns=close))
+    swapped = [(T0_NS + 45_000_000, packets[0][1]), *packets[1:]]
+    _, pcm = rendered(tmp_path, write_journal(tmp_path / "1.journal", swapped, closed_ns=close))
+    assert np.array_equal(pcm, expected)
+
+
 def test_packets_that_come_twice_are_heard_once(tmp_path: Path) -> None:
     packets = list(Talker(tone(300, 2), "PCMU").packets())
     close = T0_NS + 2_000_000_000

@@ -12,6 +12,8 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 import mediaserver.store.database as database_module
 from mediaserver.errors import StorageError
@@ -138,3 +140,10 @@ async def test_a_deleted_file_is_noticed_and_made_anew(database: Database) -> No
 
 def test_migrations_ship_inside_the_package() -> None:
     assert {"env.py", "script.py.mako", "versions"} <= {path.name for path in MIGRATIONS.iterdir()}
+
+
+def test_every_table_and_index_can_be_made_by_postgresql() -> None:
+    for table in metadata.sorted_tables:
+        assert "CREATE TABLE" in str(CreateTable(table).compile(dialect=postgresql.dialect()))
+        for index in table.indexes:
+            assert "CREATE INDEX" in str(CreateIndex(index).compile(dialect=postgresql.dialect()))

@@ -1,0 +1,71 @@
+"""Exports: a finished file or a reason, never half a file."""
+
+import dataclasses
+from pathlib import Path
+
+import av
+import pytest
+
+from mediaserver.errors import StorageError
+from mediaserver.model import Masked
+from mediaserver.recording import catalogue
+from mediaserver.recording.export import export_recording
+from mediaserver.store.recordings import RecordingRow
+from tests.support.synthetic_taps import T0_NS, WALL0, Talker, header, tone, write_journal
+
+ROW = RecordingRow("r1", "c1", "complete", "call", "2026/09/21/r1", Masked("1"), Masked("2"), round(WALL0 * 1000))
+
+
+def recorded(root: Path) -> Path:
+    directory = root / ROW.directory
+    directory.mkdir(parents=True)
+    write_journal(directory / "1.journal", list(Talker(tone(440, 1)).packets()), closed_ns=T0_NS + 1_000_000_000)
+    return directory
+
+
+async def test_an_export_appears_whole_with_its_progress(tmp_path: Path) -> None:
+    recorded(tmp_path)
+    seen: list[int] = []
+    path = await export_recording(tmp_path, ROW, "opus", tmp_path / "call.opus", seen.append)
+    with av.open(str(path)) as container:
+        assert float(container.duration) / 1e6 == pytest.approx(1.0, abs=0.02)
+        assert container.metadata.get("DATE", "").startswith("2026-09-21T14:13:20") or any(
+            value.startswith("2026-09-21T14:13:20") for value in container.streams[0].metadata.values()
+        )
+    assert seen[-1] == 100
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["2026", "call.opus"]
+
+
+async def test_journals_that_are_gone_are_a_lookup_error(tmp_path: Path) -> None:
+    with pytest.raises(LookupError, match="no journals under"):
+        await export_recording(tmp_path, ROW, "wav", tmp_path / "call.wav")
+
+
+async def test_a_directory_outside_is_never_read(tmp_path: Path) -> None:
+    recorded(tmp_path)
+    for outside in ("../../etc", "/etc", ""):
+        with pytest.raises(StorageError, match="not inside"):
+            await export_recording(
+                tmp_path / "x", dataclasses.replace(ROW, directory=outside), "wav", tmp_path / "o.wav"
+            )
+
+
+async def test_what_the_worker_says_is_passed_on_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    directory = recorded(tmp_path)
+    with pytest.raises(StorageError, match=r"rendering failed.*No such file"):
+        await export_recording(tmp_path, ROW, "wav", tmp_path / "missing" / "call.wav")
+    (directory / "1.journal").write_bytes(header())
+    with pytest.raises(StorageError, match=r"rendering failed.*nothing was captured"):
+        await export_recording(tmp_path, ROW, "wav", tmp_path / "call.wav")
+    assert not list(tmp_path.glob("*.wav*"))
+
+
+@pytest.mark.parametrize("leg_id", ["../../etc/passwd", "a/b", "", "\0", "x" * 65])
+def test_a_leg_id_is_never_a_path(leg_id: str) -> None:
+    assert catalogue.journal_name(leg_id, 3) == "leg3.journal"
+
+
+def test_recording_ids_sort_by_time() -> None:
+    early, late = catalogue.new_recording_id(WALL0), catalogue.new_recording_id(WALL0 + 1)
+    assert early < late
+    assert len(early) == 24
