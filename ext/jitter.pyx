@@ -21,7 +21,9 @@ cdef enum:
     DROPOUT_PACKETS = 3000         # RFC 3550 A.1 MAX_DROPOUT: a longer jump is not loss
     VIRTUAL_FRAME_NS = 20000000
     VIRTUAL_STEP_NS = 5000000      # a pitch period: what one time-stretching step of the real playout moves
-    VIRTUAL_SLACK_NS = 10000000    # how far above the target is left alone
+    VIRTUAL_DEFICIT_NS = 10000000  # as in ext.playout: below the target by this or an eighth of it
+    VIRTUAL_EXCESS_NS = 25000000   # above it by this and a quarter of it
+    VIRTUAL_FADED_NS = 100000000   # what a longer gap is filled with is not concealment
     LOSS_STEP_Q16 = 256            # what one lost packet adds to the smoothed share
     LOSS_ON_Q16 = 655              # 1 %: hold one packet more, so that holes are filled from both sides (or by FEC)
     LOSS_OFF_Q16 = 197
@@ -413,6 +415,10 @@ cdef int64_t jitter_span_ns(const JitterBuffer* j) noexcept nogil:
     return j.media_ns[j.highest_sequence % JITTER_SLOTS] + j.packet_ns - j.next_media_ns
 
 
+cdef inline int64_t least(int64_t a, int64_t b) noexcept nogil:
+    return a if a < b else b
+
+
 cdef int64_t observe_due(JitterBuffer* j, int64_t now_ns) noexcept nogil:
     """Plays or gives up everything that was due by now_ns; returns nanoseconds concealed."""
     cdef int32_t missing
@@ -423,7 +429,7 @@ cdef int64_t observe_due(JitterBuffer* j, int64_t now_ns) noexcept nogil:
         if upcoming == NEXT_AFTER_LOSS:
             if j.delay.base_ns + j.next_media_ns + j.delay_ns > now_ns:
                 return concealed
-            concealed += missing * j.packet_ns
+            concealed += least(missing * j.packet_ns, VIRTUAL_FADED_NS)
             jitter_lost(j, missing)
             continue
         if j.delay.base_ns + media + j.delay_ns > now_ns:
@@ -434,9 +440,9 @@ cdef int64_t observe_due(JitterBuffer* j, int64_t now_ns) noexcept nogil:
             return concealed
         jitter_played(j, j.packet_ns)
         error = j.delay_ns - j.delay.target_ns
-        if error < 0:
-            j.delay_ns += -error if -error < VIRTUAL_STEP_NS else VIRTUAL_STEP_NS
-        elif error > VIRTUAL_SLACK_NS and j.waiting:
+        if error < -VIRTUAL_DEFICIT_NS or error < -j.delay.target_ns // 8:
+            j.delay_ns += VIRTUAL_STEP_NS
+        elif error > VIRTUAL_EXCESS_NS and error > j.delay.target_ns // 4 and j.waiting:
             j.delay_ns -= VIRTUAL_STEP_NS
 
 
@@ -465,9 +471,9 @@ cdef int64_t jitter_observe(JitterBuffer* j, uint16_t sequence, uint32_t timesta
         covered = arrival_ns - j.starved_ns + VIRTUAL_FRAME_NS - 1
         covered -= covered % VIRTUAL_FRAME_NS
         gap = j.media_ns[sequence % JITTER_SLOTS] - j.next_media_ns
-        if covered > gap:
-            j.delay_ns += covered - (gap if gap > 0 else 0)
-        if sequence != j.next_sequence or gap <= 0:
-            concealed += covered if gap <= 0 or covered < gap else gap
+        gap = gap if gap > 0 else 0
+        if covered > gap:                          # what is lost in between is counted when it is given up
+            j.delay_ns += covered - gap
+            concealed += least(covered - gap, VIRTUAL_FADED_NS)
         j.starved_ns = 0
     return concealed

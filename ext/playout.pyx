@@ -44,6 +44,7 @@ cdef enum:
     CONTROL_EVERY_MS = 60          # one time-stretching step in so much speech
     ALIKE_Q15 = 27853              # 0.85: periods so alike may be merged unheard
     ALIKE_FAST_Q15 = 16384         # 0.5: in a hurry
+    ALIKE_STEP_Q15 = 3277          # 0.1 less for each time that was refused: noise never is alike, nor minds a splice
     STEPS_MAX = 256                # of one pull; each makes a sample at least
 
 cdef int64_t MS = 1000000
@@ -65,9 +66,11 @@ cdef struct Playout:
     int32_t playing
     int32_t rebuffer               # after a restart: wait for the target delay again
     int32_t since_control          # samples decoded since the last control step
+    int32_t refused                # control steps in a row that found no periods alike enough
     int64_t slack_low_ns           # least slack since then
     int64_t early_low_ns           # least time that a packet's first sample then waited in the line
     int64_t pulled_ns
+    int64_t observed_ns            # arrival of the latest observed packet
     SampleLine line
     Plc plc
     Resampler resampler
@@ -195,7 +198,9 @@ cdef void playout_observe(Playout* p, uint16_t sequence, uint32_t timestamp, int
                           int64_t arrival_ns) noexcept nogil:
     if clock_hz > 0:
         p.line.kind_ns[<int> PLAYED_CONCEALED] += jitter_observe(&p.jitter, sequence, timestamp, clock_hz, arrival_ns)
-        p.pulled_ns += p.jitter.packet_ns
+        if p.observed_ns and arrival_ns > p.observed_ns:
+            p.pulled_ns += arrival_ns - p.observed_ns
+        p.observed_ns = arrival_ns
 
 
 # --- samples made
@@ -391,7 +396,7 @@ cdef void control(Playout* p, int wanted) noexcept nogil:
     cdef int32_t missing
     cdef int64_t media
     cdef int64_t early = p.early_low_ns
-    cdef int limit, moved
+    cdef int limit, alike, moved
     watch_anew(p)
     if off > SECOND:                           # nothing was decoded
         return
@@ -401,12 +406,17 @@ cdef void control(Playout* p, int wanted) noexcept nogil:
         limit = line_samples(&p.line, early - MARGIN_NS // 4)
         if jitter_next(&p.jitter, &missing, &media) != NEXT_HERE and limit > line_waiting(&p.line) - wanted:
             limit = line_waiting(&p.line) - wanted
-        moved = line_shorten(&p.line, limit, ALIKE_FAST_Q15 if off > EXCESS_FAST_NS else ALIKE_Q15)
+        alike = ALIKE_FAST_Q15 if off > EXCESS_FAST_NS else ALIKE_Q15
+        moved = line_shorten(&p.line, limit, alike - p.refused * ALIKE_STEP_Q15)
         p.stats.samples_compressed += <int64_t> moved * p.config.rate_hz // p.line.rate_hz
     elif off < -DEFICIT_NS or off < -target // 8:
         limit = p.line.rate_hz // 100 * 3
-        moved = line_lengthen(&p.line, limit, ALIKE_FAST_Q15 if off < -DEFICIT_FAST_NS else ALIKE_Q15)
+        alike = ALIKE_FAST_Q15 if off < -DEFICIT_FAST_NS else ALIKE_Q15
+        moved = line_lengthen(&p.line, limit, alike - p.refused * ALIKE_STEP_Q15)
         p.stats.samples_stretched += <int64_t> moved * p.config.rate_hz // p.line.rate_hz
+    else:
+        moved = 1
+    p.refused = 0 if moved else p.refused + (p.refused < 20)
 
 
 cdef int fill_up(Playout* p, int64_t now_ns, int samples, PacketPool* pool) noexcept nogil:
