@@ -66,7 +66,8 @@ class Server:
     sections: dict[str, str] = field(
         default_factory=dict
     )  # more lines in a section written here: {"media": "workers = 2"}
-    rtp_ports: str = "21000-24999"
+    rtp_ports: str = "21000-22999"
+    max_calls: int = 500  # of 2,000 RTP ports: two legs a call, two ports a leg
     host: str = "127.0.0.1"
     process: asyncio.subprocess.Process | None = None
 
@@ -100,6 +101,7 @@ class Server:
                 f"udp_port = {self.base_port}",
                 f"tcp_port = {self.base_port}",
                 f"tls_port = {self.base_port + 1}",
+                f"max_calls = {self.max_calls}",
                 "requests_per_source_per_s = 2000",
             )
             + self._section("media", f'port_range = "{self.rtp_ports}"')

@@ -166,15 +166,22 @@ async def test_a_flooding_source_is_limited_and_others_still_get_through(server:
     assert await server.metric("mediaserver_sip_flood_dropped_total") > 0
 
 
-async def test_no_free_port_is_503_and_the_running_calls_go_on(tmp_path_factory: pytest.TempPathFactory) -> None:
-    small = Server(tmp_path_factory.mktemp("small"), 35_300, extra=EXTRA_CONFIG, rtp_ports="23500-23503")
+async def test_no_free_port_is_503_until_one_is_free(tmp_path_factory: pytest.TempPathFactory) -> None:
+    small = Server(tmp_path_factory.mktemp("small"), 35_300, extra=EXTRA_CONFIG, rtp_ports="23500-23503", max_calls=1)
     await small.start()
-    callers = [RawCall((small.host, small.base_port), "603") for _ in range(3)]
+    taken = []
+    for port in range(23_500, 23_504):
+        taken.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        taken[-1].bind((small.host, port))
+    refused, caller = RawCall((small.host, small.base_port), "603"), RawCall((small.host, small.base_port), "603")
     try:
-        assert [await asyncio.to_thread(caller.dial) for caller in callers] == [200, 200, 503]
-        callers[0].talk([b"\x22" * 160] * 10)
-        assert len(callers[0].received()) == 10
+        assert await asyncio.to_thread(refused.dial) == 503
+        for sock in taken:
+            sock.close()
+        assert await asyncio.to_thread(caller.dial) == 200
+        caller.talk([b"\x22" * 160] * 10)
+        assert len(caller.received()) == 10
     finally:
-        for caller in callers:
-            caller.close()
+        refused.close()
+        caller.close()
         await small.stop()

@@ -43,7 +43,7 @@ async def test_the_running_call_shows_its_mos(phones: Phones) -> None:
     (leg,) = call["legs"]
     assert 4.0 < leg["mos_received"] <= 4.5
     assert leg["mos_scale"]
-    code, out, err = await phones.server.cli("calls", "hangup", call["call_id"])
+    code, out, err = await phones.server.cli("calls", "hangup", call["id"])
     assert code == 0, out + err
     await phone.wait_for("CALL_CLOSED")
     assert await phones.server.calls() == []

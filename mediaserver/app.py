@@ -1,0 +1,216 @@
+"""The composition root: makes every room, hands each what it needs, starts and stops them in order.
+
+Owns the order of starting and stopping, signals and the choice of event loop. Knows no protocol and no policy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import structlog
+import uvloop
+
+from mediaserver.api.metrics import Metrics
+from mediaserver.api.server import HttpServer
+from mediaserver.app_facade import ServerFacade
+from mediaserver.app_users import UserView
+from mediaserver.calls.manager import CallManager
+from mediaserver.clock import SystemClock
+from mediaserver.errors import MediaServerError
+from mediaserver.limits import EVENT_LOOP_LAG_LOGGED_S
+from mediaserver.media.engine import MediaEngine
+from mediaserver.media.prompts import PromptLibrary
+from mediaserver.media.tones import tone
+from mediaserver.model import MediaEvent, TapBehind
+from mediaserver.quality.monitor import QualityMonitor
+from mediaserver.recording.consent import ConsentAuthority
+from mediaserver.recording.recorder import JournalRecorder
+from mediaserver.settings import SHIPPED_CONFIG_DIR, Settings
+from mediaserver.sip.counters import SipCounters
+from mediaserver.sip.session import InviteSession
+from mediaserver.sip.transport import SipTransport
+from mediaserver.sip.ua import UserAgent
+from mediaserver.store.calls import CallStore
+from mediaserver.store.database import Database, open_database
+from mediaserver.store.quality import QualityStore
+from mediaserver.store.recordings import RecordingStore
+from mediaserver.store.spool import Spool
+from mediaserver.store.users import UserStore
+
+log = structlog.get_logger(__name__)
+
+
+class Server:
+    """All rooms of one process. `start` raises MediaServerError or OSError; `stop` undoes what was started."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self.settings = settings
+        self.clock = SystemClock()
+        self.database = database
+        self.spool = Spool(database)
+        self.users = UserStore(database)
+        self.call_store = CallStore(database, self.spool)
+        self.quality = QualityStore(database, self.spool)
+        self.recordings = RecordingStore(database, self.spool)
+        self.user_view = UserView(self.users)
+        self.metrics = Metrics()
+        authority = ConsentAuthority()
+        self.engine = MediaEngine(settings.media, self.clock, self._on_media_event, verify_token=authority.verify)
+        self.exports = settings.server.data_dir / "exports"
+        self.recorder = JournalRecorder(
+            settings.recording, settings.server.data_dir, self.engine, self.recordings, self.clock, authority
+        )
+        self.monitor = QualityMonitor(
+            settings.quality, self.engine, self.quality, self.clock, on_row=self.metrics.observe_quality
+        )
+        counters = SipCounters()
+        self.transport = SipTransport(settings.sip, self.clock, counters=counters)
+        self.agent = UserAgent(
+            settings,
+            self.user_view,
+            self.clock,
+            entropy=os.urandom,
+            local_address=self.transport.local_address_for,
+            on_invite=self._on_invite,
+            wake=self.transport.wake,
+            stream_for=self.transport.stream_for,
+            counters=counters,
+        )
+        own_prompts = [settings.media.prompts_dir] if settings.media.prompts_dir else []
+        self.calls = CallManager(
+            settings,
+            engine=self.engine,
+            gateway=self.agent,
+            prompts=PromptLibrary([*own_prompts, SHIPPED_CONFIG_DIR / "prompts"], settings.server.language),
+            clock=self.clock,
+            routing_file=settings.routing.file or SHIPPED_CONFIG_DIR / "routing.toml",
+            recorder=self.recorder if settings.recording.enabled else None,
+            observers=[self.call_store, self.monitor, self.recorder],
+            tone=lambda kind: tone(kind, settings.media.tones),
+        )
+        self.http = HttpServer(settings, ServerFacade(self), self.metrics)
+        self._started: list[tuple[str, Callable[[], Awaitable[object]]]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """In this order, so that whoever can be reached finds all it needs behind it."""
+        await self._begin("database", self.spool.start, self.spool.stop)
+        await self.call_store.close_interrupted()
+        await self.user_view.refresh()
+        await self._begin("recording", self.recorder.start, self.recorder.stop)
+        await self._begin("media", self.engine.start, self.engine.stop)
+        await self._begin("quality", self.monitor.start, self.monitor.stop)
+        await self._begin("calls", self.calls.start, self.calls.stop)
+        await self._begin("sip", lambda: self.transport.start(self.agent), self.transport.stop)
+        self.agent.start()
+        await self._begin("http", self.http.start, self.http.stop)
+        self._tasks = [
+            asyncio.create_task(self.user_view.follow(), name="users"),
+            asyncio.create_task(_watch_loop(), name="loop watch"),
+        ]
+        log.info("ready", sip=self.transport.ports, rtp=self.settings.media.port_range)
+
+    async def _begin(
+        self, name: str, start: Callable[[], Awaitable[object]], stop: Callable[[], Awaitable[object]]
+    ) -> None:
+        await start()
+        self._started.append((name, stop))
+
+    async def drain(self, hurry: asyncio.Event) -> None:
+        """Refuses new calls, waits for running ones as long as the settings allow or until `hurry`, ends the rest."""
+        self.agent.draining = True
+        running = len(self.calls.calls())
+        log.info("draining", calls=running, timeout_s=self.settings.server.drain_timeout_s)
+        wait = asyncio.create_task(self.calls.drain(self.settings.server.drain_timeout_s))
+        impatient = asyncio.create_task(hurry.wait())
+        await asyncio.wait({wait, impatient}, return_when=asyncio.FIRST_COMPLETED)
+        impatient.cancel()
+        if not wait.done():
+            wait.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await wait
+            await self.calls.drain(0)
+        else:
+            wait.result()
+
+    async def stop(self) -> None:
+        """What started last stops first; a room that cannot stop well does not keep the others from it."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.agent.stop()
+        await asyncio.sleep(0.1)  # the last BYEs and un-REGISTERs leave
+        while self._started:
+            name, stop = self._started.pop()
+            try:
+                await stop()
+            except Exception:
+                log.exception("a room did not stop well", room=name)
+        await self.database.close()
+
+    def reload(self) -> None:
+        """SIGHUP: routing and call programs are read again."""
+        log.info("reload asked for")
+        self.calls.reload()
+
+    def _on_invite(self, session: InviteSession) -> None:
+        self.calls.on_invite(session)
+
+    def _on_media_event(self, event: MediaEvent) -> None:
+        if isinstance(event, TapBehind):
+            self.recorder.tap_behind(event)
+        else:
+            self.calls.on_media_event(event)
+
+
+async def _watch_loop() -> None:
+    """Says when something held the event loop up: SIP answers late then, media goes on."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + 1.0
+        await asyncio.sleep(1.0)
+        late = loop.time() - due
+        if late > EVENT_LOOP_LAG_LOGGED_S:
+            log.warning("event loop held up", seconds=round(late, 3))
+
+
+async def serve(settings: Settings) -> int:
+    """Runs the server until SIGTERM or SIGINT; a second signal ends running calls at once. Returns the exit code."""
+    loop = asyncio.get_running_loop()
+    asked, hurry = asyncio.Event(), asyncio.Event()
+
+    def end() -> None:
+        (hurry if asked.is_set() else asked).set()
+
+    await asyncio.to_thread(_make_private, settings.server.data_dir)
+    database = await open_database(settings.store.url, settings.server.data_dir)
+    server = Server(settings, database)
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, end)
+        loop.add_signal_handler(signal.SIGHUP, server.reload)
+        await server.start()
+        await asked.wait()
+        await server.drain(hurry)
+    finally:
+        await server.stop()
+    log.info("stopped")
+    return 0
+
+
+def _make_private(folder: Path) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def run(settings: Settings) -> int:
+    """What `mediaserver run` calls. 0, or 1 with the reason logged when the server could not start."""
+    try:
+        return uvloop.run(serve(settings))
+    except (MediaServerError, OSError) as error:
+        log.error("the server could not start", reason=str(error))
+        return 1

@@ -1,0 +1,166 @@
+"""What the HTTP API may ask of the running server, answered by the rooms (see `api.facade.Facade`).
+
+Owns nothing but the translation from rooms to views.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mediaserver.api.facade import (
+    CallView,
+    Conflict,
+    ExportFormat,
+    LegQuality,
+    NotFound,
+    Readiness,
+    ServerCounters,
+    UserView,
+)
+from mediaserver.errors import StorageError
+from mediaserver.model import CallFacts
+from mediaserver.recording.export import export_recording
+from mediaserver.sip.auth import make_credentials
+from mediaserver.store.quality import QualityRow
+from mediaserver.store.recordings import RecordingRow
+from mediaserver.store.users import User
+
+if TYPE_CHECKING:
+    from mediaserver.app import Server
+
+EXPORT_SUFFIX = {"wav": "wav", "opus": "ogg"}
+PACKET_S = 0.02  # what a packet that was not captured stands for: nearly all senders use 20 ms
+
+
+class ServerFacade:
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    # -- how the server is
+
+    def readiness(self) -> Readiness:
+        server = self._server
+        return Readiness(
+            {
+                "sip": "" if server.transport.ports else "no port is bound",
+                "media": "" if server.engine.running else "no media worker runs",
+                "database": "the database does not take rows" if server.spool.stats.failing else "",
+                "recording": "",
+                "draining": "the server is shutting down" if server.agent.draining else "",
+            }
+        )
+
+    def counters(self) -> ServerCounters:
+        server = self._server
+        recorder = server.recorder
+        return ServerCounters(
+            engine=server.engine.engine_stats(),
+            sip=server.agent.stack.counters,
+            calls_active=len(server.calls.calls()),
+            calls_ended=dict(server.calls.ended),
+            calls_refused={
+                **server.calls.refused,
+                "draining": server.agent.inbound.refused_draining,
+                "full": server.agent.inbound.refused_full,
+            },
+            programs_failed=server.calls.programs_failed,
+            registrations=len(server.agent.registrar.table),
+            recordings_active=recorder.active,
+            recording_lag_s=recorder.writer.stats.lag_s,
+            recording_lost_s=recorder.stats.packets_lost * PACKET_S,
+            recording_failures=dict(recorder.stats.failures + recorder.writer.stats.failures),
+            consent_transitions=dict(recorder.stats.transitions),
+            database_rows_dropped=server.spool.stats.rows_dropped + server.spool.stats.rows_refused,
+        )
+
+    # -- calls
+
+    def calls(self) -> Sequence[CallView]:
+        return [self._view(facts) for facts in self._server.calls.calls()]
+
+    def call(self, call_id: str) -> CallView:
+        facts = self._server.calls.call(call_id)
+        if facts is None:
+            raise NotFound(f"no call {call_id} is running")
+        return self._view(facts)
+
+    def _view(self, facts: CallFacts) -> CallView:
+        live = self._server.monitor.live(facts.call_id)
+        return CallView(
+            facts,
+            {
+                leg_id: LegQuality(
+                    mos_received=quality.mos_received,
+                    mos_sent=quality.mos_sent,
+                    scale=quality.scale,
+                    loss_fraction=quality.loss_fraction,
+                    jitter_ms=quality.jitter_ms,
+                    round_trip_ms=quality.round_trip_ms,
+                )
+                for leg_id, quality in live.items()
+            },
+        )
+
+    async def hang_up(self, call_id: str) -> None:
+        if not await self._server.calls.hang_up(call_id):
+            raise NotFound(f"no call {call_id} is running")
+
+    # -- users
+
+    async def users(self) -> Sequence[UserView]:
+        return [
+            UserView(user.name, user.display_name, len(self._server.agent.targets_for(user.name)), user.created)
+            for user in await self._server.users.list()
+        ]
+
+    async def add_user(self, name: str, password: str, display_name: str = "") -> None:
+        server = self._server
+        made = make_credentials(name, server.settings.server.realm, password, display_name)
+        user = User(name, made.realm, made.ha1_sha256, made.ha1_md5, display_name, created=server.clock.wall())
+        try:
+            await server.users.add(user)
+        except ValueError as error:
+            raise Conflict(str(error)) from error
+        await server.user_view.refresh()
+
+    async def remove_user(self, name: str) -> None:
+        server = self._server
+        if not await server.users.remove(name):
+            raise NotFound(f"there is no user {name}")
+        await server.user_view.refresh()
+        server.agent.registrar.forget(name)
+
+    # -- recordings
+
+    async def recordings(self, limit: int, before_ms: int | None = None) -> Sequence[RecordingRow]:
+        return await self._server.recordings.list(limit=limit, before_ms=before_ms)
+
+    async def recording(self, recording_id: str) -> RecordingRow:
+        row = await self._server.recordings.get(recording_id)
+        if row is None:
+            raise NotFound(f"there is no recording {recording_id}")
+        return row
+
+    async def export_recording(self, recording_id: str, form: ExportFormat) -> Path:
+        row = await self.recording(recording_id)
+        if row.state == "capturing":
+            raise Conflict(f"recording {recording_id} has not ended yet")
+        folder = self._server.exports
+        output = folder / f"{row.recording_id}.{EXPORT_SUFFIX[form]}"
+        if not output.exists():
+            await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True, exist_ok=True)
+            try:
+                await export_recording(self._server.recorder.root, row, form, output)
+            except LookupError as error:
+                raise NotFound(str(error)) from error
+        return output
+
+    async def quality(self, call_id: str) -> Sequence[QualityRow]:
+        await self._server.spool.flush(1.0)
+        try:
+            return await self._server.quality.of_call(call_id)
+        except StorageError as error:
+            raise Conflict(str(error)) from error
