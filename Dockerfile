@@ -15,7 +15,7 @@ RUN python3 -c 'import tomllib; print("\n".join(tomllib.load(open("pyproject.tom
  && /opt/mediaserver/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt -r /tmp/wanted
 COPY . .
 RUN /opt/mediaserver/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt --no-deps . \
- && /opt/mediaserver/bin/pip uninstall -y pip
+ && /opt/mediaserver/bin/pip uninstall -y pip setuptools
 
 FROM debian:bookworm-slim
 RUN apt-get update \

@@ -160,6 +160,7 @@ class FirstCall:
         listening = ", ".join(f"{kind} {port}" for port, kind in ports if port)
         password = self.config or "http.admin_password"
         also = f" (also {', '.join(addresses[1:])})" if addresses[1:] else ""
+        command = "./run mediaserver" if Path("run").is_file() else "mediaserver"
         lines = [
             "Point a SIP phone here",
             f"  server    {address}{also}: {listening}",
@@ -171,7 +172,7 @@ class FirstCall:
             f"  pages     https://{address}:{http.port}/  user admin, password in {password}",
             f"  metrics   http://{http.metrics_host}:{http.metrics_port}/metrics",
             "Add a user",
-            "  ./run mediaserver users add 102 --password …",
+            f"  {command} users add 102 --password …",
         ]
         return "\n".join(lines) + "\n"
 
@@ -181,4 +182,4 @@ class FirstCall:
         kept = self.settings.server.data_dir / FIRST_CALL_NAME
         if kept.exists():
             return [f"  users     {' and '.join(DEMO_USERS)}, passwords in {kept}"]
-        return ["  users     see: ./run mediaserver users list"]
+        return ["  users     those that you have added"]
