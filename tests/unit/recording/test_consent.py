@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+from pathlib import Path
 
 import pytest
 
@@ -184,3 +185,12 @@ def test_no_random_script_ever_yields_a_token_while_somebody_has_not_heard_the_n
                     with pytest.raises(ConsentError):
                         consent.token(party, now)
     assert granted > 500
+
+
+def test_the_page_in_docs_draws_this_very_table() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "recording-and-consent.md").read_text(encoding="utf-8")
+    rows = page.split("<!-- transitions -->")[1].split("<!-- /transitions -->")[0].strip().splitlines()
+    drawn = [tuple(cell.strip() for cell in row.strip("|").split("|")) for row in rows]
+    assert drawn == [
+        (s.value, e.value, after.value if after else "(as before)") for (s, e), after in TRANSITIONS.items()
+    ]
