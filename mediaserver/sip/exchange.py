@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from mediaserver.errors import ParseError
 from mediaserver.limits import SIP_QUEUED_REQUESTS_MAX, SIP_REDIALS_MAX
+from mediaserver.sip.address import is_token
 from mediaserver.sip.auth_client import CHALLENGE_HEADER, DigestClient
 from mediaserver.sip.flow import Flow
 from mediaserver.sip.message import Request, Response
@@ -21,6 +22,19 @@ from mediaserver.sip.timers import Timers
 from mediaserver.sip.transaction import ClientTransaction
 
 TRANSPORT_ERROR: Final = "transport error"  # reason beside 503 when no response will come at all
+
+
+HeaderLines = Iterable[tuple[str, str]]
+
+
+def one_line(text: str) -> str:
+    """What the call room hands in must not begin a header of its own."""
+    return text.replace("\r", " ").replace("\n", " ")
+
+
+def clean(headers: HeaderLines) -> tuple[tuple[str, str], ...]:
+    """The call room's headers as they may be sent: one line each, and none whose name is no token."""
+    return tuple((name, one_line(value)) for name, value in headers if is_token(name))
 
 
 class Host(Protocol):
@@ -86,15 +100,15 @@ class Exchange:
         self._tries += 1
         try:
             self.tx = self._host.stack.request(request, flow, self._host.now_ns())
-        except ValueError:  # a header of the call room's making holds a line end
-            self._on_failure(400, "not a header")
+        except ValueError:  # an address of the call room's making holds a line end
+            self._on_failure(400, "cannot be sent")
             return
         self.tx.user = self
         self._host.wake()
 
-    def cancel(self, headers: Iterable[tuple[str, str]] = ()) -> None:
+    def cancel(self, headers: HeaderLines = ()) -> None:
         if self.tx is not None:
-            self._host.stack.cancel(self.tx, self._host.now_ns(), tuple(headers))
+            self._host.stack.cancel(self.tx, self._host.now_ns(), clean(headers))
             self._host.wake()
 
     def response(self, tx: ClientTransaction, response: Response, flow: Flow) -> None:

@@ -14,10 +14,11 @@ from mediaserver.sip.address import NameAddr
 from mediaserver.sip.auth_client import DigestClient
 from mediaserver.sip.bindings import Binding
 from mediaserver.sip.dialog import flow_to
+from mediaserver.sip.exchange import clean, one_line
 from mediaserver.sip.flow import Flow
 from mediaserver.sip.invite_client import OutgoingSession
 from mediaserver.sip.registrar import Registrar
-from mediaserver.sip.session import SessionHost, one_line
+from mediaserver.sip.session import SessionHost
 from mediaserver.sip.trunks import Trunk, Trunks
 from mediaserver.sip.uri import Uri, escape_user, parse_host_port, parse_uri
 
@@ -92,7 +93,7 @@ class Outbound:
         caller = Uri("sip", escape_user(caller_user), domain) if caller_user else _ANONYMOUS
         called = called_user or destination.user or destination.uri.username
         to = Uri("sip", escape_user(called), domain) if called else destination.uri.without_params()
-        extra = [(name, one_line(value)) for name, value in headers]
+        extra = list(clean(headers))
         digest = None
         if trunk is not None:
             if caller_user:

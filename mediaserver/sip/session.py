@@ -9,7 +9,7 @@ Knows nothing of codecs: SDP is bytes to it. What is common to both directions i
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import structlog
@@ -18,7 +18,15 @@ from mediaserver.errors import ParseError
 from mediaserver.sip.auth_client import DigestClient
 from mediaserver.sip.dialog import Dialog, DialogId
 from mediaserver.sip.events import Send
-from mediaserver.sip.exchange import TRANSPORT_ERROR, Exchange, Host, OrderedExchanges
+from mediaserver.sip.exchange import (
+    TRANSPORT_ERROR,
+    Exchange,
+    HeaderLines,
+    Host,
+    OrderedExchanges,
+    clean,
+    one_line,
+)
 from mediaserver.sip.flow import Flow
 from mediaserver.sip.message import Message, Request, Response
 from mediaserver.sip.refer import Refers
@@ -61,8 +69,6 @@ __all__ = [
 ALLOW: Final = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REFER, NOTIFY"
 ACCEPT: Final = "application/sdp, application/dtmf-relay, application/dtmf"
 KNOWN_METHODS: Final = frozenset((*ALLOW.split(", "), "REGISTER", "PRACK", "SUBSCRIBE", "PUBLISH", "MESSAGE"))
-
-HeaderLines = Iterable[tuple[str, str]]
 
 
 class SessionHost(Host, Protocol):
@@ -284,8 +290,7 @@ class InviteSession:
         body: bytes = b"",
     ) -> bool:
         """False: the transaction has had its final response."""
-        clean = [(name, one_line(value)) for name, value in headers]
-        response = request.response(status, one_line(reason), headers=clean, body=body)
+        response = request.response(status, one_line(reason), headers=clean(headers), body=body)
         self.host.wake()
         return self.host.stack.respond(tx, response, self.host.now_ns())
 
@@ -301,7 +306,7 @@ class InviteSession:
         dialog = self.dialog
         assert dialog is not None  # callers look at the stage first
         contact = self.contact if method in ("INVITE", "UPDATE", "REFER", "NOTIFY") else ""
-        kept = tuple(headers)
+        kept = clean(headers)
         return Exchange(
             self.host,
             lambda: dialog.request(method, contact=contact, headers=kept, body=body),
@@ -337,7 +342,7 @@ class InviteSession:
         self.send_bye(dialog, headers)
 
     def send_bye(self, dialog: Dialog, headers: HeaderLines = ()) -> None:
-        kept = tuple(headers)
+        kept = clean(headers)
 
         def on_response(response: Response, flow: Flow) -> None:
             if response.status >= 200:
@@ -409,11 +414,6 @@ _HANDLERS: Final[dict[str, Callable[[InviteSession, ServerTransaction, Request],
     "REFER": InviteSession._on_refer,
     "NOTIFY": InviteSession._on_notify,
 }
-
-
-def one_line(text: str) -> str:
-    """What the call room hands in must not begin a header of its own."""
-    return text.replace("\r", " ").replace("\n", " ")
 
 
 def send_ack(host: Host, dialog: Dialog, invite: Request, sdp: bytes | None) -> Send | None:

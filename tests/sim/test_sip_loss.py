@@ -10,7 +10,17 @@ import random
 import pytest
 
 from mediaserver.settings import Settings
-from mediaserver.sip.session import Answered, Cancelled, Ended, InviteSession, ReferReceived, Reoffer, ReofferAnswered, SessionEvent
+from mediaserver.sip.session import (
+    Answered,
+    Cancelled,
+    Ended,
+    Failed,
+    InviteSession,
+    ReferReceived,
+    Reoffer,
+    ReofferAnswered,
+    SessionEvent,
+)
 from tests.support.sip_net import MS, NO_LEAKS, SDP_A, SDP_B, Network, S, Site
 
 A, B = ("192.0.2.1", 5060), ("192.0.2.2", 5060)
@@ -92,9 +102,10 @@ def ends_once(site: Site) -> bool:
 def test_with_30_percent_loss_calls_are_set_up_and_end_on_both_sides(seed):
     scene = Scene(seed, loss=0.3)
     calls = scene.play()
-    answered = sum("Answered" in scene.a.events(call) for call in calls)
-    wanted = sum("Cancelled" not in scene.b.events(s) for s in scene.b.room.calls)
-    assert answered >= 0.6 * CALLS, f"{answered} of {CALLS} calls were answered, {wanted} reached the other side"
+    timeouts = [c for c in calls if any(isinstance(e, Failed) and e.status == 408 for e in scene.a.room.events[c])]
+    answered = [c for c in calls if "Answered" in scene.a.events(c)]
+    assert len(timeouts) <= 1  # seven tries each way: one in a hundred may meet nothing but loss
+    assert len(answered) >= 0.7 * CALLS  # the rest was refused or given up, as the scene wants it
     for site in (scene.a, scene.b):
         assert ends_once(site)
         assert site.leaks() == NO_LEAKS
