@@ -10,19 +10,18 @@ import asyncio
 import contextlib
 import contextvars
 import enum
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import structlog
 
 from mediaserver.calls.bridge import Conversation
 from mediaserver.calls.control import CallControl
-from mediaserver.calls.dialing import Branch
 from mediaserver.calls.house import House
-from mediaserver.calls.leg import Leg, Party
+from mediaserver.calls.leg import Leg
 from mediaserver.calls.library import Program, ProgramLibrary, ProgramMissing, place_of
 from mediaserver.calls.notice import NotedRecording
-from mediaserver.calls.routing import Route, Rule
+from mediaserver.calls.parties import Party
+from mediaserver.calls.routing import Route
 from mediaserver.calls.silence import SilenceWatch
 from mediaserver.calls.tasks import TaskGroup, finish
 from mediaserver.calls.transfer import Transfer
@@ -398,39 +397,6 @@ class Call:
     def note_recording(self, recording_id: str) -> None:
         """The call detail record names the first recording of the call."""
         self._recording_id = self._recording_id or recording_id
-
-    def branches(self, users: Sequence[str]) -> tuple[list[Branch], int]:
-        """Devices of these users, and the status if there are none: 404 unknown, 480 not registered."""
-        found: list[Branch] = []
-        status = 404
-        for user in users:
-            contacts = self.house.gateway.contacts(user)
-            if contacts is not None:
-                status = 480
-            party = Party(Masked(user), user)
-            found += [Branch(contact, party, user) for contact in contacts or ()]
-        return found, status
-
-    def trunk_branch(self, number: str, trunk: str) -> Branch:
-        return Branch(number, Party(Masked(number), f"trunk:{trunk}"), number, trunk)
-
-    def uri_branch(self, uri: str) -> Branch:
-        user = uri.partition(":")[2].partition("@")[0]
-        return Branch(uri, Party(Masked(user)), user)
-
-    def route_branches(self, route: Route) -> tuple[list[Branch], int]:
-        """What the `dial` program rings for a rule."""
-        if route.rule.trunk is not None:
-            return [self.trunk_branch(route.outbound_number, route.rule.trunk)], 503
-        return self.branches(route.users)
-
-    def shown_caller(self, rule: Rule, leg: Leg | None = None) -> tuple[str, str]:
-        """Number and name the called party sees."""
-        if rule.caller_id is not None:
-            return rule.caller_id, ""
-        if leg is not None and leg.role != "caller":
-            return str(leg.party.number), ""
-        return self.session.caller_user, self.session.caller_name
 
 
 def _trunk_of(identity: str | None) -> str | None:

@@ -16,10 +16,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 
 from mediaserver.calls.bridge import Bridge, Conversation, play_to
-from mediaserver.calls.dialing import Branch, Dialer, DialResult
-from mediaserver.calls.leg import Leg, LegState
+from mediaserver.calls.dialing import Dialer, DialResult
+from mediaserver.calls.leg import Leg
 from mediaserver.calls.message import RecordedMessage, record_message
+from mediaserver.calls.parties import LegState
 from mediaserver.calls.routing import Route
+from mediaserver.calls.targets import (
+    Branch,
+    route_branches,
+    shown_caller,
+    trunk_branch,
+    uri_branch,
+    user_branches,
+)
 from mediaserver.errors import CallEnded, MediaError, MediaServerError
 from mediaserver.media.engine import Tone
 from mediaserver.model import Cause, Masked, PromptHandle
@@ -101,13 +110,15 @@ class CallControl:
         """Answers; on a recorded call the notice has been heard to its end when this returns. Again: nothing."""
         await self._during_call(self._answer())
 
-    async def refuse(self, status: int = 480) -> None:
-        """Ends the call: with this SIP status, or, once answered, with the prompt not-available."""
+    async def refuse(self, why: int | DialResult = 480) -> None:
+        """Ends the call: with this SIP status or a failed dial's; once answered, with the prompt not-available."""
         self._check()
+        status = why if isinstance(why, int) else why.status
+        cause = None if isinstance(why, int) else why.cause
         if self.answered:
             with contextlib.suppress(MediaServerError):
                 await self.play("not-available" if status not in (403, 404) else "no-route", interruptible=False)
-        self._call.end(Cause.REJECTED, "server", status)
+        self._call.end(cause or Cause.REJECTED, "server", status)
 
     async def hang_up(self, reason: str = "") -> None:
         """Ends the call; returns at once."""
@@ -184,17 +195,19 @@ class CallControl:
 
     async def dial_route(self) -> DialResult:
         """Rings what this call's routing rule names: user, users or trunk."""
-        branches, status = self._call.route_branches(self._route)
+        branches, status = route_branches(self._call.house.gateway, self._route)
         return await self._during_call(self._dial(branches, status, self._route.rule.ring_timeout_s))
 
-    async def bridge(self, other: Leg | DialResult | str, *, timeout_s: float | None = None) -> DialResult:
-        """Lets caller and `other` talk until one hangs up; a target is dialled first. Answers the call.
+    async def bridge(
+        self, other: Leg | DialResult | str | Sequence[str], *, timeout_s: float | None = None
+    ) -> DialResult:
+        """Lets caller and `other` talk until one hangs up; targets are dialled first. Answers the call.
 
         Returns at once if nobody answered; look at `.answered` and `.status`.
         """
-        if isinstance(other, str):
-            other = await self.dial(other, timeout_s=timeout_s)
-        result = other if isinstance(other, DialResult) else DialResult(other)
+        if isinstance(other, Leg):
+            other = DialResult(other)
+        result = other if isinstance(other, DialResult) else await self.dial(other, timeout_s=timeout_s)
         if result.leg is not None:
             await self._during_call(self._bridge(result.leg))
         return result
@@ -318,10 +331,10 @@ class CallControl:
 
     def _branches(self, names: Sequence[str], trunk: str | None) -> tuple[list[Branch], int]:
         if trunk is not None:
-            return [self._call.trunk_branch(name, trunk) for name in names], 503
+            return [trunk_branch(name, trunk) for name in names], 503
         users = [name for name in names if ":" not in name]
-        found, status = self._call.branches(users)
-        return found + [self._call.uri_branch(name) for name in names if ":" in name], status
+        found, status = user_branches(self._call.house.gateway, users)
+        return found + [uri_branch(name) for name in names if ":" in name], status
 
     async def _dial(self, branches: Sequence[Branch], status: int, timeout_s: float | None) -> DialResult:
         call = self._call
@@ -339,7 +352,7 @@ class CallControl:
             timeout_s or float(call.house.settings.sip.ring_timeout_s),
             near=call.primary,
             prefer=call.primary.preferred,
-            caller=call.shown_caller(self._route.rule),
+            caller=shown_caller(call.session, self._route.rule),
             progress=progress,
         )
         result = DialResult(None, 487)

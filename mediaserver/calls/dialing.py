@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 
-from mediaserver.calls.leg import Leg, LegState, Party
+from mediaserver.calls.leg import Leg
+from mediaserver.calls.parties import LegState
+from mediaserver.calls.targets import Branch
 from mediaserver.errors import MediaError, NoPortFree
 from mediaserver.limits import FORK_BRANCHES_MAX
 from mediaserver.model import Cause
@@ -26,16 +28,6 @@ log = structlog.get_logger()
 _HELPFUL = (415, 420, 484, 486, 480)  # what a caller can act on, before the rest of the 4xx
 _SECURITY_REFUSED = (488, 606)  # a device that insists on RTP/SAVP answers so to RTP/AVP with keys
 NO_ANSWER = 480
-
-
-@dataclass(frozen=True, slots=True)
-class Branch:
-    """One device or trunk to ring."""
-
-    target: str = field(repr=False)
-    party: Party
-    called_user: str = field(repr=False)
-    trunk: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,21 +7,20 @@ a hold and a hang-up take effect in the order they arrived. Knows no other leg; 
 from __future__ import annotations
 
 import asyncio
-import enum
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import structlog
 
 from mediaserver.calls.digits import digit_of_info
 from mediaserver.calls.house import House
+from mediaserver.calls.parties import LegOwner, LegState, Party
 from mediaserver.calls.tasks import TaskGroup
 from mediaserver.calls.voice import Voice
 from mediaserver.errors import MediaError, NegotiationError, ParseError
 from mediaserver.limits import LEG_EVENTS_MAX
-from mediaserver.model import Cause, Direction, DtmfSource, LegFacts, LegHandle, Masked, MediaAddress
+from mediaserver.model import Cause, Direction, DtmfSource, LegFacts, LegHandle, MediaAddress
 from mediaserver.sdp.formats import Encoding, encoding_of
 from mediaserver.sdp.negotiate import LocalMedia, MediaPolicy, Negotiator
 from mediaserver.sip.session import (
@@ -41,46 +40,6 @@ from mediaserver.sip.session import (
 )
 
 log = structlog.get_logger()
-
-
-class LegState(enum.StrEnum):
-    """incoming: NEW → RINGING → ANSWERED → ENDED; outgoing: NEW → CALLING → RINGING → ANSWERED → ENDED."""
-
-    NEW = "new"
-    CALLING = "calling"
-    RINGING = "ringing"
-    ANSWERED = "talking"
-    ENDED = "ended"
-
-
-class LegOwner(Protocol):
-    """The call: told of what its legs do. All but `leg_refers` return at once."""
-
-    call_id: str
-
-    def leg_moved(self, leg: Leg) -> None:
-        """Ringing, early media, answered or ended."""
-
-    def leg_streams(self, leg: Leg) -> None:
-        """A stream was negotiated and is in effect."""
-
-    def leg_held(self, leg: Leg) -> None:
-        """`leg.held` changed."""
-
-    def leg_digit(self, leg: Leg, digit: str, source: DtmfSource) -> None: ...
-
-    def leg_silent(self, leg: Leg) -> None:
-        """`leg.voice.silent` or what silence means for it changed."""
-
-    def leg_refers(self, leg: Leg, event: ReferReceived) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Party:
-    """Who is at the other end of a leg."""
-
-    number: Masked
-    identity: str | None = None  # user name or "trunk:NAME"
 
 
 class Leg:

@@ -27,10 +27,11 @@ _BEEP = Tone((1_000.0,), (300, 100), -10.0, 1)
 
 @dataclass(frozen=True, slots=True)
 class RecordedMessage:
-    """A message that can be played. length_s: from beep to end."""
+    """A message that can be played. length_s: from beep to end. spoken: False if it is silent all through."""
 
     recording_id: str
     length_s: float
+    spoken: bool
     _recording: NotedRecording = field(repr=False)
 
     async def audio_file(self) -> Path:
@@ -55,21 +56,23 @@ async def record_message(
         call.note_recording(recording.recording_id)
         leg.voice.forget_digits()
         started_s = loop.time()
+        listener = _Listener(call, leg.voice)
         try:
             async with asyncio.timeout(min(max_s, RECORD_SECONDS_MAX)):
-                await _until_done(call, leg.voice, silence_s, terminators)
+                await _until_done(listener, leg.voice, silence_s, terminators)
         except TimeoutError:
             pass
-        return RecordedMessage(recording.recording_id, loop.time() - started_s, recording)
+        return RecordedMessage(recording.recording_id, loop.time() - started_s, listener.heard, recording)
     finally:
         await recording.leave(leg)
         await recording.end()
 
 
-async def _until_done(call: Call, voice: Voice, silence_s: float, terminators: str) -> None:
-    tasks = {asyncio.ensure_future(_terminator(voice, terminators))}
-    if silence_s > 0:
-        tasks.add(asyncio.ensure_future(_silence(call, voice, silence_s)))
+async def _until_done(listener: _Listener, voice: Voice, silence_s: float, terminators: str) -> None:
+    tasks = {
+        asyncio.ensure_future(_terminator(voice, terminators)),
+        asyncio.ensure_future(listener.until_silent_for(silence_s)),
+    }
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -83,13 +86,24 @@ async def _terminator(voice: Voice, terminators: str) -> None:
         pass
 
 
-async def _silence(call: Call, voice: Voice, silence_s: float) -> None:
-    loop = asyncio.get_running_loop()
-    spoken_s = loop.time()
-    while loop.time() - spoken_s < silence_s:
-        await asyncio.sleep(_LOOK_S)
-        try:
-            if call.house.engine.leg_stats(voice.handle).level_dbov > _SPEECH_DBOV:
+class _Listener:
+    """Looks at the level of what a leg says."""
+
+    def __init__(self, call: Call, voice: Voice) -> None:
+        self._engine = call.house.engine
+        self._voice = voice
+        self.heard = False
+
+    async def until_silent_for(self, silence_s: float) -> None:
+        """silence_s 0: until cancelled, or the leg is gone."""
+        loop = asyncio.get_running_loop()
+        spoken_s = loop.time()
+        while not silence_s or loop.time() - spoken_s < silence_s:
+            await asyncio.sleep(_LOOK_S)
+            try:
+                level_dbov = self._engine.leg_stats(self._voice.handle).level_dbov
+            except MediaError:
+                return
+            if level_dbov > _SPEECH_DBOV:
+                self.heard = True
                 spoken_s = loop.time()
-        except MediaError:
-            return

@@ -14,6 +14,7 @@ from mediaserver.calls.bridge import Conversation, play_to
 from mediaserver.calls.dialing import Dialer, DialResult
 from mediaserver.calls.leg import Leg
 from mediaserver.calls.routing import Route
+from mediaserver.calls.targets import route_branches, shown_caller
 from mediaserver.errors import MediaServerError, ParseError
 from mediaserver.model import Masked
 from mediaserver.sip.address import parse_name_addr
@@ -89,7 +90,7 @@ class Transfer:
 
     async def _to_party(self, route: Route, conversation: Conversation, transferee: Leg) -> None:
         call = self._call
-        branches, status = call.route_branches(route)
+        branches, status = route_branches(call.house.gateway, route)
         if not branches:
             self._notify(status)
             return
@@ -108,7 +109,7 @@ class Transfer:
                 float(route.rule.ring_timeout_s or call.house.settings.sip.ring_timeout_s),
                 near=transferee,
                 prefer=transferee.preferred,
-                caller=call.shown_caller(route.rule, transferee),
+                caller=shown_caller(call.session, route.rule, transferee),
                 progress=progress,
             ).run()
             await self._connect(result, conversation, transferee)

@@ -10,7 +10,7 @@ async def program(call: CallControl) -> None:
         await call.answer()
     result = await call.dial_route()
     if result.leg is None:
-        await call.refuse(result.status)
+        await call.refuse(result)
         return
     await call.bridge(result)
     await call.hang_up()

@@ -9,7 +9,10 @@ async def program(call: CallControl) -> None:
     message = await call.record(
         float(call.options.get("max_s", 120.0)), silence_s=float(call.options.get("silence_s", 4.0))
     )
-    await call.play("message-playback", interruptible=False)
-    await call.play(message, interruptible=False)
+    if message.spoken:
+        await call.play("message-playback", interruptible=False)
+        await call.play(message, interruptible=False)
+    else:
+        await call.play("message-empty", interruptible=False)
     await call.play("goodbye", interruptible=False)
     await call.hang_up()

@@ -106,6 +106,7 @@ async def test_nobody_answers_in_time(stage: Stage) -> None:
     await stage.wait(2.0)
     assert caller.did[-1][:2] == ("reject", 480)
     assert "cancel" in stage.gateway.sessions[0].names()
+    assert stage.observer.ended[0].cause is Cause.NO_ANSWER
 
 
 async def test_a_caller_who_gives_up_stops_the_ringing(stage: Stage) -> None:

@@ -85,6 +85,13 @@ async def test_a_message_ends_by_silence(stage: Stage) -> None:
     assert recording.ended
 
 
+async def test_a_silent_message_is_not_played_back(stage: Stage) -> None:
+    await stage.call("602")
+    stage.engine.levels[stage.leg().handle] = -70.0
+    await stage.wait(8.0)
+    assert stage.heard()[-1] == "message-empty"
+
+
 async def test_a_caller_who_hangs_up_during_the_notice_is_not_captured(stage: Stage) -> None:
     session = await stage.call("602")
     await stage.wait(1.0)
