@@ -7,6 +7,8 @@ from mediaserver.ext.leg cimport Leg
 cdef enum:
     BRIDGE_ROWS_START = 4              # most bridges are calls of two
     BRIDGE_ROWS_MAX = 1024
+    BRIDGE_WORDS_MAX = 16
+    SHARES_MAX = 8                     # different encodings of one mix kept apart
 
 cdef struct Bridge:
     uint64_t handle
@@ -15,7 +17,14 @@ cdef struct Bridge:
     int32_t members
     int32_t rows                       # highest used + 1
     int32_t mixing                     # some listener needs a mix: ticked
-    int32_t index                      # in the worker's list of ticked bridges; -1: not there
+    int32_t mix_rate_hz                # the second highest of the legs' rates: nobody hears or says more
+    int32_t ticking_index              # in the context's list; -1: not there
+    Leg* leaders[SHARES_MAX]           # whose encoder serves all who hear the whole mix in one encoding
+    uint64_t share_keys[SHARES_MAX]
+    Leg* speaker                       # the active one; NULL: none yet
+    int32_t louder_ticks               # how long another has been clearly louder
+    uint64_t speaker_handle            # what Python was told, or will read
+    uint32_t changes
     Leg** legs                         # by row; NULL: free
     uint64_t* hears                    # row = listener, bit = speaker
 
@@ -23,11 +32,14 @@ cdef struct Bridge:
 cdef Bridge* bridge_new(int rows) noexcept nogil
 cdef void bridge_free(Bridge* b) noexcept nogil
 # Everything of `smaller` moves into `larger`; `smaller` is an empty shell then.
-cdef void bridge_grow(Bridge* larger, Bridge* smaller) noexcept nogil
+cdef void bridge_grow(Context* ctx, Bridge* larger, Bridge* smaller) noexcept nogil
 # 0; -1: no free row.
 cdef int bridge_add(Context* ctx, Bridge* b, Leg* leg) noexcept nogil
 cdef void bridge_remove(Context* ctx, Bridge* b, Leg* leg) noexcept nogil
 cdef void bridge_set_hears(Context* ctx, Bridge* b, Leg* listener, Leg* speaker, bint hears) noexcept nogil
+# The leg's voice is going away: nobody follows it any more.
+cdef void bridge_forget_voice(Bridge* b, Leg* leg) noexcept nogil
+cdef void bridge_unfollow(Leg* leg) noexcept nogil
 cdef bint bridge_hears(const Bridge* b, int listener_row, int speaker_row) noexcept nogil
 # After any change of membership, matrix, stream, mute, gain or play: who is relayed, who is decoded, who is mixed.
 cdef void bridge_decide(Context* ctx, Bridge* b) noexcept nogil

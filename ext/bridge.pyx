@@ -14,9 +14,11 @@ from mediaserver.ext.leg cimport (
     RELAY_NONE,
     PayloadType,
     Stream,
+    leg_schedule,
 )
 from mediaserver.ext.playout cimport playout_restart
 from mediaserver.ext.rtp cimport rtp_sender_switch
+from mediaserver.ext.voice cimport voice_copy, voice_mix_rate
 
 cdef enum:
     UNITY_GAIN_Q12 = 4096
@@ -35,7 +37,7 @@ cdef Bridge* bridge_new(int rows) noexcept nogil:
         return NULL
     b.capacity = rows
     b.words = words
-    b.index = -1
+    b.ticking_index = -1
     b.hears = <uint64_t*>(b + 1)
     b.legs = <Leg**>(b.hears + rows * words)
     return b
@@ -45,12 +47,17 @@ cdef void bridge_free(Bridge* b) noexcept nogil:
     free(b)
 
 
-cdef void bridge_grow(Bridge* larger, Bridge* smaller) noexcept nogil:
+cdef void bridge_grow(Context* ctx, Bridge* larger, Bridge* smaller) noexcept nogil:
     cdef int row
     larger.handle = smaller.handle
     larger.members = smaller.members
     larger.rows = smaller.rows
     larger.mixing = smaller.mixing
+    larger.mix_rate_hz = smaller.mix_rate_hz
+    larger.speaker = smaller.speaker
+    larger.speaker_handle = smaller.speaker_handle
+    memcpy(larger.leaders, smaller.leaders, sizeof(smaller.leaders))
+    memcpy(larger.share_keys, smaller.share_keys, sizeof(smaller.share_keys))
     for row in range(smaller.rows):
         memcpy(larger.hears + row * larger.words, smaller.hears + row * smaller.words, smaller.words * sizeof(uint64_t))
         larger.legs[row] = smaller.legs[row]
@@ -58,6 +65,9 @@ cdef void bridge_grow(Bridge* larger, Bridge* smaller) noexcept nogil:
             larger.legs[row].bridge = larger
     smaller.members = 0
     smaller.rows = 0
+    smaller.mixing = 0
+    tick_bridge_or_not(ctx, smaller)
+    tick_bridge_or_not(ctx, larger)
 
 
 cdef bint bridge_hears(const Bridge* b, int listener_row, int speaker_row) noexcept nogil:
@@ -93,6 +103,9 @@ cdef int bridge_add(Context* ctx, Bridge* b, Leg* leg) noexcept nogil:
 
 cdef void bridge_remove(Context* ctx, Bridge* b, Leg* leg) noexcept nogil:
     cdef int other
+    bridge_forget_voice(b, leg)
+    if b.speaker is leg:
+        b.speaker = NULL
     for other in range(b.rows):
         set_bit(b, leg.row, other, False)
         set_bit(b, other, leg.row, False)
@@ -102,6 +115,8 @@ cdef void bridge_remove(Context* ctx, Bridge* b, Leg* leg) noexcept nogil:
         b.rows -= 1
     leg.bridge = NULL
     leg.row = -1
+    leg.peer = NULL
+    leg.mixed = 0
     leg_decide(ctx, leg)
     bridge_decide(ctx, b)
 
@@ -109,6 +124,24 @@ cdef void bridge_remove(Context* ctx, Bridge* b, Leg* leg) noexcept nogil:
 cdef void bridge_set_hears(Context* ctx, Bridge* b, Leg* listener, Leg* speaker, bint hears) noexcept nogil:
     set_bit(b, listener.row, speaker.row, hears)
     bridge_decide(ctx, b)
+
+
+cdef void bridge_unfollow(Leg* leg) noexcept nogil:
+    """From now on its own encoder, which goes on where the shared one is: the far decoder notices nothing."""
+    if leg.follows is not NULL:
+        voice_copy(leg.voice, leg.follows.voice)
+        leg.follows = NULL
+
+
+cdef void bridge_forget_voice(Bridge* b, Leg* leg) noexcept nogil:
+    cdef int i
+    bridge_unfollow(leg)
+    for i in range(b.rows):
+        if b.legs[i] is not NULL and b.legs[i].follows is leg:
+            bridge_unfollow(b.legs[i])
+    for i in range(SHARES_MAX):
+        if b.leaders[i] is leg:
+            b.leaders[i] = NULL
 
 
 cdef const PayloadType* speaks(const Leg* leg) noexcept nogil:
@@ -131,12 +164,18 @@ cdef bint same_codec(const PayloadType* a, const PayloadType* b) noexcept nogil:
 
 cdef bint relayable(const Leg* speaker, const Leg* listener) noexcept nogil:
     cdef const PayloadType* spoken
-    if speaker.stream is NULL or listener.stream is NULL or listener.stream.audio_at < 0:
+    cdef int i
+    if speaker.stream is NULL or listener.stream is NULL or listener.play is not NULL:
         return False
     if speaker.muted or speaker.gain_q12 != UNITY_GAIN_Q12:
         return False
     spoken = speaks(speaker)
-    return spoken is not NULL and same_codec(spoken, &listener.stream.send[listener.stream.audio_at])
+    if spoken is NULL:
+        return False
+    for i in range(listener.stream.send_count):
+        if same_codec(spoken, &listener.stream.send[i]):
+            return True
+    return False
 
 
 cdef void make_relay_map(Leg* speaker, const Leg* listener) noexcept nogil:
@@ -178,38 +217,103 @@ cdef void set_relay(Leg* speaker, Leg* listener) noexcept nogil:
         make_relay_map(speaker, listener)
 
 
-cdef void leg_decide(Context* ctx, Leg* leg) noexcept nogil:
-    if leg.bridge is not NULL:
-        bridge_decide(ctx, <Bridge*>leg.bridge)
-        return
-    set_relay(leg, NULL)
-    leg.relayed_to = 0
-    set_decoding(ctx, leg, False)
-
-
 cdef void set_decoding(Context* ctx, Leg* leg, bint wanted) noexcept nogil:
-    if leg.decoding and not wanted and leg.playout is not NULL:
+    wanted = wanted or leg.ear is not NULL
+    if leg.playout is NULL or leg.stream is NULL or not leg.stream.receives:
+        wanted = False
+    if wanted != leg.decoding and leg.playout is not NULL:
         playout_restart(leg.playout, &ctx.pool)
     leg.decoding = wanted
 
 
-cdef void bridge_decide(Context* ctx, Bridge* b) noexcept nogil:
+cdef void leg_decide(Context* ctx, Leg* leg) noexcept nogil:
+    leg.decide_due = 0
+    if leg.bridge is not NULL:
+        bridge_decide(ctx, <Bridge*>leg.bridge)
+        return
+    set_relay(leg, NULL)
+    set_decoding(ctx, leg, False)
+    leg_schedule(ctx, leg)
+
+
+cdef Leg* decide_relay(const Bridge* b, Leg* speaker, bint* mixed) noexcept nogil:
+    """The listener this one is relayed to, or NULL. *mixed: some listener needs its samples."""
+    cdef Leg* relay_to = NULL
     cdef Leg* listener
-    cdef Leg* speaker
-    cdef Leg* relay_to
     cdef int row
-    cdef int other
+    mixed[0] = False
+    for row in range(b.rows):
+        listener = b.legs[row]
+        if listener is NULL or not bridge_hears(b, row, speaker.row) or listener.play is not NULL:
+            continue
+        if (relay_to is NULL and b.members <= 2 and relayable(speaker, listener)
+                and sole_speaker(b, listener) is speaker):
+            relay_to = listener
+        elif listener.voice is not NULL:
+            mixed[0] = True
+    return relay_to
+
+
+cdef Leg* decide_peer(const Bridge* b, const Leg* speaker) noexcept nogil:
+    cdef int row
+    if b.members == 2:
+        for row in range(b.rows):
+            if b.legs[row] is not NULL and row != speaker.row and bridge_hears(b, row, speaker.row):
+                return b.legs[row]
+    return NULL
+
+
+cdef int decide_rate(const Bridge* b) noexcept nogil:
+    """The highest rate that one leg says and another hears: the second highest, unless somebody hears itself."""
+    cdef int best = 8000
+    cdef int second = 8000
+    cdef int rate
+    cdef int row
+    for row in range(b.rows):
+        if b.legs[row] is NULL or b.legs[row].voice is NULL:
+            continue
+        rate = voice_mix_rate(b.legs[row].voice.rate_hz)
+        if bridge_hears(b, row, row):
+            second = rate if rate > second else second
+        if rate > best:
+            second = best if best > second else second
+            best = rate
+        elif rate > second:
+            second = rate
+    return second
+
+
+cdef void tick_bridge_or_not(Context* ctx, Bridge* b) noexcept nogil:
+    cdef Bridge* last
+    if b.mixing and b.ticking_index < 0:
+        b.ticking_index = ctx.ticking_bridges_count
+        ctx.ticking_bridges[ctx.ticking_bridges_count] = b
+        ctx.ticking_bridges_count += 1
+    elif not b.mixing and b.ticking_index >= 0:
+        ctx.ticking_bridges_count -= 1
+        last = <Bridge*>ctx.ticking_bridges[ctx.ticking_bridges_count]
+        ctx.ticking_bridges[b.ticking_index] = last
+        last.ticking_index = b.ticking_index
+        b.ticking_index = -1
+
+
+cdef void bridge_decide(Context* ctx, Bridge* b) noexcept nogil:
+    cdef Leg* speaker
+    cdef bint mixed
+    cdef int row
+    b.mixing = 0
     for row in range(b.rows):
         speaker = b.legs[row]
         if speaker is NULL:
             continue
-        relay_to = NULL
-        for other in range(b.rows):
-            listener = b.legs[other]
-            if listener is NULL or not bridge_hears(b, other, row) or b.members > 2:
-                continue
-            if sole_speaker(b, listener) is speaker and relay_to is NULL and relayable(speaker, listener):
-                relay_to = listener
-        set_relay(speaker, relay_to)
-        if relay_to is not NULL:
-            relay_to.relayed_to = 1
+        speaker.decide_due = 0
+        set_relay(speaker, decide_relay(b, speaker, &mixed))
+        set_decoding(ctx, speaker, mixed)
+        speaker.peer = decide_peer(b, speaker)
+        b.mixing |= mixed
+    b.mix_rate_hz = decide_rate(b)
+    tick_bridge_or_not(ctx, b)
+    for row in range(b.rows):
+        if b.legs[row] is not NULL:
+            b.legs[row].mixed = b.mixing
+            leg_schedule(ctx, b.legs[row])

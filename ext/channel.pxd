@@ -17,10 +17,11 @@ cdef enum Operation:
     OP_PLAY = 12                       # data: Play*; comes back later by NOTE_PLAY_ENDED
     OP_STOP_PLAY = 13
     OP_SEND_DTMF = 14                  # data: DtmfOrder*; back at once
-    OP_OPEN_TAP = 15                   # data: Tap*
-    OP_CLOSE_TAP = 16
-    OP_DETACH_LEG = 17                 # reply.data: Leg*, whole, for another worker to adopt
+    OP_OPEN_TAP = 15                   # data: Tap*, which stays the control side's
+    OP_CLOSE_TAP = 16                  # value: the tap's handle
+    OP_DETACH_LEG = 17                 # reply.data: Leg*, whole, for another worker to open
     OP_PUBLISH = 18                    # statistics of the target now
+    OP_REPORT_DIGIT = 19               # value: ASCII digit that came by signalling (SIP INFO)
 
 cdef enum Status:
     STATUS_OK = 0

@@ -39,6 +39,12 @@ cdef struct Context:
     MessageRing replies                # never overflows: see worker.pyx
     MessageRing events                 # ordered; full: counted and dropped
     MessageRing changes                # at most one note per thing
+    uint64_t tick_number
+    int64_t tick_ns                    # of the tick under way, on the grid
+    void** ticking_legs                # Leg*: those with something of their own to do each tick
+    void** ticking_bridges             # Bridge*: those that mix
+    int32_t ticking_legs_count
+    int32_t ticking_bridges_count
     int32_t spoke                      # something was put out in this round: ring the bell
     Packet* scratch                    # what we make ourselves is made here
 

@@ -1,10 +1,15 @@
 """The Python face of one media worker; see control.pyx. One thread uses it, `run` excepted."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from mediaserver.ext.memnet import MemoryNetwork
 from mediaserver.ext.net import UdpNetwork
+from mediaserver.ext.tap import TapRing
 from mediaserver.model import StreamSettings
+
+class DetachedLeg:
+    """A whole leg between two workers."""
 
 class Worker:
     """Every command method returns the command's id; its reply comes out of `drain` exactly once.
@@ -45,6 +50,38 @@ class Worker:
     def publish(self, leg: int) -> int:
         """Brings the leg's statistics up to this moment."""
 
+    def play(
+        self, leg: int, samples: bytes, rate_hz: int, *, play_id: int, loop: bool, gain_q12: int, start: int
+    ) -> int:
+        """samples: int16 native order at 8, 16 or 48 kHz. Ends with ("play_ended", leg, play_id, completed)."""
+
+    def play_tone(
+        self,
+        leg: int,
+        frequencies_hz: Sequence[float],
+        cadence_ms: Sequence[int],
+        level_dbm0: float,
+        repeats: int,
+        *,
+        play_id: int,
+    ) -> int:
+        """Up to four sines, up to eight times on and off; repeats 0: until stopped."""
+
+    def stop_play(self, leg: int) -> int: ...
+    def send_dtmf(self, leg: int, digits: bytes, duration_ms: int, gap_ms: int) -> int:
+        """All of the digits or, with STATUS_FULL, none."""
+
+    def report_digit(self, leg: int, digit: int) -> int:
+        """A digit of this leg came by signalling: told as ("digit", …) unless the media brought the same press."""
+
+    def open_tap(self, leg: int, ring: TapRing) -> int: ...
+    def close_tap(self, leg: int, ring: TapRing) -> int: ...
+    def detach_leg(self, leg: int) -> int:
+        """The reply's result is a DetachedLeg for another worker's adopt_leg."""
+
+    def adopt_leg(self, detached: DetachedLeg) -> tuple[int, int]:
+        """(command id, the leg's handle in this worker)."""
+
     def open_bridge(self) -> tuple[int, int]: ...
     def close_bridge(self, bridge: int) -> int: ...
     def bridge_add(self, bridge: int, leg: int) -> int: ...
@@ -52,7 +89,8 @@ class Worker:
     def set_hears(self, bridge: int, listener: int, speaker: int, hears: bool) -> int: ...
     def drain(self) -> list[tuple[Any, ...]]:
         """("reply", id, status, result), ("digit", leg, digit, ms, source), ("source", leg, (host, port)),
-        ("silence", leg, silent)."""
+        ("silence", leg, silent), ("play_ended", leg, play_id, completed), ("tap_behind", tap), ("speaker", bridge, leg).
+        """
 
     def leg_stats(self, handle: int) -> dict[str, Any]:
         """Fields of LegSnapshot by name; at most 100 ms old. Raises StaleHandle."""

@@ -4,27 +4,37 @@ Used from one thread, the event loop's; only `run` belongs to the worker's own t
 generation; whatever is late gets a reply with STALE_HANDLE. Follows ext/channel.pxd.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
+from cpython.bytes cimport PyBytes_AS_STRING
+from libc.stdint cimport int16_t, int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
-from mediaserver.ext.atomic cimport exchange_32, fence_acquire, load_acquire_32, load_relaxed_32, store_release_32
+from mediaserver.ext.atomic cimport exchange_32, fence_acquire, load_acquire_32, load_acquire_64, load_relaxed_32, store_release_32
 from mediaserver.ext.bridge cimport BRIDGE_ROWS_START, Bridge, bridge_free, bridge_new
 from mediaserver.ext.channel cimport (
+    CHANGED_BRIDGE,
     CHANGED_LEG,
+    CHANGED_TAP,
     EVENT_DIGIT,
+    NOTE_PLAY_ENDED,
     OP_BRIDGE_ADD,
     OP_BRIDGE_REMOVE,
     OP_CLOSE_BRIDGE,
     OP_CLOSE_LEG,
+    OP_CLOSE_TAP,
     OP_DETACH_LEG,
     OP_GROW_BRIDGE,
     OP_OPEN_BRIDGE,
     OP_OPEN_LEG,
+    OP_OPEN_TAP,
+    OP_PLAY,
     OP_PUBLISH,
+    OP_REPORT_DIGIT,
+    OP_SEND_DTMF,
     OP_SET_GAIN,
     OP_SET_HEARS,
     OP_SET_MUTE,
     OP_SET_STREAM,
+    OP_STOP_PLAY,
     STATUS_OK,
     Command,
     Message,
@@ -32,11 +42,17 @@ from mediaserver.ext.channel cimport (
     message_pop,
 )
 from mediaserver.ext.context cimport Counters
+from mediaserver.ext.digits cimport digits_init
+from mediaserver.ext.dtmf cimport tone_init
+from mediaserver.ext.keypad cimport KEYPAD_PRESSES_MAX, DtmfOrder
 from mediaserver.ext.leg cimport CHANGE_SILENCE, CHANGE_SOURCE, Leg, LegSnapshot, StreamChange
 from mediaserver.ext.memnet cimport MemoryNetwork
+from mediaserver.ext.mix cimport speaker_init
 from mediaserver.ext.net cimport UdpNetwork, udp_wake
+from mediaserver.ext.player cimport TONE_RATE_HZ, Play
 from mediaserver.ext.rtp cimport rtp_sender_init
 from mediaserver.ext.stream cimport StreamOptions, change_free, change_new, leg_free, snapshot_to_python
+from mediaserver.ext.tap cimport TapRing
 from mediaserver.ext.worker cimport Worker as NativeWorker
 from mediaserver.ext.worker cimport worker_free, worker_init, worker_run, worker_step
 
@@ -49,8 +65,10 @@ cdef class HandleTable:
     cdef list free_indexes
     cdef list generations
     cdef dict pointers
+    cdef uint64_t kind                 # bits above the generation: handles of two tables never look alike
 
-    def __init__(self, int size):
+    def __init__(self, int size, uint64_t kind):
+        self.kind = kind << 56
         self.free_indexes = list(range(size - 1, -1, -1))
         self.generations = [0] * size
         self.pointers = {}
@@ -60,7 +78,7 @@ cdef class HandleTable:
             raise QueueFull(f"all {len(self.generations)} places of this media worker are taken; raise media.workers")
         index = self.free_indexes.pop()
         self.generations[index] += 1
-        cdef uint64_t handle = (<uint64_t>self.generations[index] << 16) | <uint64_t>index
+        cdef uint64_t handle = self.kind | (<uint64_t>self.generations[index] << 16) | <uint64_t>index
         self.pointers[handle] = <size_t>pointer
         return handle
 
@@ -80,6 +98,18 @@ cdef class HandleTable:
         return True
 
 
+cdef class DetachedLeg:
+    """A whole leg between two workers: everything it owns, and what of Python's must live as long."""
+
+    cdef Leg* leg
+    cdef object settings
+    cdef dict plays
+    cdef list taps
+
+    def __dealloc__(self):
+        leg_free(self.leg)
+
+
 cdef class Worker:
     """One worker. Every command method returns the command's id; its reply comes out of `drain` exactly once.
 
@@ -95,6 +125,8 @@ cdef class Worker:
     cdef HandleTable bridges
     cdef dict pending                  # command id -> operation
     cdef dict settings                 # leg handle -> the StreamSettings it has
+    cdef dict plays                    # play id -> (leg handle, samples): they live as long as the worker reads them
+    cdef dict taps                     # leg handle -> TapRings the worker writes to
     cdef dict members                  # bridge handle -> leg handles in it, or about to be
     cdef dict capacity                 # bridge handle -> rows
     cdef uint64_t next_id
@@ -116,10 +148,12 @@ cdef class Worker:
         self.native.ctx.random_state = seed
         self.native.ctx.wall_offset_ns = wall_offset_ns
         self.native.ctx.silence_ns = silence_ns
-        self.legs = HandleTable(legs_max)
-        self.bridges = HandleTable(bridges_max)
+        self.legs = HandleTable(legs_max, 0)
+        self.bridges = HandleTable(bridges_max, 1)
         self.pending = {}
         self.settings = {}
+        self.plays = {}
+        self.taps = {}
         self.members = {}
         self.capacity = {}
         self.queue_size = queue_size
@@ -184,6 +218,9 @@ cdef class Worker:
         leg.gain_q12 = 4096
         leg.level = 127
         leg.remote_fraction = -1
+        leg.ticking_index = -1
+        digits_init(&leg.digits)
+        speaker_init(&leg.speaker)
         rtp_sender_init(&leg.sender, ssrc, sequence, timestamp)
         leg.snapshot.remote_fraction = -1
         leg.snapshot.level_dbov = -127
@@ -209,6 +246,123 @@ cdef class Worker:
             raise
         self.settings[leg] = settings
         return c.id
+
+    def play(self, uint64_t leg, bytes samples, int rate_hz, *, uint64_t play_id, bint loop, int gain_q12,
+             int64_t start) -> int:
+        """samples: int16 native order at 8, 16 or 48 kHz. Ends with ("play_ended", leg, play_id, completed)."""
+        cdef Play* play
+        if rate_hz not in (8000, 16000, 48000) or len(samples) % 2:
+            raise ValueError("a prompt is int16 samples at 8000, 16000 or 48000 Hz")
+        play = <Play*>calloc(1, sizeof(Play))
+        if play is NULL:
+            raise MemoryError
+        play.id = play_id
+        play.samples = <const int16_t*>PyBytes_AS_STRING(samples)
+        play.count = len(samples) // 2
+        play.position = min(max(start, 0), play.count)
+        play.rate_hz = rate_hz
+        play.loop = loop and play.count > 0
+        play.gain_q12 = gain_q12
+        return self.submit_play(leg, play, samples)
+
+    def play_tone(self, uint64_t leg, frequencies_hz, cadence_ms, double level_dbm0, int repeats, *,
+                  uint64_t play_id) -> int:
+        """Up to four sines, up to eight times on and off; repeats 0: until stopped."""
+        cdef double frequencies[4]
+        cdef int32_t cadence[8]
+        cdef Play* play
+        if not 1 <= len(frequencies_hz) <= 4 or len(cadence_ms) > 8:
+            raise ValueError("a tone has one to four frequencies and at most eight cadence times")
+        for i, value in enumerate(frequencies_hz):
+            frequencies[i] = value
+        for i, value in enumerate(cadence_ms):
+            cadence[i] = value
+        play = <Play*>calloc(1, sizeof(Play))
+        if play is NULL:
+            raise MemoryError
+        play.id = play_id
+        play.rate_hz = TONE_RATE_HZ
+        tone_init(&play.tone, TONE_RATE_HZ, frequencies, len(frequencies_hz), level_dbm0, cadence, len(cadence_ms), repeats)
+        return self.submit_play(leg, play, None)
+
+    cdef uint64_t submit_play(self, uint64_t leg, Play* play, samples) except 0:
+        cdef Command c = self.command(OP_PLAY, leg)
+        c.data = play
+        try:
+            self.legs.get(leg)
+            self.submit(&c)
+        except BaseException:
+            free(play)
+            raise
+        self.plays[play.id] = (leg, samples)
+        return c.id
+
+    def stop_play(self, uint64_t leg) -> int:
+        return self.leg_command(OP_STOP_PLAY, leg, 0, 0)
+
+    def send_dtmf(self, uint64_t leg, bytes digits, int duration_ms, int gap_ms) -> int:
+        """All of the digits or, with STATUS_FULL, none."""
+        cdef Command c = self.command(OP_SEND_DTMF, leg)
+        cdef DtmfOrder* order
+        if len(digits) > KEYPAD_PRESSES_MAX:
+            raise QueueFull(f"{len(digits)} digits at once; at most {KEYPAD_PRESSES_MAX} wait on one leg")
+        self.legs.get(leg)
+        order = <DtmfOrder*>calloc(1, sizeof(DtmfOrder))
+        if order is NULL:
+            raise MemoryError
+        for i, digit in enumerate(digits):
+            order.digits[i] = digit
+        order.count = len(digits)
+        order.duration_ms = duration_ms
+        order.gap_ms = gap_ms
+        c.data = order
+        try:
+            return self.submit(&c)
+        except BaseException:
+            free(order)
+            raise
+
+    def report_digit(self, uint64_t leg, int digit) -> int:
+        """A digit of this leg came by signalling: told as ("digit", …) unless the media brought the same press."""
+        return self.leg_command(OP_REPORT_DIGIT, leg, digit, 0)
+
+    def open_tap(self, uint64_t leg, TapRing ring) -> int:
+        cdef Command c = self.command(OP_OPEN_TAP, leg)
+        self.legs.get(leg)
+        c.data = ring.tap
+        c.value = ring.tap.handle
+        self.submit(&c)
+        self.taps.setdefault(leg, []).append(ring)
+        return c.id
+
+    def close_tap(self, uint64_t leg, TapRing ring) -> int:
+        cdef Command c = self.command(OP_CLOSE_TAP, leg)
+        self.legs.get(leg)
+        c.data = ring.tap
+        c.value = ring.tap.handle
+        return self.submit(&c)
+
+    def detach_leg(self, uint64_t leg) -> int:
+        """The reply's result is a DetachedLeg for another worker's adopt_leg."""
+        return self.leg_command(OP_DETACH_LEG, leg, 0, 0)
+
+    def adopt_leg(self, DetachedLeg detached) -> tuple[int, int]:
+        """(command id, the leg's handle in this worker)."""
+        cdef Leg* leg = detached.leg
+        cdef Command c
+        leg.handle = self.legs.take(leg)
+        c = self.command(OP_OPEN_LEG, leg.handle)
+        c.data = leg
+        try:
+            self.submit(&c)
+        except BaseException:
+            self.legs.drop(leg.handle)
+            raise
+        detached.leg = NULL
+        self.settings[leg.handle] = detached.settings
+        self.plays.update({play_id: (leg.handle, samples) for play_id, (_, samples) in detached.plays.items()})
+        self.taps[leg.handle] = detached.taps
+        return c.id, leg.handle
 
     def close_leg(self, uint64_t leg) -> int:
         """The reply's result is the leg's last statistics."""
@@ -301,18 +455,23 @@ cdef class Worker:
 
     def drain(self) -> list[tuple]:
         """Everything the worker has said since: ("reply", id, status, result), ("digit", leg, digit, ms, source),
-        ("source", leg, (host, port)), ("silence", leg, silent)."""
+        ("source", leg, (host, port)), ("silence", leg, silent), ("play_ended", leg, play_id, completed),
+        ("tap_behind", tap), ("speaker", bridge, leg)."""
         cdef Message m
         out: list[tuple] = []
         store_release_32(&self.native.bell_rung, 0)
         while message_pop(&self.native.ctx.replies, &m):
-            out.append(self.reply(&m))
+            out.append(self.play_ended(&m) if m.kind == NOTE_PLAY_ENDED else self.reply(&m))
         while message_pop(&self.native.ctx.events, &m):
             if m.kind == EVENT_DIGIT:
                 out.append(("digit", m.handle, chr(m.value), m.extra, m.flag))
         while message_pop(&self.native.ctx.changes, &m):
             if m.kind == CHANGED_LEG:
                 self.leg_changes(m.handle, out)
+            elif m.kind == CHANGED_BRIDGE:
+                self.bridge_changes(m.handle, out)
+            elif m.kind == CHANGED_TAP:
+                out.append(("tap_behind", m.handle))
         return out
 
     cdef int leg_changes(self, uint64_t handle, list out) except -1:
@@ -329,6 +488,47 @@ cdef class Worker:
             out.append(("silence", handle, bool(stats["silent"])))
         return 0
 
+    cdef int bridge_changes(self, uint64_t handle, list out) except -1:
+        cdef Bridge* bridge
+        if handle in self.bridges.pointers:
+            bridge = <Bridge*>self.bridges.get(handle)
+            exchange_32(&bridge.changes, 0)
+            out.append(("speaker", handle, load_acquire_64(&bridge.speaker_handle)))
+        return 0
+
+    cdef tuple play_ended(self, Message* m):
+        cdef Play* play = <Play*>m.data
+        play_id = play.id
+        free(play)
+        self.plays.pop(play_id, None)
+        return "play_ended", m.handle, play_id, bool(m.flag)
+
+    cdef object detached(self, Message* m):
+        cdef DetachedLeg out = DetachedLeg.__new__(DetachedLeg)
+        out.leg = <Leg*>m.data
+        out.settings = self.settings.pop(m.handle, None)
+        out.plays = {play_id: kept for play_id, kept in self.plays.items() if kept[0] == m.handle}
+        for play_id in out.plays:
+            del self.plays[play_id]
+        out.taps = self.taps.pop(m.handle, [])
+        self.forget_leg(m.handle)
+        return out
+
+    cdef int forget_tap(self, uint64_t leg, void* tap) except -1:
+        for ring in self.taps.get(leg, ()):
+            if (<TapRing>ring).tap is tap:
+                self.taps[leg].remove(ring)
+                break
+        return 0
+
+    cdef int forget_leg(self, uint64_t handle) except -1:
+        self.legs.drop(handle)
+        self.settings.pop(handle, None)
+        self.taps.pop(handle, None)
+        for members in self.members.values():
+            members.discard(handle)
+        return 0
+
     cdef tuple reply(self, Message* m):
         cdef int operation = self.pending.pop(m.id)
         result = None
@@ -336,11 +536,17 @@ cdef class Worker:
             change_free(<StreamChange*>m.data)
         elif operation == OP_CLOSE_LEG and m.status == STATUS_OK:
             result = self.leg_stats(m.handle)
-            self.legs.drop(m.handle)
-            self.settings.pop(m.handle, None)
-            for members in self.members.values():
-                members.discard(m.handle)
+            self.forget_leg(m.handle)
             leg_free(<Leg*>m.data)
+        elif operation == OP_DETACH_LEG and m.status == STATUS_OK:
+            result = self.detached(m)
+        elif operation == OP_PLAY and m.status != STATUS_OK:
+            self.plays.pop((<Play*>m.data).id, None)
+            free(m.data)
+        elif operation == OP_SEND_DTMF:
+            free(m.data)
+        elif operation == OP_CLOSE_TAP or (operation == OP_OPEN_TAP and m.status != STATUS_OK):
+            self.forget_tap(m.handle, m.data)
         elif operation == OP_CLOSE_BRIDGE and m.status == STATUS_OK:
             self.bridges.drop(m.handle)
             self.capacity.pop(m.handle, None)

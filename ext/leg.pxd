@@ -1,17 +1,24 @@
 # One party's media: sockets, keys, source pin, reception statistics, the outgoing stream, RTCP. A leg is allocated and
 # freed by the control side and owned by exactly one worker in between.
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from mediaserver.ext.context cimport Context
+from mediaserver.ext.context cimport TICK_SAMPLES_MAX, Context
+from mediaserver.ext.digits cimport Digits, ToneEar
+from mediaserver.ext.keypad cimport Keypad
+from mediaserver.ext.mix cimport SpeakerState
 from mediaserver.ext.net cimport Address
 from mediaserver.ext.packet cimport Packet
+from mediaserver.ext.player cimport Play
 from mediaserver.ext.playout cimport Playout, PlayoutStats
 from mediaserver.ext.rtcp cimport CNAME_BYTES_MAX
 from mediaserver.ext.rtp cimport RtpReceiver, RtpSender
 from mediaserver.ext.srtp cimport SrtpSession
+from mediaserver.ext.tap cimport Tap
+from mediaserver.ext.voice cimport Voice
 
 cdef enum:
     PAYLOAD_TYPES_MAX = 16             # per direction; an offer with more keeps its first sixteen
     LATCH_PACKETS = 5                  # in a row from one unsignalled source before it is pinned
+    TAPS_MAX = 2                       # on one leg
     RELAY_NONE = 255                   # relay map: this payload type is not passed on
     RELAY_AS_TONE = 254                # a telephone-event for a listener without telephone-event
 
@@ -41,7 +48,6 @@ cdef struct Stream:                    # one negotiated offer/answer, never chan
     int32_t sends
     int32_t receives
     int32_t ptime_ms
-    int32_t detect_tones               # listen for DTMF in the audio
     char cname[CNAME_BYTES_MAX + 1]
 
 cdef struct StreamChange:              # goes in with what is new, comes back with what it replaced
@@ -49,7 +55,8 @@ cdef struct StreamChange:              # goes in with what is new, comes back wi
     Playout* playout                   # replace_playout: the decoders changed
     SrtpSession* srtp_send             # replace_keys
     SrtpSession* srtp_receive
-    void* voice                        # replace_voice: Voice* (ext/voice.pxd), our encoder
+    Voice* voice                       # replace_voice: our encoder
+    ToneEar* ear                       # replace_playout: NULL where digits come as telephone-events
     int32_t replace_playout
     int32_t replace_keys
     int32_t replace_voice
@@ -144,10 +151,28 @@ cdef struct Leg:
     int32_t gain_q12
     void* bridge                       # Bridge* (ext/bridge.pxd)
     int32_t row                        # in the bridge
-    int32_t relayed_to                 # it hears a relayed stream now
+    int32_t mixed                      # its bridge mixes, and pulls what it says
+    int32_t decide_due                 # it changed codec: whoever relays it must think again
+    Leg* peer                          # the other one of a bridge of two that hears it: its digits go there too
+    Digits digits
+    int32_t event_clock_hz             # of the last telephone-event received
+    ToneEar* ear
+    Tap* taps[TAPS_MAX]
+    int16_t pcm[TICK_SAMPLES_MAX]      # what it said in this tick, at pcm_rate
+    int32_t pcm_rate
+    int32_t pcm_kind                   # PlayoutKind
+    SpeakerState speaker
+    uint64_t loud_until                # tick up to which it counts as making a sound
+    int32_t contributes                # in the mix of this tick
     # --- sending
     RtpSender sender
-    void* voice                        # Voice* (ext/voice.pxd): encoder and framing
+    Voice* voice                       # NULL until negotiated
+    Leg* follows                       # whose encoder made what it was sent last; NULL: its own
+    uint64_t spoken_tick               # a prompt or a digit filled this tick: no mix
+    Play* play
+    Keypad keypad
+    int32_t ticking_index              # in the context's list; -1: not ticking
+    uint64_t ticked                    # last tick done
     # --- RTCP
     int64_t rtcp_next_ns
     uint64_t rtcp_packets_before[2]    # sender.packets at the last two reports: are we a sender still?
@@ -174,4 +199,9 @@ cdef void leg_publish(Context* ctx, Leg* leg) noexcept nogil
 cdef void leg_send_rtcp(Context* ctx, Leg* leg, bint bye) noexcept nogil
 # data[size] with a finished RTP header, room for the trailer behind; protects, sends, counts. timestamp: of that header.
 cdef void leg_send_rtp(Context* ctx, Leg* leg, uint8_t* data, int size, uint32_t timestamp, int clock_hz) noexcept nogil
+# Puts the leg on the tick list or takes it off, by what it has to do.
+cdef void leg_schedule(Context* ctx, Leg* leg) noexcept nogil
+cdef void leg_unschedule(Context* ctx, Leg* leg) noexcept nogil
+# A digit was pressed by this party: tells Python. way: ext/dtmf DtmfWay.
+cdef void leg_report_digit(Context* ctx, Leg* leg, int digit, int way) noexcept nogil
 cdef bint leg_can_send(const Leg* leg) noexcept nogil

@@ -13,13 +13,16 @@ Knows nothing of bridges beyond the one leg it relays to, and nothing of codecs.
 """
 
 from libc.string cimport memcpy, memset
+from mediaserver.codecs.audio cimport codec_set_loss
 from mediaserver.ext.atomic cimport fence_release, fetch_or_32, store_relaxed_32, store_release_32
-from mediaserver.ext.channel cimport CHANGED_LEG
-from mediaserver.ext.context cimport context_changed, context_random
+from mediaserver.ext.channel cimport CHANGED_LEG, CHANGED_TAP, EVENT_DIGIT, Message
+from mediaserver.ext.context cimport context_changed, context_event, context_random
+from mediaserver.ext.digits cimport DigitNews, digits_event, digits_expire
+from mediaserver.ext.dtmf cimport DTMF_RTP_EVENT
+from mediaserver.ext.keypad cimport keypad_busy, keypad_press
 from mediaserver.ext.net cimport address_equal, address_port, address_same_host, address_set_port
 from mediaserver.ext.playout cimport (
     PUT_QUEUED,
-    PlayoutPut,
     playout_note,
     playout_observe,
     playout_put,
@@ -63,8 +66,10 @@ from mediaserver.ext.srtp cimport (
     srtp_unprotect_control,
     srtp_unprotect_rtp,
 )
+from mediaserver.ext.tap cimport TAP_FLAG_AUDIO, TAP_FLAG_COMFORT, TAP_FLAG_EVENT, tap_write
 
 cdef enum:
+    PASSED_DIGIT_GAP_MS = 50
     CANDIDATE_IDLE_MS = 1000       # a source under probation that stops loses its turn
     SILENT_LEVEL = 127
 
@@ -118,37 +123,88 @@ cdef bint is_stranger(const Leg* leg, const Address* source) noexcept nogil:
 
 cdef void relay(Context* ctx, Leg* speaker, Leg* listener, Packet* packet, const PayloadType* payload) noexcept nogil:
     cdef int payload_type = speaker.relay_map[packet.payload_type]
-    if payload_type >= RELAY_AS_TONE or not leg_can_send(listener):
+    cdef int clock_hz
+    if payload_type >= RELAY_AS_TONE or not leg_can_send(listener) or listener.keypad.pressing:
         rtp_sender_skip(&listener.sender, packet)
         return
     if packet.payload_offset + packet.payload_size + SRTP_TRAILER_MAX > <int>sizeof(packet.data):
         speaker.packets_overflow += 1
         return
-    if rtp_sender_rewrite(&listener.sender, packet, payload_type, payload.clock_hz, ctx.now_ns) < 0:
+    # Events and comfort noise run on the clock of the stream they are in, whatever their own rtpmap says.
+    clock_hz = listener.voice.clock_hz if listener.voice is not NULL else payload.clock_hz
+    if rtp_sender_rewrite(&listener.sender, packet, payload_type, clock_hz, ctx.now_ns) < 0:
         return
     leg_send_rtp(ctx, listener, packet.data + packet.payload_offset - RTP_HEADER_BYTES,
-                 RTP_HEADER_BYTES + packet.payload_size, packet.timestamp, payload.clock_hz)
+                 RTP_HEADER_BYTES + packet.payload_size, packet.timestamp, clock_hz)
 
 
-cdef int consume(Context* ctx, Leg* leg, Packet* packet, const PayloadType* payload) noexcept nogil:
-    """A valid packet of the pinned source goes where its leg wants it. 1: the playout kept it."""
-    cdef PlayoutPut put
-    cdef Packet* copy
-    if payload.kind == PAYLOAD_EVENT:
-        playout_note(leg.playout, packet.sequence, packet.arrival_ns)
-    elif not leg.decoding:
-        playout_observe(leg.playout, packet.sequence, packet.timestamp, payload.clock_hz, packet.arrival_ns)
+cdef void leg_report_digit(Context* ctx, Leg* leg, int digit, int way) noexcept nogil:
+    cdef Message event
+    memset(&event, 0, sizeof(event))
+    event.kind = EVENT_DIGIT
+    event.handle = leg.handle
+    event.value = digit
+    event.flag = way
+    context_event(ctx, &event)
+
+
+cdef void digit_news(Context* ctx, Leg* leg, const DigitNews* news, int clock_hz, bint relayed) noexcept nogil:
+    """A press is reported when it begins, and handed on to the other leg of the call when it has ended."""
+    cdef int duration_ms
+    if news.pressed:
+        leg_report_digit(ctx, leg, news.pressed, DTMF_RTP_EVENT)
+    if news.released and leg.peer is not NULL and not relayed and not leg.muted:
+        duration_ms = <int>(<int64_t>news.duration * 1000 // clock_hz)
+        if duration_ms < 40:           # Q.24: the shortest press a receiver must hear
+            duration_ms = 40
+        keypad_press(&leg.peer.keypad, news.released, duration_ms, PASSED_DIGIT_GAP_MS)
+        leg_schedule(ctx, leg.peer)
+
+
+cdef void consume_event(Context* ctx, Leg* leg, Packet* packet, const PayloadType* payload) noexcept nogil:
+    cdef DigitNews news
+    cdef bint relayed = leg.relay_to is not NULL and leg.relay_map[packet.payload_type] < RELAY_AS_TONE
+    leg.event_clock_hz = payload.clock_hz
+    playout_note(leg.playout, packet.sequence, packet.arrival_ns)
+    digits_event(&leg.digits, packet.data + packet.payload_offset, packet.payload_size, packet.timestamp,
+                 packet.arrival_ns, &news)
+    digit_news(ctx, leg, &news, payload.clock_hz, relayed)
     if leg.relay_to is not NULL:
-        if leg.decoding and payload.kind != PAYLOAD_EVENT:      # the relay rewrites and encrypts in place
-            copy = ctx.scratch
-            memcpy(copy, packet, (<uint8_t*>packet.data - <uint8_t*>packet) + packet.size)
-            relay(ctx, leg, leg.relay_to, copy, payload)
-        else:
+        relay(ctx, leg, leg.relay_to, packet, payload)
+
+
+cdef int consume_audio(Context* ctx, Leg* leg, Packet* packet, const PayloadType* payload) noexcept nogil:
+    """1: the playout kept the packet."""
+    cdef Packet* copy
+    if payload.kind == PAYLOAD_AUDIO and leg.codec_id != payload.codec_id:
+        leg.codec_id = payload.codec_id
+        leg.decide_due = 1
+    if not leg.decoding:
+        playout_observe(leg.playout, packet.sequence, packet.timestamp, payload.clock_hz, packet.arrival_ns)
+        if leg.relay_to is not NULL:
             relay(ctx, leg, leg.relay_to, packet, payload)
-    if payload.kind == PAYLOAD_EVENT or not leg.decoding:
         return 0
-    put = playout_put(leg.playout, packet, ctx.now_ns, &ctx.pool)
-    return put == PUT_QUEUED
+    if leg.relay_to is not NULL:       # the relay rewrites and encrypts in place
+        copy = ctx.scratch
+        memcpy(copy, packet, (<uint8_t*>packet.data - <uint8_t*>packet) + packet.size)
+        relay(ctx, leg, leg.relay_to, copy, payload)
+    return playout_put(leg.playout, packet, ctx.now_ns, &ctx.pool) == PUT_QUEUED
+
+
+cdef void tap(Context* ctx, Leg* leg, const Packet* packet, const PayloadType* payload) noexcept nogil:
+    cdef int flags = TAP_FLAG_AUDIO
+    cdef int i
+    if payload.kind == PAYLOAD_EVENT:
+        flags = TAP_FLAG_EVENT
+    elif payload.kind == PAYLOAD_COMFORT:
+        flags = TAP_FLAG_COMFORT
+    for i in range(TAPS_MAX):
+        if leg.taps[i] is NULL:
+            continue
+        if tap_write(leg.taps[i], packet, flags) == 0:
+            leg.tap_packets += 1
+        elif fetch_or_32(&leg.taps[i].changes, 1) == 0:
+            context_changed(ctx, CHANGED_TAP, leg.taps[i].handle)
 
 
 cdef int receive_rtp(Context* ctx, Leg* leg, Packet* packet, const Address* source) noexcept nogil:
@@ -192,9 +248,11 @@ cdef int receive_rtp(Context* ctx, Leg* leg, Packet* packet, const Address* sour
         playout_restart(leg.playout, &ctx.pool)
     if not leg.stream.receives:
         return 0
-    if payload.kind == PAYLOAD_AUDIO:
-        leg.codec_id = payload.codec_id
-    return consume(ctx, leg, packet, payload)
+    tap(ctx, leg, packet, payload)
+    if payload.kind == PAYLOAD_EVENT:
+        consume_event(ctx, leg, packet, payload)
+        return 0
+    return consume_audio(ctx, leg, packet, payload)
 
 
 cdef bint rtcp_admitted(const Leg* leg, const Address* source) noexcept nogil:
@@ -235,6 +293,8 @@ cdef void receive_rtcp(Context* ctx, Leg* leg, Packet* packet, const Address* so
     if got.has_block:
         leg.remote_fraction = got.fraction_lost
         leg.remote_lost = got.cumulative_lost
+        if leg.voice is not NULL:      # what in-band FEC is sized for
+            codec_set_loss(&leg.voice.codec, got.fraction_lost * 100 // 256)
         clock_hz = leg.sender.clock_hz if leg.sender.clock_hz > 0 else 8000
         leg.remote_jitter_ns = <int64_t>got.jitter * 1000000000 // clock_hz
         leg.round_trip_ns = rtcp_round_trip_ns(
@@ -283,6 +343,8 @@ cdef void leg_set_stream(Context* ctx, Leg* leg, StreamChange* change) noexcept 
             add_playout_stats(&leg.playout_before, playout_stats(leg.playout))
             playout_restart(leg.playout, &ctx.pool)
         leg.playout, change.playout = change.playout, leg.playout
+        leg.ear, change.ear = change.ear, leg.ear
+        leg.pcm_rate = 0
     if change.replace_voice:
         leg.voice, change.voice = change.voice, leg.voice
     if change.replace_keys:
@@ -370,8 +432,32 @@ cdef void leg_send_rtcp(Context* ctx, Leg* leg, bint bye) noexcept nogil:
         leg.rtcp_sent += 1
 
 
+cdef void leg_unschedule(Context* ctx, Leg* leg) noexcept nogil:
+    cdef Leg* last
+    if leg.ticking_index < 0:
+        return
+    ctx.ticking_legs_count -= 1
+    last = <Leg*>ctx.ticking_legs[ctx.ticking_legs_count]
+    ctx.ticking_legs[leg.ticking_index] = last
+    last.ticking_index = leg.ticking_index
+    leg.ticking_index = -1
+
+
+cdef void leg_schedule(Context* ctx, Leg* leg) noexcept nogil:
+    if leg.play is NULL and not keypad_busy(&leg.keypad) and (leg.mixed or not leg.decoding):
+        leg_unschedule(ctx, leg)
+    elif leg.ticking_index < 0:
+        leg.ticking_index = ctx.ticking_legs_count
+        ctx.ticking_legs[ctx.ticking_legs_count] = leg
+        ctx.ticking_legs_count += 1
+
+
 cdef void leg_housekeep(Context* ctx, Leg* leg) noexcept nogil:
+    cdef DigitNews news
     if leg.stream is not NULL:
+        digits_expire(&leg.digits, ctx.now_ns, &news)
+        if news.released:
+            digit_news(ctx, leg, &news, leg.event_clock_hz, leg.relay_to is not NULL)
         if ctx.now_ns >= leg.rtcp_next_ns:
             leg_send_rtcp(ctx, leg, False)
             leg.rtcp_next_ns = ctx.now_ns + rtcp_interval_ns(context_random(ctx), False)
@@ -440,7 +526,7 @@ cdef void fill_snapshot(Context* ctx, Leg* leg, LegSnapshot* s) noexcept nogil:
     s.remote_jitter_ns = leg.remote_jitter_ns
     s.rtcp_received = leg.rtcp_received
     s.rtcp_sent = leg.rtcp_sent
-    s.relayed = leg.relay_to is not NULL
+    s.relayed = leg.relay_to is not NULL and not leg.decoding
     s.codec_id = leg.codec_id
     s.tap_packets = leg.tap_packets
     s.silent = leg.silent

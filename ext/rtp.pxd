@@ -75,6 +75,8 @@ cdef struct RtpSender:                # what has gone out, and the offsets of th
 cdef void rtp_sender_init(RtpSender* s, uint32_t ssrc, uint16_t sequence, uint32_t timestamp) noexcept nogil
 # The timestamp that now follows on in real time from the last one sent.
 cdef uint32_t rtp_sender_now(const RtpSender* s, int64_t now_ns, int clock_hz) noexcept nogil
+# The same for a packet to be sent now: at least one packet time of 20 ms on, however soon it comes.
+cdef uint32_t rtp_sender_next(const RtpSender* s, int64_t now_ns, int clock_hz) noexcept nogil
 # Another feed (or ourselves) comes next: the next relayed packet makes new offsets.
 cdef void rtp_sender_switch(RtpSender* s) noexcept nogil
 # Puts this stream's plain header right before a parsed packet's payload (CSRCs, extensions and padding stay behind) and
@@ -82,7 +84,8 @@ cdef void rtp_sender_switch(RtpSender* s) noexcept nogil
 cdef int rtp_sender_rewrite(RtpSender* s, Packet* packet, int payload_type, int clock_hz, int64_t now_ns) noexcept nogil
 # A packet of the feed is not passed on: close the gap so that it is not taken for loss.
 cdef void rtp_sender_skip(RtpSender* s, const Packet* packet) noexcept nogil
-cdef void rtp_sender_count(RtpSender* s, uint32_t timestamp, int clock_hz, int payload_bytes, int wire_bytes, int64_t now_ns) noexcept nogil
+cdef void rtp_sender_count(RtpSender* s, uint32_t timestamp, int clock_hz, int payload_bytes, int wire_bytes,
+                           int64_t now_ns) noexcept nogil
 
 cdef inline uint16_t read_be16(const uint8_t* p) noexcept nogil:
     return <uint16_t>((p[0] << 8) | p[1])

@@ -7,6 +7,7 @@ feeds it. Knows no sockets, no codecs and no keys. Contracts are in rtp.pxd; the
 from libc.string cimport memcpy, memset
 
 cdef enum:
+    PACKET_TIME_MS = 20
     STRAGGLER_MS = 500             # packets of the SSRC before may still be under way so long after a change
     SEQUENCE_BAD_NONE = 0x10001
 
@@ -147,6 +148,14 @@ cdef uint32_t rtp_sender_now(const RtpSender* s, int64_t now_ns, int clock_hz) n
     return s.timestamp + <uint32_t>rtp_units(now_ns - s.sent_ns, clock_hz)
 
 
+cdef uint32_t rtp_sender_next(const RtpSender* s, int64_t now_ns, int clock_hz) noexcept nogil:
+    if s.sent_ns == 0:
+        return s.timestamp
+    if now_ns < s.sent_ns + <int64_t>PACKET_TIME_MS * 1000000:
+        now_ns = s.sent_ns + <int64_t>PACKET_TIME_MS * 1000000
+    return rtp_sender_now(s, now_ns, clock_hz)
+
+
 cdef void rtp_sender_switch(RtpSender* s) noexcept nogil:
     s.feeding = 0
     s.marker_next = 1
@@ -163,7 +172,7 @@ cdef int rtp_sender_rewrite(RtpSender* s, Packet* packet, int payload_type, int 
         s.feed_highest = packet.sequence
         s.feed_count = 0
         s.sequence_delta = <uint16_t>(s.sequence - packet.sequence)
-        s.timestamp_delta = rtp_sender_now(s, now_ns, clock_hz) - packet.timestamp
+        s.timestamp_delta = rtp_sender_next(s, now_ns, clock_hz) - packet.timestamp
         marker = 1
     elif s.feed_count < 0x4000 and <int16_t>(packet.sequence - s.feed_first) < 0:
         return -1
@@ -188,8 +197,9 @@ cdef void rtp_sender_skip(RtpSender* s, const Packet* packet) noexcept nogil:
 
 cdef void rtp_sender_count(RtpSender* s, uint32_t timestamp, int clock_hz, int payload_bytes, int wire_bytes,
                            int64_t now_ns) noexcept nogil:
-    # A reordered packet of a relayed feed must not pull the stream's own clock back.
-    if s.sent_ns == 0 or clock_hz != s.clock_hz or <int32_t>(timestamp - s.timestamp) >= 0:
+    # A reordered packet of a relayed feed must not pull the stream's own clock back, and a telephone-event, whose
+    # timestamp stands still, must not hold it.
+    if s.sent_ns == 0 or clock_hz != s.clock_hz or <int32_t>(timestamp - s.timestamp) > 0:
         s.timestamp = timestamp
         s.sent_ns = now_ns
         s.clock_hz = clock_hz

@@ -1,6 +1,5 @@
 # From a negotiated model.StreamSettings to the structs a worker takes over, and their release.
-from libc.stdint cimport int32_t, int64_t
-from mediaserver.codecs.audio cimport CodecConfig
+from libc.stdint cimport int32_t
 from mediaserver.ext.leg cimport Leg, LegSnapshot, StreamChange
 
 cdef struct StreamOptions:             # of the engine's settings

@@ -14,7 +14,9 @@ from mediaserver.codecs.audio cimport (
     CODEC_PCMA,
     CODEC_PCMU,
     CODEC_TELEPHONE_EVENT,
+    CodecConfig,
 )
+from mediaserver.ext.digits cimport ToneEar, ear_free, ear_new
 from mediaserver.ext.leg cimport (
     PAYLOAD_AUDIO,
     PAYLOAD_COMFORT,
@@ -27,9 +29,12 @@ from mediaserver.ext.net cimport address_from_python, address_to_python
 from mediaserver.ext.playout cimport Playout, PlayoutConfig, playout_free, playout_new, playout_set_codec
 from mediaserver.ext.rtcp cimport CNAME_BYTES_MAX
 from mediaserver.ext.srtp cimport SrtpSession, srtp_session_free, srtp_session_new
+from mediaserver.ext.voice cimport Voice, voice_free, voice_new
 
 from mediaserver.errors import MediaError
-from mediaserver.model import CodecName, SrtpProfile
+from mediaserver.model import CodecName, CodecParams, SrtpProfile
+
+OPUS_RATES_HZ = (8000, 12000, 16000, 24000, 48000)
 
 CODEC_IDS = {
     CodecName.PCMU: CODEC_PCMU,
@@ -110,9 +115,6 @@ cdef Stream* stream_new(settings, const StreamOptions* options) except NULL:
         s.sends = settings.direction.sends
         s.receives = settings.direction.receives
         s.ptime_ms = settings.ptime_ms
-        s.detect_tones = options.inband_dtmf and not any(
-            c.name == CodecName.TELEPHONE_EVENT for c in settings.receive
-        )
         memcpy(s.cname, <const char*>cname, len(cname))
     except BaseException:
         free(s)
@@ -141,6 +143,58 @@ cdef Playout* playout_of(settings, const StreamOptions* options) except NULL:
     return playout
 
 
+cdef ToneEar* ear_of(settings, const StreamOptions* options) except? NULL:
+    """A listener for in-band digits, or NULL: the peer sends telephone-events."""
+    cdef ToneEar* ear
+    if not options.inband_dtmf or any(c.name == CodecName.TELEPHONE_EVENT for c in settings.receive):
+        return NULL
+    ear = ear_new()
+    if ear is NULL:
+        raise MemoryError
+    return ear
+
+
+def opus_rate_hz(fmtp) -> int:
+    """The rate we encode at: what the peer will play at the most (RFC 7587 §6.1, maxplaybackrate), else 48 kHz."""
+    wanted = fmtp_number(fmtp, "maxplaybackrate", 48000)
+    return max([rate for rate in OPUS_RATES_HZ if rate <= wanted], default=8000)
+
+
+def fmtp_number(fmtp, name, default) -> int:
+    text = fmtp.get(name, "")
+    return int(text) if text.isdecimal() and len(text) < 10 else default
+
+
+def encodes_alike(former, settings) -> bool:
+    return former is not None and (voice_codec(former), former.ptime_ms) == (voice_codec(settings), settings.ptime_ms)
+
+
+def voice_codec(settings) -> CodecParams | None:
+    return next((c for c in settings.send if c.name not in (CodecName.CN, CodecName.TELEPHONE_EVENT)), None)
+
+
+cdef Voice* voice_of(settings, const StreamOptions* options) except? NULL:
+    """The encoder of the first audio codec in send, or NULL: there is none."""
+    cdef CodecConfig config
+    cdef Voice* voice
+    codec = voice_codec(settings)
+    if codec is None:
+        return NULL
+    memset(&config, 0, sizeof(config))
+    config.codec_id = CODEC_IDS[codec.name]
+    config.clock_hz = codec.clock_hz
+    if codec.name == CodecName.OPUS:
+        config.rate_hz = opus_rate_hz(codec.fmtp)
+        config.bitrate_bps = max(6000, min(options.opus_bitrate_bps, fmtp_number(codec.fmtp, "maxaveragebitrate", 510000)))
+        config.complexity = options.opus_complexity
+        config.fec = codec.fmtp.get("useinbandfec") == "1"
+        config.dtx = codec.fmtp.get("usedtx") == "1"
+    voice = voice_new(&config, codec.payload_type, settings.ptime_ms)
+    if voice is NULL:
+        raise MediaError(f"{codec.name}/{codec.clock_hz} cannot be encoded at a packet time of {settings.ptime_ms} ms")
+    return voice
+
+
 cdef SrtpSession* session_of(key, bint outbound) except NULL:
     cdef bytes material = key.key_and_salt
     cdef SrtpSession* session = srtp_session_new(SUITES[key.profile], <const unsigned char*>material, len(material), outbound)
@@ -162,6 +216,10 @@ cdef StreamChange* change_new(settings, former, const StreamOptions* options) ex
         change.replace_playout = former is None or former.receive != settings.receive
         if change.replace_playout:
             change.playout = playout_of(settings, options)
+            change.ear = ear_of(settings, options)
+        change.replace_voice = not encodes_alike(former, settings)
+        if change.replace_voice:
+            change.voice = voice_of(settings, options)
         change.replace_keys = former is None or (
             (former.send_key, former.receive_key) != (settings.send_key, settings.receive_key)
         )
@@ -180,6 +238,8 @@ cdef void change_free(StreamChange* change) noexcept:
     free(change.stream)
     if change.playout is not NULL:
         playout_free(change.playout, NULL)
+    voice_free(change.voice)
+    ear_free(change.ear)
     srtp_session_free(change.srtp_send)
     srtp_session_free(change.srtp_receive)
     free(change)
@@ -189,8 +249,11 @@ cdef void leg_free(Leg* leg) noexcept:
     if leg is NULL:
         return
     free(leg.stream)
+    free(leg.play)
     if leg.playout is not NULL:
         playout_free(leg.playout, NULL)
+    voice_free(leg.voice)
+    ear_free(leg.ear)
     srtp_session_free(leg.srtp_send)
     srtp_session_free(leg.srtp_receive)
     free(leg)

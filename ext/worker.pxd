@@ -26,10 +26,7 @@ cdef struct Worker:
     int32_t bridges_max
     Leg** live                         # dense list for housekeeping; Leg.index is the place in it
     int32_t live_count
-    Bridge** ticked                    # bridges that mix
-    int32_t ticked_count
     int64_t tick_next_ns               # on the absolute 20 ms grid; 0: no legs, no ticks
-    uint64_t tick_number
     int32_t bell                       # eventfd the control side listens to; -1: it asks by itself
     uint32_t bell_rung
     uint32_t stop
@@ -37,7 +34,9 @@ cdef struct Worker:
     uint32_t counters_sequence         # seqlock of the published counters
     Counters counters
 
-cdef int worker_init(Worker* w, Network* net, int legs_max, int bridges_max, int pool_size, uint32_t queue_size) noexcept nogil
+# 0, or -1 without memory; worker_free cleans up either way. queue_size: a power of two.
+cdef int worker_init(Worker* w, Network* net, int legs_max, int bridges_max, int pool_size,
+                     uint32_t queue_size) noexcept nogil
 cdef void worker_free(Worker* w) noexcept nogil
 # Everything that is due at now_ns; returns when it must be called again at the latest.
 cdef int64_t worker_step(Worker* w, int64_t now_ns) noexcept nogil

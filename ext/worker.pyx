@@ -9,6 +9,7 @@ from libc.string cimport memset
 from mediaserver.ext.atomic cimport exchange_32, fence_release, load_acquire_32, store_relaxed_32, store_release_32
 from mediaserver.ext.bridge cimport (
     bridge_add,
+    bridge_forget_voice,
     bridge_grow,
     bridge_remove,
     bridge_set_hears,
@@ -19,15 +20,21 @@ from mediaserver.ext.channel cimport (
     OP_BRIDGE_REMOVE,
     OP_CLOSE_BRIDGE,
     OP_CLOSE_LEG,
+    OP_CLOSE_TAP,
     OP_DETACH_LEG,
     OP_GROW_BRIDGE,
     OP_OPEN_BRIDGE,
     OP_OPEN_LEG,
+    OP_OPEN_TAP,
+    OP_PLAY,
     OP_PUBLISH,
+    OP_REPORT_DIGIT,
+    OP_SEND_DTMF,
     OP_SET_GAIN,
     OP_SET_HEARS,
     OP_SET_MUTE,
     OP_SET_STREAM,
+    OP_STOP_PLAY,
     REPLY,
     STATUS_FULL,
     STATUS_OK,
@@ -40,17 +47,27 @@ from mediaserver.ext.channel cimport (
     message_ring_init,
 )
 from mediaserver.ext.context cimport TICK_MS, context_reply
+from mediaserver.ext.digits cimport digits_merge
+from mediaserver.ext.dtmf cimport DTMF_SIP_INFO
+from mediaserver.ext.keypad cimport DtmfOrder, keypad_order
 from mediaserver.ext.leg cimport (
+    TAPS_MAX,
     StreamChange,
     leg_housekeep,
     leg_publish,
     leg_receive,
+    leg_report_digit,
+    leg_schedule,
     leg_send_rtcp,
     leg_set_stream,
+    leg_unschedule,
 )
 from mediaserver.ext.net cimport NETWORK_READY_MAX, Address, monotonic_ns, udp_wait
 from mediaserver.ext.packet cimport Packet, packet_pool_free, packet_pool_init, packet_release, packet_take
+from mediaserver.ext.player cimport Play
 from mediaserver.ext.playout cimport playout_restart
+from mediaserver.ext.tap cimport Tap
+from mediaserver.ext.tick cimport end_play, tick_all
 from posix.time cimport clock_gettime, timespec
 from posix.unistd cimport write
 
@@ -64,8 +81,8 @@ cdef enum:
     NAP_NS = 250000
 
 
-cdef int worker_init(Worker* w, Network* net, int legs_max, int bridges_max, int pool_size, uint32_t queue_size) noexcept nogil:
-    """0, or -1 without memory; worker_free cleans up either way. queue_size: a power of two."""
+cdef int worker_init(Worker* w, Network* net, int legs_max, int bridges_max, int pool_size,
+                     uint32_t queue_size) noexcept nogil:
     cdef uint32_t out_size = 4 * queue_size
     memset(w, 0, sizeof(Worker))
     w.bell = -1
@@ -75,8 +92,12 @@ cdef int worker_init(Worker* w, Network* net, int legs_max, int bridges_max, int
     w.legs = <Slot*>calloc(legs_max, sizeof(Slot))
     w.live = <Leg**>calloc(legs_max, sizeof(void*))
     w.bridges = <Slot*>calloc(bridges_max, sizeof(Slot))
-    w.ticked = <Bridge**>calloc(bridges_max, sizeof(void*))
-    if w.legs is NULL or w.live is NULL or w.bridges is NULL or w.ticked is NULL:
+    w.ctx.ticking_legs = <void**>calloc(legs_max, sizeof(void*))
+    w.ctx.ticking_bridges = <void**>calloc(bridges_max, sizeof(void*))
+    w.ctx.tick_number = 1              # a leg's "last tick" of 0 is never this one
+    if w.legs is NULL or w.live is NULL or w.bridges is NULL:
+        return -1
+    if w.ctx.ticking_legs is NULL or w.ctx.ticking_bridges is NULL:
         return -1
     if packet_pool_init(&w.ctx.pool, pool_size + 1) < 0 or command_ring_init(&w.commands, queue_size) < 0:
         return -1
@@ -97,7 +118,8 @@ cdef void worker_free(Worker* w) noexcept nogil:
     free(w.legs)
     free(w.live)
     free(w.bridges)
-    free(w.ticked)
+    free(w.ctx.ticking_legs)
+    free(w.ctx.ticking_bridges)
     free(w.commands.items)
     free(w.ctx.replies.items)
     free(w.ctx.changes.items)
@@ -132,17 +154,19 @@ cdef void open_leg(Worker* w, Leg* leg) noexcept nogil:
         w.ctx.net.watch(w.ctx.net.state, leg.rtcp_socket, (leg.handle << 1) | 1)
     if w.tick_next_ns == 0:
         w.tick_next_ns = (w.ctx.now_ns // TICK_NS + 1) * TICK_NS
+    leg_decide(&w.ctx, leg)
     leg_publish(&w.ctx, leg)
 
 
 cdef void take_out(Worker* w, Leg* leg) noexcept nogil:
-    """The leg leaves this worker: no socket watched, no packet held, no bridge."""
+    """The leg leaves this worker: no socket watched, no packet held, no bridge, no tick. What plays stays with it."""
     w.ctx.net.unwatch(w.ctx.net.state, leg.rtp_socket)
     if leg.rtcp_socket >= 0:
         w.ctx.net.unwatch(w.ctx.net.state, leg.rtcp_socket)
     if leg.bridge is not NULL:
         bridge_remove(&w.ctx, <Bridge*>leg.bridge, leg)
     leg_decide(&w.ctx, leg)
+    leg_unschedule(&w.ctx, leg)
     if leg.playout is not NULL:
         playout_restart(leg.playout, &w.ctx.pool)
     w.legs[leg.handle & 0xFFFF].thing = NULL
@@ -154,11 +178,50 @@ cdef void take_out(Worker* w, Leg* leg) noexcept nogil:
         w.tick_next_ns = 0
 
 
+cdef int set_stream(Worker* w, Leg* leg, StreamChange* change) noexcept nogil:
+    if change.replace_voice and leg.bridge is not NULL:
+        bridge_forget_voice(<Bridge*>leg.bridge, leg)
+    leg_set_stream(&w.ctx, leg, change)
+    leg_decide(&w.ctx, leg)
+    return STATUS_OK
+
+
+cdef int tap_command(Leg* leg, const Command* c) noexcept nogil:
+    cdef int i
+    for i in range(TAPS_MAX):
+        if c.operation == OP_OPEN_TAP and leg.taps[i] is NULL:
+            leg.taps[i] = <Tap*>c.data
+            return STATUS_OK
+        if c.operation == OP_CLOSE_TAP and leg.taps[i] is not NULL and leg.taps[i].handle == <uint64_t>c.value:
+            leg.taps[i] = NULL
+            return STATUS_OK
+    return STATUS_FULL if c.operation == OP_OPEN_TAP else STATUS_STALE_HANDLE
+
+
+cdef int sound_command(Worker* w, const Command* c, Leg* leg) noexcept nogil:
+    if c.operation == OP_PLAY:
+        end_play(&w.ctx, leg, False)
+        leg.play = <Play*>c.data
+        leg_decide(&w.ctx, leg)
+    elif c.operation == OP_STOP_PLAY:
+        end_play(&w.ctx, leg, False)
+        leg_decide(&w.ctx, leg)
+    elif c.operation == OP_SEND_DTMF:
+        if keypad_order(&leg.keypad, <DtmfOrder*>c.data) < 0:
+            return STATUS_FULL
+        leg_schedule(&w.ctx, leg)
+    elif c.operation == OP_REPORT_DIGIT:
+        if digits_merge(&leg.digits, <int>c.value, DTMF_SIP_INFO, w.ctx.now_ns):
+            leg_report_digit(&w.ctx, leg, <int>c.value, DTMF_SIP_INFO)
+    return STATUS_OK
+
+
 cdef int leg_command(Worker* w, const Command* c, Leg* leg, Message* reply) noexcept nogil:
     if c.operation == OP_SET_STREAM:
-        leg_set_stream(&w.ctx, leg, <StreamChange*>c.data)
-        leg_decide(&w.ctx, leg)
-    elif c.operation == OP_SET_GAIN:
+        return set_stream(w, leg, <StreamChange*>c.data)
+    if c.operation == OP_OPEN_TAP or c.operation == OP_CLOSE_TAP:
+        return tap_command(leg, c)
+    if c.operation == OP_SET_GAIN:
         leg.gain_q12 = <int32_t>c.value
         leg_decide(&w.ctx, leg)
     elif c.operation == OP_SET_MUTE:
@@ -166,6 +229,7 @@ cdef int leg_command(Worker* w, const Command* c, Leg* leg, Message* reply) noex
         leg_decide(&w.ctx, leg)
     elif c.operation == OP_CLOSE_LEG:
         leg_send_rtcp(&w.ctx, leg, True)
+        end_play(&w.ctx, leg, False)
         take_out(w, leg)
         leg_publish(&w.ctx, leg)
         reply.data = leg
@@ -174,6 +238,8 @@ cdef int leg_command(Worker* w, const Command* c, Leg* leg, Message* reply) noex
         reply.data = leg
     elif c.operation == OP_PUBLISH:
         leg_publish(&w.ctx, leg)
+    else:
+        return sound_command(w, c, leg)
     return STATUS_OK
 
 
@@ -190,7 +256,7 @@ cdef int bridge_command(Worker* w, const Command* c, Bridge* b, Message* reply) 
         reply.data = b
         return STATUS_OK
     if c.operation == OP_GROW_BRIDGE:
-        bridge_grow(<Bridge*>c.data, b)
+        bridge_grow(&w.ctx, <Bridge*>c.data, b)
         w.bridges[b.handle & 0xFFFF].thing = c.data
         reply.data = b
         return STATUS_OK
@@ -245,8 +311,8 @@ cdef void run_command(Worker* w, const Command* c) noexcept nogil:
 cdef bint run_commands(Worker* w) noexcept nogil:
     """Whether some are left for the next round."""
     cdef Command c
-    cdef int left
-    for left in range(COMMANDS_PER_ROUND_MAX):
+    cdef int _
+    for _ in range(COMMANDS_PER_ROUND_MAX):
         if not command_pop(&w.commands, &c):
             return False
         run_command(w, &c)
@@ -284,6 +350,8 @@ cdef int receive_ready(Worker* w) noexcept nogil:
                 continue
             if leg_receive(&w.ctx, leg, packet, &source, tags[i] & 1):
                 packet = NULL
+            if leg.decide_due:
+                leg_decide(&w.ctx, leg)
     if packet is not NULL:
         packet_release(&w.ctx.pool, packet)
     return seen
@@ -303,11 +371,14 @@ cdef void publish_counters(Worker* w) noexcept nogil:
 
 
 cdef void tick(Worker* w) noexcept nogil:
-    cdef int i = <int>(w.tick_number % HOUSEKEEPING_TICKS)
+    cdef int i
+    w.ctx.tick_number += 1
+    w.ctx.tick_ns = w.tick_next_ns
+    tick_all(&w.ctx)
+    i = <int>(w.ctx.tick_number % HOUSEKEEPING_TICKS)
     while i < w.live_count:
         leg_housekeep(&w.ctx, w.live[i])
         i += HOUSEKEEPING_TICKS
-    w.tick_number += 1
     w.ctx.counters.ticks += 1
 
 
@@ -321,7 +392,7 @@ cdef void run_ticks(Worker* w, int64_t now_ns) noexcept nogil:
     skipped = late_ns // TICK_NS - TICKS_CAUGHT_UP_MAX
     if skipped > 0:
         w.tick_next_ns += skipped * TICK_NS
-        w.tick_number += skipped
+        w.ctx.tick_number += skipped
     while w.tick_next_ns and now_ns >= w.tick_next_ns:
         tick(w)
         w.tick_next_ns += TICK_NS

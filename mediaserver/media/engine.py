@@ -7,6 +7,7 @@ mediaserver.ext. Every method is safe to call from the event loop only; none tou
 from __future__ import annotations
 
 import asyncio
+import itertools
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,25 +15,36 @@ from pathlib import Path
 from typing import Any
 
 from mediaserver.clock import Clock
-from mediaserver.errors import MediaError, StaleHandle
+from mediaserver.errors import ConsentError, MediaError, PromptError, StaleHandle
+from mediaserver.ext.tap import TapRing
+from mediaserver.limits import PROMPT_SECONDS_MAX
 from mediaserver.media.link import WorkerLink
 from mediaserver.media.ports import PortPool, SocketPair
+from mediaserver.media.prompts import decode_audio
 from mediaserver.model import (
+    ActiveSpeaker,
     BridgeHandle,
     ConsentToken,
+    DtmfDigit,
+    DtmfSource,
     EngineStats,
     LegHandle,
     LegStats,
     MediaAddress,
     MediaEvent,
     MediaSilent,
+    PlayFinished,
     PlayId,
     PromptHandle,
     SourceLatched,
     StreamSettings,
+    TapBehind,
     TapHandle,
 )
 from mediaserver.settings import MediaSettings
+
+DTMF_DIGITS = frozenset("0123456789*#ABCD")
+DTMF_SOURCES = (DtmfSource.RTP_EVENT, DtmfSource.SIP_INFO, DtmfSource.IN_BAND)  # ext/dtmf.pxd DtmfWay
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +70,12 @@ class Tone:
     repeats: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Prompt:
+    rate_hz: int
+    samples: bytes  # int16, native order
+
+
 @dataclass(slots=True)
 class _Leg:
     """What the engine keeps of a leg: where it lives now, and its sockets until the worker has let go of them."""
@@ -67,15 +85,26 @@ class _Leg:
     native: int  # the worker's handle
     sockets: SocketPair
     call_id: str
-    bridge: BridgeHandle | None = None
+    last: LegStats | None = None  # while it moves to another worker
+    moved: asyncio.Future[None] | None = None
     closing: bool = False
 
 
 @dataclass(slots=True)
 class _Bridge:
+    """Lives on the worker of the first leg that joins it; before that nowhere."""
+
     handle: BridgeHandle
-    link: WorkerLink
-    native: int
+    link: WorkerLink | None = None
+    native: int = 0
+
+
+@dataclass(slots=True)
+class _Tap:
+    handle: TapHandle
+    leg: LegHandle
+    ring: TapRing
+    open: bool = True
 
 
 class MediaEngine:
@@ -96,7 +125,17 @@ class MediaEngine:
         self._links: list[WorkerLink] = []
         self._legs: dict[LegHandle, _Leg] = {}
         self._bridges: dict[BridgeHandle, _Bridge] = {}
-        self._stopping: asyncio.Future[None] | None = None
+        self._prompts: dict[PromptHandle, _Prompt] = {}
+        self._prompt_files: dict[tuple[Path, int], asyncio.Task[PromptHandle]] = {}
+        self._taps: dict[TapHandle, _Tap] = {}
+        self._numbers = itertools.count(1)  # of bridges, prompts, plays and taps
+
+    # --- life
+
+    @property
+    def running(self) -> bool:
+        """Started, and every worker thread is alive."""
+        return bool(self._links) and all(link.alive for link in self._links)
 
     async def start(self) -> None:
         """Starts worker threads. Raises MediaError with the reason (no ports, no memory)."""
@@ -131,6 +170,10 @@ class MediaEngine:
             self._ports.release(leg.sockets)
         self._legs.clear()
         self._bridges.clear()
+        self._prompts.clear()
+        self._prompt_files.clear()
+
+    # --- legs
 
     async def open_leg(self, host: str, *, call_id: str = "", near: LegHandle | None = None) -> MediaLeg:
         """Binds a pair of ports on `host` (an address literal of ours). `near`: a leg whose worker it shall share.
@@ -144,7 +187,7 @@ class MediaEngine:
                 sockets.rtp.fileno(),
                 sockets.rtcp.fileno(),
                 secrets.randbits(32),
-                secrets.randbits(15),  # RFC 3550 §5.1; below 2^15 so that SRTP's first wrap is far (RFC 3711 §3.3.1)
+                secrets.randbits(15),  # below 2^15, so that SRTP's first wrap is far from the first packet (RFC 3711)
                 secrets.randbits(32),
             )
         except BaseException:
@@ -152,11 +195,12 @@ class MediaEngine:
             raise
         leg = _Leg(LegHandle(link.index << 48 | native), link, native, sockets, call_id)
         self._legs[leg.handle] = leg
-        link.load += 1
+        link.keep(native, leg)
         try:
             await link.reply(command_id)
-        except asyncio.CancelledError:
-            link.worker.close_leg(native)  # nobody will: its reply still frees it
+        except asyncio.CancelledError:  # nobody has the handle: the leg must not stay
+            leg.closing = True
+            link.answer_later(link.worker.close_leg(native), lambda status, result: self._forget(leg))
             raise
         return MediaLeg(leg.handle, host, sockets.port, sockets.port + 1)
 
@@ -165,105 +209,210 @@ class MediaEngine:
 
         A changed remote address opens the latch again; an unchanged one keeps the pinned source.
         """
-        found = self._leg(leg)
+        found = await self._settled(leg)
         await found.link.reply(found.link.worker.set_stream(found.native, stream))
 
     async def close_leg(self, leg: LegHandle) -> LegStats:
         """RTCP BYE, sockets closed, last statistics. Plays end with completed=False, taps close, bridges forget it."""
-        found = self._leg(leg)
+        found = await self._settled(leg)
         command_id = found.link.worker.close_leg(found.native)
         found.closing = True
         last = await found.link.reply(command_id, lambda status, result: self._forget(found))
         return _leg_stats(leg, last)
 
-    async def create_bridge(self) -> BridgeHandle:
-        """An empty bridge. Whether its legs are relayed, transcoded or mixed, the worker decides and re-decides."""
-        link = self._place(None)
-        command_id, native = link.worker.open_bridge()
-        bridge = _Bridge(BridgeHandle(link.index << 48 | native), link, native)
-        self._bridges[bridge.handle] = bridge
-        await link.reply(command_id)
-        return bridge.handle
-
-    async def destroy_bridge(self, bridge: BridgeHandle) -> None:
-        found = self._bridge(bridge)
-        command_id = found.link.worker.close_bridge(found.native)
-        del self._bridges[bridge]
-        for leg in self._legs.values():
-            if leg.bridge == bridge:
-                leg.bridge = None
-        await found.link.reply(command_id)
-
-    async def bridge_add(self, bridge: BridgeHandle, leg: LegHandle) -> None:
-        """From now on the leg hears all others that it may (default: everyone), and they it. One bridge per leg."""
-        into, found = self._bridge(bridge), self._leg(leg)
-        await into.link.reply(into.link.worker.bridge_add(into.native, found.native))
-        found.bridge = bridge
-
-    async def bridge_remove(self, bridge: BridgeHandle, leg: LegHandle) -> None:
-        out_of, found = self._bridge(bridge), self._leg(leg)
-        await out_of.link.reply(out_of.link.worker.bridge_remove(out_of.native, found.native))
-        found.bridge = None
-
-    async def set_hears(self, bridge: BridgeHandle, listener: LegHandle, speaker: LegHandle, hears: bool) -> None:
-        found = self._bridge(bridge)
-        await found.link.reply(
-            found.link.worker.set_hears(found.native, self._leg(listener).native, self._leg(speaker).native, hears)
-        )
-
     async def set_gain(self, leg: LegHandle, gain_db: float) -> None:
         """Gain of what this leg says to others, -60..+20 dB."""
         if not -60.0 <= gain_db <= 20.0:
             raise MediaError(f"gain {gain_db} dB is not in -60..+20")
-        found = self._leg(leg)
-        await found.link.reply(found.link.worker.set_gain(found.native, round(4096 * 10 ** (gain_db / 20))))
+        found = await self._settled(leg)
+        await found.link.reply(found.link.worker.set_gain(found.native, _q12(gain_db)))
 
     async def set_mute(self, leg: LegHandle, muted: bool) -> None:
         """What this leg says is not heard by others."""
-        found = self._leg(leg)
+        found = await self._settled(leg)
         await found.link.reply(found.link.worker.set_mute(found.native, muted))
+
+    # --- bridges
+
+    async def create_bridge(self) -> BridgeHandle:
+        """An empty bridge. Whether its legs are relayed, transcoded or mixed, the worker decides and re-decides."""
+        self._place(None)
+        bridge = _Bridge(BridgeHandle(next(self._numbers)))
+        self._bridges[bridge.handle] = bridge
+        return bridge.handle
+
+    async def destroy_bridge(self, bridge: BridgeHandle) -> None:
+        found = self._bridge(bridge)
+        del self._bridges[bridge]
+        if found.link is not None:
+            command_id = found.link.worker.close_bridge(found.native)
+            found.link.drop(found.native)
+            await found.link.reply(command_id)
+
+    async def bridge_add(self, bridge: BridgeHandle, leg: LegHandle) -> None:
+        """From now on the leg hears all others that it may (default: everyone), and they it. One bridge per leg.
+
+        A leg of another worker moves to the bridge's.
+        """
+        into, found = self._bridge(bridge), await self._settled(leg)
+        if into.link is None:
+            into.link = found.link
+            command_id, into.native = found.link.worker.open_bridge()
+            found.link.keep(into.native, into)
+            await found.link.reply(command_id)
+        if found.link is not into.link:
+            await self._move(found, into.link)
+        await into.link.reply(into.link.worker.bridge_add(into.native, found.native))
+
+    async def bridge_remove(self, bridge: BridgeHandle, leg: LegHandle) -> None:
+        out_of, found = self._bridge(bridge), await self._settled(leg)
+        link = self._same_worker(out_of, found)
+        await link.reply(link.worker.bridge_remove(out_of.native, found.native))
+
+    async def set_hears(self, bridge: BridgeHandle, listener: LegHandle, speaker: LegHandle, hears: bool) -> None:
+        found, hearing, heard = self._bridge(bridge), await self._settled(listener), await self._settled(speaker)
+        link = self._same_worker(found, hearing, heard)
+        await link.reply(link.worker.set_hears(found.native, hearing.native, heard.native, hears))
+
+    # --- sounds and digits
 
     async def load_prompt(self, path: Path) -> PromptHandle:
         """Decodes any audio file PyAV reads, off the loop; the same path and mtime is loaded once and shared.
 
         Raises PromptError.
         """
-        ...
+        try:
+            key = (path, (await asyncio.to_thread(path.stat)).st_mtime_ns)
+        except OSError as error:
+            raise PromptError(f"{path}: cannot be read as audio ({error.strerror})") from error
+        task = self._prompt_files.get(key)
+        if task is None:
+            task = self._prompt_files[key] = asyncio.create_task(self._decode(path))
+            task.add_done_callback(lambda done: self._drop_failed(key, done))
+        return await asyncio.shield(task)
 
     async def load_samples(self, rate_hz: int, samples: bytes) -> PromptHandle:
         """int16 little-endian mono samples at 8, 16 or 48 kHz."""
-        ...
+        if rate_hz not in (8_000, 16_000, 48_000) or len(samples) % 2:
+            raise PromptError(f"{len(samples)} bytes at {rate_hz} Hz: must be int16 at 8000, 16000 or 48000 Hz")
+        if len(samples) > 2 * rate_hz * PROMPT_SECONDS_MAX:
+            raise PromptError(f"a prompt of {len(samples) // 2 // rate_hz} s; at most {PROMPT_SECONDS_MAX} s")
+        handle = PromptHandle(next(self._numbers))
+        self._prompts[handle] = _Prompt(rate_hz, bytes(samples))
+        return handle
 
     async def play(
         self, leg: LegHandle, prompt: PromptHandle, *, loop: bool = False, gain_db: float = 0.0, start_ms: int = 0
     ) -> PlayId:
         """The leg hears the prompt instead of its bridge until it ends or is stopped; then PlayFinished."""
-        ...
+        sound = self._prompts.get(prompt)
+        if sound is None:
+            raise StaleHandle(f"prompt {prompt} is not loaded")
+        found = await self._settled(leg)
+        play_id = PlayId(next(self._numbers))
+        await found.link.reply(
+            found.link.worker.play(
+                found.native,
+                sound.samples,
+                sound.rate_hz,
+                play_id=play_id,
+                loop=loop,
+                gain_q12=_q12(max(-60.0, min(gain_db, 20.0))),
+                start=start_ms * sound.rate_hz // 1000,
+            )
+        )
+        return play_id
 
-    async def play_tone(self, leg: LegHandle, tone: Tone) -> PlayId: ...
+    async def play_tone(self, leg: LegHandle, tone: Tone) -> PlayId:
+        """As play, for a tone; with repeats 0 it lasts until stopped."""
+        if not 1 <= len(tone.frequencies_hz) <= 4 or len(tone.cadence_ms) > 8:
+            raise MediaError("a tone has one to four frequencies and at most eight cadence times")
+        found = await self._settled(leg)
+        play_id = PlayId(next(self._numbers))
+        await found.link.reply(
+            found.link.worker.play_tone(
+                found.native, tone.frequencies_hz, tone.cadence_ms, tone.level_dbm0, tone.repeats, play_id=play_id
+            )
+        )
+        return play_id
 
-    async def stop_play(self, leg: LegHandle) -> None: ...
+    async def stop_play(self, leg: LegHandle) -> None:
+        """Ends what plays, if anything does: PlayFinished with completed=False."""
+        found = await self._settled(leg)
+        await found.link.reply(found.link.worker.stop_play(found.native))
 
     async def send_dtmf(self, leg: LegHandle, digits: str, *, duration_ms: int = 100, gap_ms: int = 70) -> None:
-        """By RFC 4733 if negotiated, else as tones in the audio. Returns when queued; digits never overlap."""
+        """By RFC 4733 if negotiated, else as tones in the audio. Returns when queued; digits never overlap.
+
+        Raises MediaError for what is no digit, QueueFull when too many wait already.
+        """
+        if not digits or any(digit not in DTMF_DIGITS for digit in digits.upper()):
+            raise MediaError("DTMF digits are 0-9, *, # and A-D")
+        if not 40 <= duration_ms <= 5_000 or not 0 <= gap_ms <= 5_000:
+            raise MediaError(f"a digit of {duration_ms} ms with {gap_ms} ms gap; 40..5000 and 0..5000 ms are possible")
+        found = await self._settled(leg)
+        await found.link.reply(found.link.worker.send_dtmf(found.native, digits.upper().encode(), duration_ms, gap_ms))
+
+    async def report_digit(self, leg: LegHandle, digit: str) -> None:
+        """A digit of this leg came by SIP INFO: DtmfDigit follows, unless the media brought the same press before."""
+        if len(digit) != 1 or digit.upper() not in DTMF_DIGITS:
+            raise MediaError("a DTMF digit is one of 0-9, *, # and A-D")
+        found = await self._settled(leg)
+        await found.link.reply(found.link.worker.report_digit(found.native, ord(digit.upper())))
+
+    # --- taps
 
     async def open_tap(self, leg: LegHandle, token: ConsentToken) -> TapHandle:
         """Copies what the leg receives from now on. Raises ConsentError unless the token is sealed and for this leg."""
-        ...
+        if self._verify_token is None or token.leg != leg or not self._verify_token(token):
+            raise ConsentError(f"leg {leg:#x} cannot be captured: no consent covers it; its party must hear the notice")
+        found = await self._settled(leg)
+        if found.call_id and found.call_id != token.call_id:
+            raise ConsentError(f"leg {leg:#x} cannot be captured: the consent is of another call")
+        handle = TapHandle(next(self._numbers))
+        tap = _Tap(handle, leg, TapRing(handle))
+        command_id = found.link.worker.open_tap(found.native, tap.ring)
+        self._taps[handle] = tap
+        try:
+            await found.link.reply(command_id)
+        except MediaError:
+            del self._taps[handle]
+            raise
+        return handle
 
     def drain_tap(self, tap: TapHandle, into: bytearray | memoryview) -> int:
         """Moves whole tap records (docs/recording-and-consent.md: journal record) into `into`; returns bytes written.
 
         Called from the recording writer's thread; releases the GIL; never blocks; 0 when empty.
         """
-        ...
+        found = self._taps.get(tap)
+        if found is None:
+            return 0
+        was_open = found.open
+        written = found.ring.drain(into)
+        if written == 0 and not was_open:
+            self._taps.pop(tap, None)
+        return written
 
     async def close_tap(self, tap: TapHandle) -> None:
         """No packet is captured after this returns; what is in the ring can still be drained until it returned 0."""
+        found = self._taps.get(tap)
+        if found is None or not found.open:
+            raise StaleHandle(f"tap {tap} is closed")
+        try:
+            leg = await self._settled(found.leg)
+            await leg.link.reply(leg.link.worker.close_tap(leg.native, found.ring))
+        except StaleHandle:
+            pass  # the leg went first, and its taps with it
+        found.open = False
+
+    # --- statistics
 
     def leg_stats(self, leg: LegHandle) -> LegStats:
         """A consistent snapshot, never older than 100 ms. Raises StaleHandle."""
         found = self._leg(leg)
+        if found.last is not None:
+            return found.last
         return _leg_stats(leg, found.link.worker.leg_stats(found.native))
 
     def engine_stats(self) -> EngineStats:
@@ -276,12 +425,14 @@ class MediaEngine:
             **{name: total.get(name, 0) for name in EngineStats.__slots__ if name != "at_ns"},
         )
 
+    # --- inside
+
     def _place(self, near: LegHandle | None) -> WorkerLink:
         if not self._links:
             raise MediaError("the media engine is not started")
         if near is not None:
             return self._leg(near).link
-        return min(self._links, key=lambda link: link.load)
+        return min(self._links, key=lambda link: link.legs)
 
     def _leg(self, handle: LegHandle) -> _Leg:
         found = self._legs.get(handle)
@@ -289,24 +440,81 @@ class MediaEngine:
             raise StaleHandle(f"leg {handle:#x} is closed")
         return found
 
+    async def _settled(self, handle: LegHandle) -> _Leg:
+        """The leg, once it is not on its way between two workers."""
+        while (moved := self._leg(handle).moved) is not None:
+            await asyncio.shield(moved)
+        return self._leg(handle)
+
     def _bridge(self, handle: BridgeHandle) -> _Bridge:
         found = self._bridges.get(handle)
         if found is None:
-            raise StaleHandle(f"bridge {handle:#x} is closed")
+            raise StaleHandle(f"bridge {handle} is closed")
         return found
 
+    def _same_worker(self, bridge: _Bridge, *legs: _Leg) -> WorkerLink:
+        if bridge.link is None or any(leg.link is not bridge.link for leg in legs):
+            raise MediaError(f"the leg is not in bridge {bridge.handle}")
+        return bridge.link
+
+    async def _move(self, leg: _Leg, to: WorkerLink) -> None:
+        """The whole leg goes over to another worker; what plays, is tapped or counted goes with it."""
+        leg.last = _leg_stats(leg.handle, leg.link.worker.leg_stats(leg.native))
+        leg.moved = asyncio.get_running_loop().create_future()
+        try:
+            detached = await leg.link.reply(leg.link.worker.detach_leg(leg.native))
+            leg.link.drop(leg.native)
+            command_id, leg.native = to.worker.adopt_leg(detached)
+            leg.link = to
+            to.keep(leg.native, leg)
+            await to.reply(command_id)
+        finally:
+            leg.moved.set_result(None)
+            leg.moved = leg.last = None
+
     def _forget(self, leg: _Leg) -> None:
-        leg.link.load -= 1
+        leg.link.drop(leg.native)
         self._ports.release(leg.sockets)
         self._legs.pop(leg.handle, None)
+        for tap in self._taps.values():
+            if tap.leg == leg.handle:
+                tap.open = False
+
+    async def _decode(self, path: Path) -> PromptHandle:
+        rate_hz, samples = await asyncio.to_thread(decode_audio, path)
+        return await self.load_samples(rate_hz, samples.tobytes())
+
+    def _drop_failed(self, key: tuple[Path, int], task: asyncio.Task[PromptHandle]) -> None:
+        if task.cancelled() or task.exception() is not None:
+            self._prompt_files.pop(key, None)
 
     def _on_message(self, link: WorkerLink, message: tuple[Any, ...]) -> None:
-        kind, native = message[0], message[1]
-        handle = LegHandle(link.index << 48 | native)
+        event = self._event(link, message)
+        if event is not None:
+            self._on_event(event)
+
+    def _event(self, link: WorkerLink, message: tuple[Any, ...]) -> MediaEvent | None:
+        kind, handle = message[0], message[1]
+        if kind == "tap_behind":
+            tap = self._taps.get(handle)
+            return TapBehind(tap.handle, tap.ring.take_loss()) if tap is not None else None
+        kept = link.kept(handle)
+        if kept is None:
+            return None
+        if kind == "speaker":
+            speaker = link.kept(message[2])
+            return ActiveSpeaker(kept.handle, speaker.handle) if speaker is not None else None
         if kind == "source":
-            self._on_event(SourceLatched(handle, MediaAddress(*message[2])))
-        elif kind == "silence":
-            self._on_event(MediaSilent(handle, message[2]))
+            return SourceLatched(kept.handle, MediaAddress(*message[2]))
+        if kind == "silence":
+            return MediaSilent(kept.handle, message[2])
+        if kind == "digit":
+            return DtmfDigit(kept.handle, message[2], message[3], DTMF_SOURCES[message[4]])
+        return PlayFinished(kept.handle, PlayId(message[2]), message[3])
+
+
+def _q12(gain_db: float) -> int:
+    return round(4096 * 10 ** (gain_db / 20))
 
 
 def _leg_stats(leg: LegHandle, raw: dict[str, Any]) -> LegStats:

@@ -34,7 +34,7 @@ OnEvent = Callable[["WorkerLink", tuple[Any, ...]], None]
 
 
 class WorkerLink:
-    """Start with `start`, end with `stop`. `legs` maps the worker's handles to whatever the engine keeps for them."""
+    """Start with `start`, end with `stop`."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class WorkerLink:
         """Raises MediaError when the system gives no memory or descriptors."""
         self.index = index
         self.realtime = False
-        self.load = 0  # legs placed here, for choosing a worker
+        self._kept: dict[int, Any] = {}
         self._want_realtime = realtime
         self._on_event = on_event
         self._waiting: dict[int, tuple[asyncio.Future[Any], OnReply | None]] = {}
@@ -92,6 +92,30 @@ class WorkerLink:
                 future.set_exception(StaleHandle("the media engine has stopped"))
         self._waiting.clear()
         self._loop = None
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    @property
+    def legs(self) -> int:
+        """Things kept here: how loaded the worker is, for choosing one."""
+        return len(self._kept)
+
+    def keep(self, native: int, thing: Any) -> None:
+        """The engine's record of what the worker knows by `native`."""
+        self._kept[native] = thing
+
+    def kept(self, native: int) -> Any | None:
+        return self._kept.get(native)
+
+    def drop(self, native: int) -> None:
+        self._kept.pop(native, None)
+
+    def answer_later(self, command_id: int, then: OnReply) -> None:
+        """Nobody waits for this reply; `then` is called when it comes."""
+        if self._loop is not None:
+            self._waiting[command_id] = (self._loop.create_future(), then)
 
     async def reply(self, command_id: int, then: OnReply | None = None) -> Any:
         """Waits for the reply to a command just given; its result.

@@ -1,0 +1,47 @@
+# A consented copy of what a leg receives: a byte ring with one writer (the worker) and one reader (the recording
+# writer's thread), in records that go to disk as they are.
+#
+# A record is a header and the packet as it came, decrypted (RTP header and all). Little-endian, no padding:
+#
+#   offset  size
+#        0     4  sync 0x50545352 ("RSTP" as bytes)
+#        4     2  header size, 28; a reader skips what it does not know
+#        6     2  packet size
+#        8     1  kind: 1 = RTP received. 0x40 and above are the journal's own
+#        9     1  flags: 1 audio, 2 comfort noise, 4 telephone-event, 8 records were lost right before this one
+#       10     2  0
+#       12     4  CRC-32 (IEEE 802.3, as zlib.crc32) over the header with this field zero, then the packet
+#       16     8  arrival, ns, CLOCK_MONOTONIC
+#       24     4  records lost on this tap so far because the ring was full
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from mediaserver.ext.packet cimport Packet
+
+cdef enum:
+    TAP_HEADER_BYTES = 28
+    TAP_RING_BYTES = 262144            # 25 s of G.711 at 20 ms: a disk that stalls longer has lost
+    TAP_FLAG_AUDIO = 1
+    TAP_FLAG_COMFORT = 2
+    TAP_FLAG_EVENT = 4
+    TAP_FLAG_AFTER_LOSS = 8
+
+cdef struct Tap:
+    uint64_t handle
+    uint64_t packets                   # copied
+    uint32_t lost                      # not copied: ring full
+    uint32_t behind                    # the next record follows a loss
+    uint32_t changes                   # lost grew, and the control side was rung about it
+    uint64_t head                      # bytes ever read; the reader's
+    uint64_t pad[7]
+    uint64_t tail                      # bytes ever written; the worker's
+    uint8_t* ring
+
+# Allocates: control path only. NULL without memory.
+cdef Tap* tap_new() noexcept nogil
+cdef void tap_free(Tap* t) noexcept nogil
+# Copies one record. 0, or -1: no room, counted.
+cdef int tap_write(Tap* t, const Packet* packet, int flags) noexcept nogil
+# Moves whole records into out[capacity], their CRCs filled in; returns bytes. Any one thread at a time.
+cdef int64_t tap_read(Tap* t, uint8_t* out, int64_t capacity) noexcept nogil
+
+cdef class TapRing:
+    cdef Tap* tap

@@ -1,0 +1,134 @@
+"""The encoding side of a leg: samples of any mix rate in, frames of the negotiated codec and packet time out.
+
+Owns encoder, resamplers and the samples that do not fill a frame yet. Knows no RTP header, no leg and no socket.
+"""
+
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memmove
+from mediaserver.codecs.audio cimport (
+    CODEC_OPUS,
+    codec_close,
+    codec_copy_encoder,
+    codec_encode,
+    codec_open_encoder,
+)
+from mediaserver.codecs.resample cimport resampler_free, resampler_init, resampler_reset, resampler_step
+
+cdef enum:
+    TICK_SAMPLES_MAX = 960
+    PTIME_MS_MAX = 60
+
+cdef int RATES_HZ[VOICE_RATES]
+RATES_HZ[:] = [8000, 16000, 48000]
+
+
+cdef int frame_ms(const CodecConfig* config, int ptime_ms) noexcept nogil:
+    cdef int ms = ptime_ms - ptime_ms % 10
+    if ms < 10:
+        ms = 10
+    if ms > PTIME_MS_MAX:
+        ms = PTIME_MS_MAX
+    if config.codec_id == CODEC_OPUS and (ms == 30 or ms == 50):      # Opus has no such frames
+        ms -= 10
+    return ms
+
+
+cdef uint64_t share_key(const CodecConfig* config, int ms) noexcept nogil:
+    cdef uint64_t key = <uint64_t>14695981039346656037
+    cdef int32_t parts[8]
+    cdef int i
+    parts[0] = config.codec_id
+    parts[1] = config.rate_hz
+    parts[2] = config.clock_hz
+    parts[3] = config.bitrate_bps
+    parts[4] = config.complexity
+    parts[5] = config.fec * 2 + config.dtx
+    parts[6] = config.packet_loss_percent
+    parts[7] = ms
+    for i in range(8):
+        key = (key ^ <uint32_t>parts[i]) * <uint64_t>1099511628211
+    return key
+
+
+cdef Voice* voice_new(const CodecConfig* config, int payload_type, int ptime_ms) noexcept nogil:
+    cdef Voice* v
+    cdef AudioCodec codec
+    cdef int ms = frame_ms(config, ptime_ms)
+    cdef int capacity
+    cdef int i
+    if codec_open_encoder(&codec, config) < 0:
+        return NULL
+    capacity = codec.rate_hz * (ms + 20) // 1000
+    v = <Voice*>calloc(1, sizeof(Voice) + capacity * sizeof(int16_t))
+    if v is NULL:
+        codec_close(&codec)
+        return NULL
+    v.codec = codec
+    v.buffer = <int16_t*>(v + 1)
+    v.capacity = capacity
+    v.payload_type = payload_type
+    v.rate_hz = codec.rate_hz
+    v.clock_hz = codec.clock_hz
+    v.frame_samples = codec.rate_hz * ms // 1000
+    v.frame_clock = codec.clock_hz * ms // 1000
+    v.share_key = share_key(config, ms)
+    v.whole_ticks = ms == 20
+    v.source = -1
+    for i in range(VOICE_RATES):
+        if resampler_init(&v.resamplers[i], RATES_HZ[i], codec.rate_hz) < 0:
+            voice_free(v)
+            return NULL
+    return v
+
+
+cdef void voice_free(Voice* v) noexcept nogil:
+    cdef int i
+    if v is NULL:
+        return
+    codec_close(&v.codec)
+    for i in range(VOICE_RATES):
+        resampler_free(&v.resamplers[i])
+    free(v)
+
+
+cdef int voice_mix_rate(int rate_hz) noexcept nogil:
+    if rate_hz <= 8000:
+        return 8000
+    return 16000 if rate_hz <= 16000 else 48000
+
+
+cdef void voice_push(Voice* v, const int16_t* pcm, int samples, int rate_hz) noexcept nogil:
+    cdef int16_t resampled[TICK_SAMPLES_MAX]
+    cdef int source = 0 if rate_hz == 8000 else (1 if rate_hz == 16000 else 2)
+    cdef int count
+    if source != v.source:             # what another source left in this filter belongs to long ago
+        resampler_reset(&v.resamplers[source])
+        v.source = source
+    count = resampler_step(&v.resamplers[source], pcm, samples, resampled)
+    if count > v.capacity - v.fill:    # cannot be while every push is followed by taking all whole frames
+        count = v.capacity - v.fill
+    memcpy(v.buffer + v.fill, resampled, count * sizeof(int16_t))
+    v.fill += count
+
+
+cdef int voice_take(Voice* v, uint8_t* out, int* size) noexcept nogil:
+    if v.fill < v.frame_samples:
+        return 0
+    size[0] = codec_encode(&v.codec, v.buffer, v.frame_samples, out, VOICE_PAYLOAD_MAX)
+    v.fill -= v.frame_samples
+    memmove(v.buffer, v.buffer + v.frame_samples, v.fill * sizeof(int16_t))
+    return 1
+
+
+cdef void voice_copy(Voice* to, const Voice* source) noexcept nogil:
+    cdef int i
+    if to.share_key != source.share_key:
+        return
+    codec_copy_encoder(&to.codec, &source.codec)
+    for i in range(VOICE_RATES):
+        memcpy(to.resamplers[i].history, source.resamplers[i].history,
+               source.resamplers[i].history_size * sizeof(int16_t))
+        to.resamplers[i].phase = source.resamplers[i].phase
+    memcpy(to.buffer, source.buffer, source.fill * sizeof(int16_t))
+    to.fill = source.fill
+    to.source = source.source
