@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -109,6 +110,7 @@ class JournalRecorder:
         """Ends what still runs, waits until it is on the disk."""
         for recording in list(self.running.values()):
             await recording.end()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self.writer.stop)
 
     # -- the call room's Recorder
@@ -172,11 +174,11 @@ class JournalRecorder:
     def count_transition(self, before: State, after: State) -> None:
         self.stats.transitions[(before.value, after.value)] += 1
 
-    def spawn(self, work: object) -> None:
-        assert asyncio.iscoroutine(work)
-        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _on_writer_failure(self, file: LegFile, reason: str) -> None:
         """From the writer's threads."""

