@@ -71,6 +71,9 @@ cdef struct Playout:
     int64_t early_low_ns           # least time that a packet's first sample then waited in the line
     int64_t pulled_ns
     int64_t observed_ns            # arrival of the latest observed packet
+    int32_t path_hz                # rates between which the latest samples went
+    int32_t path_out_hz
+    int32_t last_sample            # pulled
     SampleLine line
     Plc plc
     Resampler resampler
@@ -311,6 +314,8 @@ cdef void decode_next(Playout* p, int64_t now_ns, PacketPool* pool) noexcept nog
     if receiver is not NULL:
         if line.rate_hz != receiver.codec.rate_hz:
             set_line_rate(p, receiver.codec.rate_hz)
+        if receiver is not p.voice and p.voice is not NULL and line.covered == 0:
+            line.covered = 1                   # another decoder begins elsewhere: blended in
         p.voice = receiver
         p.comfort = NULL
         samples = codec_samples(&receiver.codec, payload_of(packet), packet.payload_size)
@@ -463,6 +468,14 @@ cdef PlayoutKind playout_pull(Playout* p, int64_t now_ns, int16_t* out, int samp
     return deliver(p, out, samples, wanted)
 
 
+cdef void ramp_off(int16_t* out, int samples, int32_t step) noexcept nogil:
+    cdef int i
+    cdef int32_t value
+    for i in range(samples):
+        value = out[i] + step * (samples - i) // samples
+        out[i] = <int16_t> (32767 if value > 32767 else (-32768 if value < -32768 else value))
+
+
 cdef PlayoutKind deliver(Playout* p, int16_t* out, int samples, int wanted) noexcept nogil:
     cdef const int16_t* source = p.line.pcm + p.line.at
     cdef PlayoutKind kind = PLAYED_VOICE
@@ -471,15 +484,27 @@ cdef PlayoutKind deliver(Playout* p, int16_t* out, int samples, int wanted) noex
     p.line.at += wanted
     if p.line.rate_hz == p.config.rate_hz:
         memcpy(out, source, samples * sizeof(int16_t))
-        return kind
+    elif resample(p, source, wanted, out) != 0:
+        memset(out, 0, samples * sizeof(int16_t))
+        return PLAYED_SILENCE
+    if p.path_hz != p.line.rate_hz or p.path_out_hz != p.config.rate_hz:
+        # Each resampler delays a little differently: the step where one takes over from the other is ramped off.
+        if p.path_hz:
+            ramp_off(out, p.config.rate_hz // 200, p.last_sample - out[0])
+        p.path_hz = p.line.rate_hz
+        p.path_out_hz = p.config.rate_hz
+    p.last_sample = out[samples - 1]
+    return kind
+
+
+cdef int resample(Playout* p, const int16_t* source, int samples, int16_t* out) noexcept nogil:
     if p.resampler.in_hz != p.line.rate_hz or p.resampler.out_hz != p.config.rate_hz:
         resampler_free(&p.resampler)
         if resampler_init(&p.resampler, p.line.rate_hz, p.config.rate_hz) != 0:
             memset(&p.resampler, 0, sizeof(Resampler))
-            memset(out, 0, samples * sizeof(int16_t))
-            return PLAYED_SILENCE
-    resampler_step(&p.resampler, source, wanted, out)
-    return kind
+            return -1
+    resampler_step(&p.resampler, source, samples, out)
+    return 0
 
 
 cdef const PlayoutStats* playout_stats(const Playout* playout) noexcept nogil:

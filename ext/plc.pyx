@@ -18,6 +18,8 @@ cdef enum:
     AHEAD_MAX = 960                # 20 ms at 48 kHz
     RUN_MAX = 4328                 # a bridge, a third of it to bend, a match and two
     ALIGNED_Q15 = 19660            # 0.6: worse matches are not aligned, just faded over
+    LAG_Q15 = 16384                # 0.5: what is alike enough to be a period
+    HALF_LAG_Q15 = 27853           # 0.85
     SAG_AFTER_MS = 10              # a long bridge sags towards its middle: so long it holds, and in so long it sinks
     SAG_MS = 25
     LEARN_FRAMES = 100
@@ -122,6 +124,19 @@ cdef void span(const int16_t* past_end, int lag, int rate_hz, const int16_t* bey
         at += step
 
 
+cdef int near_lag(const int16_t* end, int window, int lag, int limit, int rate_hz) noexcept nogil:
+    """The period on the far side, near `lag` (or its half, where too little is there to see a whole one)."""
+    cdef int32_t similar
+    cdef int least = HALF_LAG_Q15 if lag * 11 // 10 > limit else LAG_Q15
+    cdef int centre = lag // 2 if lag * 11 // 10 > limit else lag
+    cdef int low = centre * 7 // 10 if centre * 7 // 10 > rate_hz // 400 else rate_hz // 400
+    cdef int high = centre * 7 // 5 if centre * 7 // 5 < limit else limit
+    if high <= low:
+        return lag
+    centre = pitch_lag(end, window, low, high, rate_hz, &similar)
+    return centre if similar > least else lag
+
+
 cdef void plc_bridge(Plc* p, int16_t* end, int gap, int ahead) noexcept nogil:
     cdef int16_t forward[BRIDGE_MAX]
     cdef int16_t backward[BRIDGE_MAX]
@@ -129,7 +144,7 @@ cdef void plc_bridge(Plc* p, int16_t* end, int gap, int ahead) noexcept nogil:
     cdef int16_t before[MERGE_MAX]
     cdef int ms = p.rate_hz // 1000
     cdef int match = ms * 10
-    cdef int lag, back_lag, high, i, edge
+    cdef int lag, back_lag, i, edge
     cdef int32_t similar, sag
     if gap <= 0:
         plc_merge(p, end, ahead)
@@ -143,13 +158,7 @@ cdef void plc_bridge(Plc* p, int16_t* end, int gap, int ahead) noexcept nogil:
         ahead = ms * 20
     turn_round(end + gap, turned, ahead)
     turn_round(end - match, before, match)
-    back_lag = lag
-    high = lag * 7 // 5 if lag * 7 // 5 < ahead - match - 1 else ahead - match - 1
-    if high > lag * 7 // 10 and high > ms * 5 // 2:
-        i = lag * 7 // 10 if lag * 7 // 10 > ms * 5 // 2 else ms * 5 // 2
-        i = pitch_lag(turned + ahead, match, i, high, p.rate_hz, &similar)
-        if similar > 16384:
-            back_lag = i
+    back_lag = near_lag(turned + ahead, match, lag, ahead - match - 1, p.rate_hz)
     if back_lag > ahead:
         back_lag = ahead
     span(turned + ahead, back_lag, p.rate_hz, before, match, gap, backward)
