@@ -222,9 +222,11 @@ class Reoffers:
         if self._own is not None:
             if self._own.guard is not None:
                 self._own.guard.cancel()
-            if self._own.answered and self._own.ack is None:
-                self._acknowledge(self._own, None)
-            self._own = None
+            own, self._own = self._own, None
+            if not own.answered and own.exchange is not None:
+                own.exchange.cancel()  # a client INVITE that has had a 1xx ends by no timer of its own
+            elif own.ack is None:
+                self._acknowledge(own, None)
         if self._retry is not None:
             self._retry.cancel()
         self._queue.clear()

@@ -157,6 +157,14 @@ def test_hanging_up_while_a_reinvite_is_open_leaves_nothing(outgoing):
     outgoing.finish()
 
 
+def test_hanging_up_while_a_reinvite_has_only_had_trying_cancels_it(outgoing):
+    reply(outgoing, reoffer(outgoing), 100)
+    outgoing.session.hang_up()
+    outgoing.net.run(0.05)
+    assert [m.method for m in outgoing.peer.inbox] == ["CANCEL", "BYE"]
+    outgoing.finish()
+
+
 def test_too_many_offers_at_once_are_refused_not_kept(outgoing):
     for _ in range(30):
         outgoing.session.reinvite(HOLD)
