@@ -44,15 +44,23 @@ def prepare(root: Path) -> None:
 
 
 def begin(root: Path, directory: str, recording_id: str) -> Path:
-    """Makes the recording's directory and its mark, in this order, both durable. Raises OSError."""
+    """Makes the recording's directory and its mark, in this order. Raises OSError. `sync` makes both durable."""
     path = root
     for part in Path(directory).parts:
         path = path / part
         path.mkdir(mode=0o700, exist_ok=True)
     mark = root / OPEN / recording_id
     mark.write_text(directory, encoding="utf-8")
-    sync_directory(mark.parent)
     return path
+
+
+def sync(root: Path, path: Path) -> None:
+    """Makes the names on the way to a recording's directory, and its mark, survive a power cut. Raises OSError."""
+    for directory in (path, *path.parents):
+        sync_directory(directory)
+        if directory == root:
+            break
+    sync_directory(root / OPEN)
 
 
 def finished(root: Path, recording_id: str) -> None:

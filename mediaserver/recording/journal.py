@@ -82,17 +82,16 @@ def note(kind: Kind, at_ns: int, values: Mapping[str, Any]) -> bytes:
 
 
 def create(path: Path, header: Mapping[str, Any], at_ns: int) -> int:
-    """A new journal with its header on disk (directory entry too). Returns the descriptor. Raises OSError.
+    """A new journal that holds its header. Returns the descriptor. Raises OSError.
 
     Mode 0600 in a 0700 directory: recordings are for the server's own user. header gets the format's version.
+    Not synced: a party talks already and a disk may take 100 ms; the writer syncs file and directory in its interval.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         # Held as long as this process lives: recovery leaves files alone that somebody is still writing.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.write(descriptor, note(Kind.HEADER, at_ns, {"format": "mediaserver-journal", "version": VERSION, **header}))
-        os.fsync(descriptor)
-        sync_directory(path.parent)
     except OSError:
         os.close(descriptor)
         raise

@@ -11,6 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -79,6 +80,7 @@ class JournalRecorder:
         self.clock = clock
         self.authority = authority
         self.stats = RecorderStats()
+        self.hashes = FileHashes()
         self.streams: dict[LegHandle, StreamSettings] = {}
         self.running: dict[str, JournalRecording] = {}
         self.taps: dict[TapHandle, tuple[JournalRecording, LegFile]] = {}
@@ -192,6 +194,25 @@ class JournalRecorder:
                     self.stats.failures[reason] += 1
                 self.spawn(recording.fail(reason))
                 return
+
+
+class FileHashes:
+    """SHA-256 of prompt files, read once per change: a caller who has heard the notice talks already."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[int, int, str]] = {}
+
+    async def of(self, path: Path) -> str:
+        """Raises OSError."""
+        return await asyncio.to_thread(self._hash, path)
+
+    def _hash(self, path: Path) -> str:
+        status = path.stat()
+        known = self._known.get(path)
+        if known is None or known[:2] != (status.st_mtime_ns, status.st_size):
+            known = (status.st_mtime_ns, status.st_size, sha256(path.read_bytes()).hexdigest())
+            self._known[path] = known
+        return known[2]
 
 
 def recordings_directory(settings: RecordingSettings, data_dir: Path) -> Path:

@@ -11,7 +11,6 @@ import contextlib
 import secrets
 from collections.abc import Coroutine
 from dataclasses import asdict, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +75,7 @@ class JournalRecording:
             log.warning("recording.notice_of_a_stranger", call=self.call_id, recording=self.recording_id)
             return
         try:
-            digest = await asyncio.to_thread(_sha256, Path(notice.path))
+            digest = await self._recorder.hashes.of(Path(notice.path))
         except OSError as error:
             # Without the hash nobody can prove what was played: no evidence, no capture.
             log.error("recording.notice_unreadable", path=notice.path, error=error.strerror)
@@ -168,9 +167,11 @@ class JournalRecording:
             if self._ended or not self._consent.may_capture:
                 return
             try:
-                for leg in self._consent.parties():
-                    if leg not in self._taps:
-                        await self._open_tap(leg)
+                silent = [leg for leg in self._consent.parties() if leg not in self._taps]
+                # All files before the first tap: parties start at one moment, not one file creation apart.
+                await asyncio.to_thread(self._create_files, silent)
+                for leg in silent:
+                    await self._open_tap(leg)
             except OSError as error:
                 self._recorder.stats.failures["cannot_create"] += 1
                 log.critical("recording.failed", reason="cannot_create", error=error.strerror, call=self.call_id)
@@ -184,11 +185,7 @@ class JournalRecording:
             return
         now_ns = self._recorder.clock.now_ns()
         token = self._consent.token(leg, now_ns)
-        file = self._files.get(leg)
-        if file is None:
-            file = self._files[leg] = await asyncio.to_thread(self._create_file, leg, now_ns)
-        if not self._consent.may_capture:
-            return
+        file = self._files[leg]
         try:
             tap = await self._recorder.engine.open_tap(leg, token)
         except MediaError as error:
@@ -196,12 +193,11 @@ class JournalRecording:
             return
         self._taps[leg] = tap
         self._recorder.taps[tap] = (self, file)
-        opened_ns = max(now_ns, token.granted_at_ns)
-        opening = note(Kind.OPEN, opened_ns, {"evidence": asdict(self._consent.evidence(leg))})
-        attached = self._recorder.writer.attach(file, tap, opening, opened_ns)
-        self._first_ns = self._first_ns or opened_ns
+        opening = note(Kind.OPEN, now_ns, {"evidence": asdict(self._consent.evidence(leg))})
+        attached = self._recorder.writer.attach(file, tap, opening, now_ns)
+        self._first_ns = self._first_ns or now_ns
         if not self._consent.may_capture:
-            file.open_until_ns = opened_ns  # joined while the tap was being opened: an empty window
+            file.open_until_ns = now_ns  # joined while the tap was being opened: an empty window
         await asyncio.wrap_future(attached)
         if self._row is None:
             self._put_row("capturing")
@@ -225,14 +221,16 @@ class JournalRecording:
 
     # -- files and rows
 
-    def _create_file(self, leg: LegHandle, now_ns: int) -> LegFile:
+    def _create_files(self, legs: list[LegHandle]) -> None:
         """Blocking. Raises OSError."""
         if self._directory is None:
             relative = catalogue.relative_directory(self.recording_id, self._wall)
             self._directory = catalogue.begin(self._recorder.root, relative, self.recording_id)
-        facts = self._legs[leg]
-        path = self._directory / catalogue.journal_name(facts.leg_id, len(self._files))
-        return LegFile(path, create(path, self._header(facts, now_ns), now_ns))
+        for leg in legs:
+            if leg not in self._files:
+                facts, now_ns = self._legs[leg], self._recorder.clock.now_ns()
+                path = self._directory / catalogue.journal_name(facts.leg_id, len(self._files))
+                self._files[leg] = LegFile(path, create(path, self._header(facts, now_ns), now_ns), dirty=True)
 
     def _header(self, facts: LegFacts, now_ns: int) -> dict[str, Any]:
         stream = self._recorder.streams.get(facts.handle)
@@ -341,7 +339,3 @@ def codec_map(stream: StreamSettings) -> dict[str, dict[str, Any]]:
         str(codec.payload_type): {"name": codec.name.value, "clock_hz": codec.clock_hz, "channels": codec.channels}
         for codec in stream.receive
     }
-
-
-def _sha256(path: Path) -> str:
-    return sha256(path.read_bytes()).hexdigest()

@@ -26,6 +26,7 @@ import structlog
 from mediaserver.errors import MediaError
 from mediaserver.limits import TAP_DRAIN_BYTES
 from mediaserver.model import TapHandle
+from mediaserver.recording import catalogue
 from mediaserver.recording.journal import FRAME, SYNC
 
 log = structlog.get_logger(__name__)
@@ -52,6 +53,7 @@ class LegFile:
     bytes_written: int = 0
     packets_lost: int = 0  # of the open tap
     failure: str = ""
+    named: bool = False  # its directory entry is synced too
     fresh: bool = False  # the first drain after opening is checked record by record
     dirty: bool = False
 
@@ -313,6 +315,9 @@ class JournalWriter:
         started = time.perf_counter()
         try:
             os.fdatasync(file.descriptor)
+            if not file.named:
+                catalogue.sync(self._directory, file.path.parent)
+                file.named = True
         except OSError as error:
             self._fail(file, REASONS.get(error.errno or 0, "fsync_error"), error)
             return

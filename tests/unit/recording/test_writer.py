@@ -10,6 +10,7 @@ import pytest
 from mediaserver.clock import VirtualClock
 from mediaserver.errors import StaleHandle
 from mediaserver.model import TapHandle
+from mediaserver.recording import catalogue
 from mediaserver.recording.journal import Kind, create, note, read
 from mediaserver.recording.writer import JournalWriter, LegFile
 from tests.support.synthetic_taps import packet_record, rtp
@@ -33,6 +34,7 @@ class Source:
 
 class Bench:
     def __init__(self, tmp_path: Path) -> None:
+        catalogue.prepare(tmp_path)
         self.clock, self.source, self.failed = VirtualClock(), Source(), list[tuple[LegFile, str]]()
         self.writer = JournalWriter(
             self.source, tmp_path, flush_interval_ms=100, fsync_interval_ms=0, min_free_mb=0,
