@@ -25,7 +25,6 @@ cdef extern from *:
     static inline int32_t g722_zero_section(int16_t *d, int16_t *b, int difference)
     {
         const g722_v8 used = {-1, -1, -1, -1, -1, -1, 0, 0};
-        const g722_v8 towards_newer = {8, 0, 1, 2, 3, 4, 5, 6};
         g722_v8 vd, vb, now, unlike, step;
         int16_t newest = (int16_t)difference;
         memcpy(&vd, d, 16);
@@ -34,7 +33,7 @@ cdef extern from *:
         unlike = (vd ^ now) >> 15;                         /* -1 where the signs differ */
         step = ((128 ^ unlike) - unlike) & used & (now != 0);
         vb = vb - (vb >> 8) + ((vb & 255) != 0) + step;    /* (b * 32640 >> 15) +- 128 */
-        vd = __builtin_shuffle(vd, now, towards_newer);
+        vd = __builtin_shufflevector(vd, now, 8, 0, 1, 2, 3, 4, 5, 6);
         memcpy(d, &vd, 16);
         memcpy(b, &vb, 16);
     #if defined(__SSE2__)

@@ -181,6 +181,7 @@ def write(path: Path, samples: Samples, codec: str, container_format: str) -> No
     pcm = np.round(samples * 32767).astype(np.int16)
     with av.open(str(path), mode="w", format=container_format) as container:
         stream = container.add_stream(codec, rate=RATE_HZ, layout="mono")
+        assert isinstance(stream, av.AudioStream)
         if codec == "libopus":
             stream.bit_rate = BITRATE_BPS
             stream.options = {"application": "voip", "vbr": "on", "compression_level": "10"}
