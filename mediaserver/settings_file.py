@@ -252,9 +252,18 @@ def _explain(key: Key, detail: ErrorDetails) -> str:
     if kind == "missing":
         return f"{name} is missing; it has no default; add a line {key[-1]} = …"
     annotation = _annotation(key)
-    shown = "(hidden)" if annotation is SecretStr else json.dumps(detail["input"], ensure_ascii=False, default=str)
+    shown = "(hidden)" if annotation is SecretStr else _shown(detail["input"])
     allowed = _allowed(key, kind, context, detail["msg"])
     return f"{name} is {shown}; {allowed}"
+
+
+def _shown(value: Any) -> str:
+    """A wrong value as it was written; of a table only that it is one, since a secret may lie in it."""
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, list) and any(isinstance(part, dict | list) for part in value):
+        return "a list of tables"
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _explain_unknown(key: Key) -> str:

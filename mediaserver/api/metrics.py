@@ -45,6 +45,24 @@ ENGINE_METRICS = {
         "Packets on a leg's socket that were not RTP or RTCP, or came before the leg was set up.",
         "counter",
     ),
+    "packets_stranger": (
+        "mediaserver_media_packets_stranger_total",
+        "Packets from a source that is not the leg's pinned one: counted, change nothing.",
+        "counter",
+    ),
+    "packets_bad": ("mediaserver_media_packets_bad_total", "Packets that no stream could use.", "counter"),
+    "packets_auth_failed": (
+        "mediaserver_media_packets_auth_failed_total",
+        "SRTP packets that were forged, damaged or replayed.",
+        "counter",
+    ),
+    "packets_overflow": (
+        "mediaserver_media_packets_overflow_total",
+        "Packets for which a jitter buffer or the pool had no room.",
+        "counter",
+    ),
+    "rtcp_received": ("mediaserver_media_rtcp_received_total", "RTCP packets received.", "counter"),
+    "rtcp_sent": ("mediaserver_media_rtcp_sent_total", "RTCP packets sent.", "counter"),
     "send_errors": ("mediaserver_media_send_errors_total", "Packets the kernel did not take.", "counter"),
     "pool_free": ("mediaserver_media_pool_free_packets", "Packet slots free now.", "gauge"),
     "pool_size": ("mediaserver_media_pool_size_packets", "Packet slots there are.", "gauge"),
@@ -252,7 +270,7 @@ def _server(counters: ServerCounters) -> Iterable[Metric]:
 
 def _engine(stats: EngineStats) -> Iterable[Metric]:
     for field in dataclasses.fields(stats):
-        if field.name in ENGINE_NOT_SHOWN:
+        if field.name not in ENGINE_METRICS:
             continue
         name, text, kind = ENGINE_METRICS[field.name]
         value = getattr(stats, field.name)
@@ -262,7 +280,9 @@ def _engine(stats: EngineStats) -> Iterable[Metric]:
 
 def _sip(counters: SipCounters) -> Iterable[Metric]:
     for field in dataclasses.fields(counters):
-        text, label = SIP_METRICS[field.name]
+        text, label = SIP_METRICS.get(field.name, ("", ""))
+        if not text:
+            continue
         value = getattr(counters, field.name)
         name = f"mediaserver_sip_{field.name}"
         if isinstance(value, TallyCounter):
