@@ -10,6 +10,7 @@ SIP_DATAGRAM_BYTES_MAX: Final = 65_535  # what UDP can carry
 SIP_STREAM_MESSAGE_BYTES_MAX: Final = 65_536  # a TCP/TLS peer that never ends its headers is cut off here
 SIP_HEADERS_MAX: Final = 256  # real messages stay under 60; a flood of headers is an attack
 SIP_HEADER_VALUES_MAX: Final = 128  # Via, Contact, Route …: hops stay under 70; each costs some µs to parse
+SIP_URIS_KEPT: Final = 4_096  # parsed URIs remembered, some 3 MB: the messages of one call repeat the same few
 SIP_TRANSACTIONS_MAX: Final = 65_536  # each lives up to 32 s after its answer: 2,000 new ones a second
 SIP_SOURCES_MAX: Final = 16_384  # addresses whose request rate is remembered; the oldest is forgotten
 SIP_REJECTIONS_PER_SOURCE_PER_S: Final = 20  # answers to rubbish and floods, past it silence: we amplify nothing

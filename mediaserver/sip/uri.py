@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from socket import AF_INET6, inet_pton  # arithmetic only: no socket is opened here
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from mediaserver.errors import ParseError
+from mediaserver.limits import SIP_URIS_KEPT
 from mediaserver.model import Masked
 
 Params = Mapping[str, str | None]  # lower-cased names; None: no "=" was written
@@ -116,6 +118,10 @@ def parse_uri(text: str) -> Uri:
     Raises ParseError (400) for what cannot be a URI, and for a sip URI with white space, no host, a bare IPv6 address
     (where its port begins cannot be told, RFC 5118 §4.2) or a port out of 1..65535.
     """
+    return _parse_kept(text) if len(text) <= _KEPT_CHARS_MAX else _parse(text)
+
+
+def _parse(text: str) -> Uri:
     scheme, colon, rest = text.partition(":")
     if not colon or not rest or not _SCHEME.fullmatch(scheme):
         raise ParseError("URI without a scheme")
@@ -152,6 +158,11 @@ def parse_uri(text: str) -> Uri:
         _parse_uri_headers(asked) if question else (),
         password,
     )
+
+
+# The messages of one call repeat the same few URIs; long ones are not kept, so that nobody fills memory with them.
+_KEPT_CHARS_MAX = 128
+_parse_kept = lru_cache(maxsize=SIP_URIS_KEPT)(_parse)
 
 
 def parse_host_port(text: str) -> tuple[str, int | None]:
