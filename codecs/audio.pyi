@@ -9,7 +9,7 @@ class Codec:
     """One encoder and one decoder with their state, for offline use and tests; one stream, one thread.
 
     name: RTP encoding name, any case. rate_hz: PCM rate, 0: the codec's own (Opus serves 8, 12, 16, 24 and 48 kHz).
-    clock_hz: RTP clock, 0: the usual one. Raises ValueError if the combination is not possible.
+    clock_hz: RTP clock, 0: the usual one. encoder, decoder: False leaves that side away, its calls then fail. Raises ValueError if the combination is not possible.
     """
 
     name: str
@@ -24,6 +24,8 @@ class Codec:
         fec: bool = False,
         dtx: bool = False,
         packet_loss_percent: int = 0,
+        encoder: bool = True,
+        decoder: bool = True,
     ) -> None: ...
     @property
     def rate_hz(self) -> int: ...
@@ -48,6 +50,9 @@ class Codec:
 
     def decode_fec(self, payload: bytes | memoryview, samples: int) -> npt.NDArray[np.int16] | None:
         """The frame *before* payload from its in-band FEC; None: no FEC inside."""
+
+    def take_encoder(self, source: Codec) -> None:
+        """Goes on encoding where `source` is now. Raises ValueError unless both have the same name and rate."""
 
     def set_loss(self, packet_loss_percent: int) -> None:
         """What FEC is sized for from now on; other codecs ignore it."""

@@ -247,7 +247,7 @@ cdef class Codec:
     cdef readonly str name
 
     def __cinit__(self, name, *, int rate_hz=0, int clock_hz=0, int bitrate_bps=0, int complexity=9, bint fec=False,
-                  bint dtx=False, int packet_loss_percent=0):
+                  bint dtx=False, int packet_loss_percent=0, bint encoder=True, bint decoder=True):
         cdef CodecConfig config
         config.codec_id = _ID_BY_LOWER_NAME.get(str(name).lower(), CODEC_NONE)
         config.rate_hz = rate_hz
@@ -258,7 +258,7 @@ cdef class Codec:
         config.dtx = dtx
         config.packet_loss_percent = packet_loss_percent
         self.name = str(name)
-        if codec_open(&self.codec, &config) != 0:
+        if open_sides(&self.codec, &config, (ENCODES if encoder else 0) | (DECODES if decoder else 0)) != 0:
             raise ValueError(
                 f"codec {name!s} cannot be opened with rate_hz={rate_hz}, clock_hz={clock_hz}, "
                 f"bitrate_bps={bitrate_bps}, complexity={complexity}, packet_loss_percent={packet_loss_percent}"
@@ -345,6 +345,10 @@ cdef class Codec:
         cdef int16_t[::1] view = out
         cdef int done = codec_decode_fec(&self.codec, &payload[0], <int>payload.shape[0], &view[0], samples)
         return out[:done] if done > 0 else None
+
+    def take_encoder(self, Codec source not None):
+        if codec_copy_encoder(&self.codec, &source.codec) != 0:
+            raise ValueError(f"take_encoder: {source.name} at {source.rate_hz} Hz is not {self.name} at {self.rate_hz} Hz")
 
     def set_loss(self, int packet_loss_percent):
         codec_set_loss(&self.codec, packet_loss_percent)

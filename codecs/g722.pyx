@@ -156,7 +156,7 @@ cdef inline void predict(G722Band* band, int32_t difference) noexcept nogil:
     cdef int32_t like2 = -1 if p0 == band.p2 else 0
     # UPPOL2
     cdef int32_t a1 = band.a1
-    cdef int32_t wd = saturate(a1 << 2)
+    cdef int32_t wd = saturate(4 * a1)
     wd = (wd ^ like1) - like1
     wd = 32767 if wd > 32767 else wd
     cdef int32_t a2 = (wd >> 7) + (128 if like2 else -128) + ((band.a2 * 32512) >> 15)

@@ -73,3 +73,38 @@ def test_an_empty_batch_is_empty() -> None:
 
 def test_numbers_of_codecs_are_those_of_the_contract() -> None:
     assert CODEC_IDS == {"PCMU": 1, "PCMA": 2, "G722": 3, "opus": 4, "L16": 5, "CN": 6, "telephone-event": 7}
+
+
+@pytest.mark.parametrize(("name", "size"), [("PCMU", 160), ("G722", 320), ("opus", 960), ("L16", 160)])
+def test_an_encoder_taken_over_goes_on_with_the_very_same_bytes(name: str, size: int) -> None:
+    rng = np.random.default_rng(6)
+    shared, leaving = Codec(name), Codec(name, decoder=False)
+    frames = [np.round(rng.normal(0, 5_000, size)).astype(np.int16) for _ in range(20)]
+    for frame in frames[:10]:
+        shared.encode(frame)
+    leaving.take_encoder(shared)
+    assert [leaving.encode(frame) for frame in frames[10:]] == [shared.encode(frame) for frame in frames[10:]]
+
+
+def test_an_encoder_of_another_kind_is_not_taken_over() -> None:
+    with pytest.raises(ValueError, match="is not opus at 16000 Hz"):
+        Codec("opus", rate_hz=16_000).take_encoder(Codec("opus", rate_hz=8_000))
+    with pytest.raises(ValueError, match="is not G722"):
+        Codec("G722").take_encoder(Codec("PCMU"))
+    with pytest.raises(ValueError, match="is not G722"):
+        Codec("G722").take_encoder(Codec("G722", encoder=False))
+
+
+@pytest.mark.parametrize("name", ["PCMU", "G722", "opus", "L16", "CN"])
+def test_a_codec_of_one_side_refuses_the_other(name: str) -> None:
+    both = Codec(name)
+    pcm = np.zeros(both.rate_hz // 50, np.int16)
+    receiving, sending = Codec(name, encoder=False), Codec(name, decoder=False)
+    payload = sending.encode(pcm)
+    assert len(receiving.decode(payload)) == len(both.decode(payload))
+    with pytest.raises(ValueError, match="has no frame"):
+        receiving.encode(pcm)
+    with pytest.raises(ValueError, match="undecodable"):
+        sending.decode(payload)
+    assert sending.conceal(160) is None
+    receiving.set_loss(10)
