@@ -241,7 +241,7 @@ class Call:
         self.end(Cause.PROGRAM_ERROR, "server", 500)
 
     async def _close(self) -> None:
-        if not self.primary.answered:
+        if self._answered is None and not self.primary.is_over:
             self._refuse()
         for leg in self.legs:
             leg.hang_up(self.cause or Cause.LOCAL_HANGUP)

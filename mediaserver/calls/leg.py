@@ -20,7 +20,7 @@ from mediaserver.calls.tasks import TaskGroup
 from mediaserver.calls.voice import Voice
 from mediaserver.errors import MediaError, NegotiationError, ParseError
 from mediaserver.limits import LEG_EVENTS_MAX
-from mediaserver.model import Cause, Direction, DtmfSource, LegFacts, LegHandle, MediaAddress
+from mediaserver.model import Cause, Direction, LegFacts, LegHandle, MediaAddress
 from mediaserver.sdp.formats import Encoding, encoding_of
 from mediaserver.sdp.negotiate import LocalMedia, MediaPolicy, Negotiator
 from mediaserver.sip.session import (
@@ -63,7 +63,7 @@ class Leg:
         self.party = party
         self.state = LegState.NEW
         self.session: InviteSession | None = None
-        self.voice = Voice(house.engine, house.clock)
+        self.voice = Voice(house.engine)
         self.policy = policy
         self.early = False  # media before the answer
         self.held = False  # the party put us on hold
@@ -357,7 +357,7 @@ class Leg:
     async def _on_info(self, event: InfoReceived) -> None:
         pressed = digit_of_info(event.content_type, event.body)
         if pressed is not None:
-            self.voice.take_digit(pressed[0], DtmfSource.SIP_INFO)
+            await self.voice.report_digit(pressed[0])
 
     async def _on_refer(self, event: ReferReceived) -> None:
         self._owner.leg_refers(self, event)
@@ -380,11 +380,12 @@ class Leg:
             raise MediaError("the leg has no session yet")
         return self.session
 
-    async def _open(self, bind_host: str, near: LegHandle | None) -> None:
-        media = await self.voice.open(bind_host, self._owner.call_id, near)
+    async def _open(self, our_host: str, near: LegHandle | None) -> None:
+        """our_host: how the peer reaches us. Behind a port forward that is no address of this machine to bind to."""
+        sip = self._house.settings.sip
+        media = await self.voice.open(sip.host if sip.external_host else our_host, self._owner.call_id, near)
         self._house.legs[media.handle] = self
-        host = self._house.settings.sip.external_host or media.host
-        self._negotiator.local = LocalMedia(host, media.rtp_port, media.rtcp_port)
+        self._negotiator.local = LocalMedia(our_host, media.rtp_port, media.rtcp_port)
 
     def _wanted(self) -> Direction:
         return Direction.SENDONLY if self._hold_wanted else Direction.SENDRECV

@@ -11,9 +11,7 @@ from collections.abc import Callable
 
 import structlog
 
-from mediaserver.calls.digits import DIGITS, OnePress
 from mediaserver.calls.tasks import finish
-from mediaserver.clock import Clock
 from mediaserver.errors import MediaError
 from mediaserver.limits import DIGITS_MAX
 from mediaserver.media.engine import MediaEngine, MediaLeg, Tone
@@ -39,14 +37,12 @@ _FINISHED_EARLY_MAX = 8  # PlayFinished that overtook the completion of `play`
 class Voice:
     """One leg's media. Opened by `open`, dead after `close`; every method in between may raise MediaError."""
 
-    def __init__(self, engine: MediaEngine, clock: Clock) -> None:
+    def __init__(self, engine: MediaEngine) -> None:
         self._engine = engine
-        self._clock = clock
         self._media: MediaLeg | None = None
         self._closed = False
         self._plays: dict[PlayId, asyncio.Future[bool]] = {}
         self._finished_early: deque[PlayFinished] = deque(maxlen=_FINISHED_EARLY_MAX)
-        self._one_press = OnePress()
         self._digits: deque[str] = deque()
         self._digit_typed = asyncio.Event()
         self.digits_dropped = 0
@@ -137,10 +133,12 @@ class Voice:
 
     # -- digits
 
-    def take_digit(self, digit: str, source: DtmfSource) -> None:
-        """A press by whatever way; counted once. A digit too many is dropped and counted."""
-        if len(digit) != 1 or digit not in DIGITS or not self._one_press.is_new(digit, source, self._clock.now_ns()):
-            return
+    async def report_digit(self, digit: str) -> None:
+        """A press that came by SIP INFO; it comes back as an event unless the media brought the same press."""
+        await self._engine.report_digit(self.handle, digit)
+
+    def _take_digit(self, digit: str, source: DtmfSource) -> None:
+        """A digit too many is dropped and counted."""
         if len(self._digits) >= DIGITS_MAX:
             self.digits_dropped += 1
         else:
@@ -173,7 +171,7 @@ class Voice:
 
     def take(self, event: MediaEvent) -> None:
         if isinstance(event, DtmfDigit):
-            self.take_digit(event.digit, event.source)
+            self._take_digit(event.digit, event.source)
         elif isinstance(event, PlayFinished):
             waiting = self._plays.pop(event.play_id, None)
             if waiting is None:

@@ -6,7 +6,6 @@ Video and data sections are answered with port 0 in their place; they join here 
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -57,7 +56,7 @@ class MediaPolicy:
 class LocalMedia:
     """Where this leg's sockets are, as the peer reaches them."""
 
-    host: str
+    host: str  # literal, or a name if the operator announces one
     rtp_port: int
     rtcp_port: int
 
@@ -279,7 +278,7 @@ class Negotiator:
     def _write(self) -> bytes:
         """The description with o='s version raised by one whenever anything else changed (RFC 3264 §8)."""
         host = self._bound().host
-        family = f"IP{ipaddress.ip_address(host).version}"
+        family = "IP6" if ":" in host else "IP4"  # a host name (sip.external_host) is announced as IP4
         origin = replace(self._origin, family=family, host=host)
         session = Session(origin=origin, connection=Connection(family, host), media=self._lines)
         body = write(session)

@@ -7,6 +7,7 @@ handle is stale, one bridge per leg, a play ends with exactly one PlayFinished, 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -20,6 +21,8 @@ from mediaserver.model import (
     CallFacts,
     CodecName,
     ConsentToken,
+    DtmfDigit,
+    DtmfSource,
     LegFacts,
     LegHandle,
     LegStats,
@@ -93,6 +96,7 @@ class FakeEngine:
         self._ports = ports
         self._next = 0
         self._prompts: dict[PromptHandle, str] = {}
+        self._presses: deque[tuple[LegHandle, str, int, set[DtmfSource]]] = deque(maxlen=16)
 
     def _number(self) -> int:
         self._next += 1
@@ -212,6 +216,21 @@ class FakeEngine:
     async def send_dtmf(self, leg: LegHandle, digits: str, *, duration_ms: int = 100, gap_ms: int = 70) -> None:
         await asyncio.sleep(0)
         self._leg(leg).dtmf.append(digits)
+
+    async def report_digit(self, leg: LegHandle, digit: str) -> None:
+        """As the real merger: the same digit by another way within a second is the same press."""
+        await asyncio.sleep(0)
+        self._leg(leg)
+        self.press(leg, digit, DtmfSource.SIP_INFO)
+
+    def press(self, leg: LegHandle, digit: str, source: DtmfSource) -> None:
+        now_ns = self._clock.now_ns()
+        for other in self._presses:
+            if (other[0], other[1]) == (leg, digit) and source not in other[3] and now_ns - other[2] < 10**9:
+                other[3].add(source)
+                return
+        self._presses.append((leg, digit, now_ns, {source}))
+        asyncio.get_running_loop().call_soon(self.on_event, DtmfDigit(leg, digit, 0, source))
 
     async def open_tap(self, leg: LegHandle, token: ConsentToken) -> TapHandle:
         raise ConsentError("the call room never opens a tap itself")

@@ -8,7 +8,7 @@ from typing import Any
 
 from mediaserver.calls.manager import CallManager
 from mediaserver.media.engine import Tone
-from mediaserver.model import DtmfDigit, DtmfSource, LegHandle
+from mediaserver.model import DtmfSource, LegHandle
 from mediaserver.settings import SHIPPED_CONFIG_DIR, Settings
 from mediaserver.sip.session import Answered, Ended, Failed, InfoReceived, Progress, ReferReceived, Reoffer
 from tests.support.fakes import (
@@ -114,7 +114,7 @@ class Stage:
 
     async def press(self, digits: str, index: int = 0, source: DtmfSource = DtmfSource.RTP_EVENT) -> None:
         for digit in digits:
-            self.engine.on_event(DtmfDigit(self.leg(index).handle, digit, 100, source))
+            self.engine.press(self.leg(index).handle, digit, source)
             await self.settle()
 
     async def hang_up(self, session: FakeSession) -> None:

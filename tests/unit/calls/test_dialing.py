@@ -332,3 +332,12 @@ async def test_progress_without_sdp_then_with_it(stage: Stage) -> None:
     await stage.settle()
     assert [what[1] for what in caller.did] == [180, 183]
     assert bridged(stage)
+
+
+async def test_behind_a_port_forward_sockets_are_bound_to_our_own_address(stage: Stage) -> None:
+    stage.settings = stage.settings.model_copy(
+        update={"sip": stage.settings.sip.model_copy(update={"external_host": "pbx.example", "host": "127.0.0.9"})}
+    )
+    session = await stage.call("600")
+    assert stage.leg().host == "127.0.0.9"
+    assert b"c=IN IP4 127.0.0.1" in session.did[-1][1]

@@ -9,8 +9,8 @@ import random
 import pytest
 import structlog
 
-from mediaserver.calls.digits import OnePress, digit_of_info
-from mediaserver.model import Cause, DtmfSource, MediaSilent
+from mediaserver.calls.digits import digit_of_info
+from mediaserver.model import Cause, MediaSilent
 from mediaserver.sip.session import Cancelled, Confirmed, Ended, Failed, InfoReceived, Reoffer
 from tests.support.fakes import FakeSession
 from tests.unit.calls.stage import Stage, sdp
@@ -148,16 +148,6 @@ async def test_an_observer_that_raises_hurts_nobody(stage: Stage) -> None:
 )
 def test_info_bodies_in_use_are_read(kind: str, body: bytes, digit: tuple[str, int] | None) -> None:
     assert digit_of_info(kind, body) == digit
-
-
-def test_a_press_by_two_ways_is_one_and_two_presses_are_two() -> None:
-    press = OnePress()
-    assert press.is_new("1", DtmfSource.RTP_EVENT, 0)
-    assert not press.is_new("1", DtmfSource.SIP_INFO, 300_000_000)
-    assert press.is_new("1", DtmfSource.RTP_EVENT, 400_000_000)
-    assert not press.is_new("1", DtmfSource.SIP_INFO, 1_400_000_000)
-    assert press.is_new("1", DtmfSource.SIP_INFO, 1_400_000_001)
-    assert press.is_new("2", DtmfSource.SIP_INFO, 1_400_000_001)
 
 
 def random_event(rng: random.Random, session: FakeSession) -> None:

@@ -26,6 +26,7 @@ async def test_600_plays_its_intro_and_then_the_caller_hears_himself(stage: Stag
     await stage.hang_up(session)
     (facts,) = stage.observer.ended
     assert (facts.cause, facts.ended_by, facts.program) == (Cause.REMOTE_HANGUP, "caller", "echo")
+    assert facts.sip_status is None
     assert stage.engine.legs == {}
 
 

@@ -342,3 +342,7 @@ def test_a_host_name_or_multicast_is_left_to_the_latch() -> None:
         ours.write_answer()
         assert ours.stream is not None
         assert ours.stream.remote is None
+
+
+def test_a_name_of_ours_is_announced_as_it_is() -> None:
+    assert "c=IN IP4 pbx.example.com" in lines_of(negotiator(host="pbx.example.com").write_offer())
