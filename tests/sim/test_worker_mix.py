@@ -33,7 +33,7 @@ def test_a_payload_type_that_differs_is_rewritten() -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "second"), [p for p in itertools.permutations([PCMU, PCMA, G722, OPUS, L16], 2)], ids=lambda c: c.name
+    ("first", "second"), list(itertools.permutations([PCMU, PCMA, G722, OPUS, L16], 2)), ids=lambda c: c.name
 )
 def test_two_codecs_hear_each_other(first: CodecParams, second: CodecParams) -> None:
     world = World()

@@ -1,7 +1,7 @@
 """A media worker with phones around it, all in virtual time: what tests of bridges, prompts and digits stand on.
 
-Phones speak RTP by hand every packet time and keep what they are sent. Nothing sleeps; a seed and a script give the same
-packets every time.
+Phones speak RTP by hand every packet time and keep what they are sent. Nothing sleeps; a seed and a script give the
+same packets every time.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class World:
         socket = self._next_socket
         self._next_socket += 2
         number = len(self.phones) + 1
-        _, handle = self.worker.open_leg(socket, socket + 1, 0xA000 + number, 1000 * number, 5000 * number)
+        _, handle = self.worker.open_leg(socket, socket + 1, 0xA000 + number, 1000 * number & 0x7FFF, 5000 * number)
         coder = Codec(codec.name, clock_hz=codec.clock_hz, complexity=0)
         address = MediaAddress("10.0.0.9", 4000 + 2 * number)
         phone = Phone(self, handle, socket, address, codec, coder, sound, ptime_ms, ssrc=0x5000 + number)
