@@ -24,8 +24,8 @@ _NS: Final = 1_000_000_000
 _NC_WINDOW: Final = 64  # nonce counts that may overtake each other on UDP; older ones are replays
 
 # Clients that give up on the whole response when one of several challenges is not MD5, instead of taking the one they
-# know as RFC 3261 §22.1 asks (libre before 3.12, SIPp before 3.7, JsSIP): they get MD5 alone. Lower case.
-_MD5_ONLY_AGENTS: Final = ("baresip v0.", "baresip v1.", "baresip v2.", "sipp", "jssip")
+# know as RFC 3261 §22.1 asks: libre before 3.12, SIPp before 3.7, JsSIP, SIP.js, Twinkle. These get MD5 alone.
+_MD5_ONLY_AGENTS: Final = ("baresip v0.", "baresip v1.", "baresip v2.", "sipp", "jssip", "sip.js/", "twinkle/")
 
 
 @dataclass(frozen=True, slots=True)

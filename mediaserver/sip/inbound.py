@@ -20,7 +20,8 @@ from mediaserver.sip.flow import Flow
 from mediaserver.sip.invite_server import IncomingSession
 from mediaserver.sip.message import Request
 from mediaserver.sip.registrar import Arrival, Registrar
-from mediaserver.sip.session import ACCEPT, ALLOW, KNOWN_METHODS, InviteSession, SessionHost
+from mediaserver.sip.session import InviteSession
+from mediaserver.sip.session_host import ACCEPT, ALLOW, KNOWN_METHODS, SessionHost
 from mediaserver.sip.transaction import ServerTransaction
 from mediaserver.sip.trunks import Trunks
 

@@ -17,8 +17,9 @@ from mediaserver.sip.exchange import Exchange
 from mediaserver.sip.flow import Flow
 from mediaserver.sip.message import Headers, Request, Response
 from mediaserver.sip.sdp_body import sdp_headers, sdp_of
-from mediaserver.sip.session import InviteSession, SessionHost, Stage, reason_of, send_ack
+from mediaserver.sip.session import InviteSession, Stage
 from mediaserver.sip.session_events import Answered, Failed, Progress
+from mediaserver.sip.session_host import SessionHost, reason_of, send_ack
 
 
 class OutgoingSession(InviteSession):

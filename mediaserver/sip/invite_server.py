@@ -12,8 +12,9 @@ from mediaserver.sip.dialog import Dialog
 from mediaserver.sip.flow import Flow
 from mediaserver.sip.message import Request
 from mediaserver.sip.sdp_body import sdp_headers, sdp_of
-from mediaserver.sip.session import InviteSession, SessionHost, Stage, reason_of
+from mediaserver.sip.session import InviteSession, Stage
 from mediaserver.sip.session_events import Cancelled, Confirmed
+from mediaserver.sip.session_host import SessionHost, reason_of
 from mediaserver.sip.transaction import ServerTransaction
 
 

@@ -18,7 +18,7 @@ from mediaserver.sip.exchange import clean, one_line
 from mediaserver.sip.flow import Flow
 from mediaserver.sip.invite_client import OutgoingSession
 from mediaserver.sip.registrar import Registrar
-from mediaserver.sip.session import SessionHost
+from mediaserver.sip.session_host import SessionHost
 from mediaserver.sip.trunks import Trunk, Trunks
 from mediaserver.sip.uri import Uri, escape_user, parse_host_port, parse_uri
 

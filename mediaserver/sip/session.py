@@ -10,28 +10,25 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
-from mediaserver.errors import ParseError
 from mediaserver.sip.auth_client import DigestClient
-from mediaserver.sip.dialog import Dialog, DialogId
+from mediaserver.sip.dialog import Dialog
 from mediaserver.sip.events import Send
 from mediaserver.sip.exchange import (
     TRANSPORT_ERROR,
     Exchange,
     HeaderLines,
-    Host,
     OrderedExchanges,
     clean,
     one_line,
 )
 from mediaserver.sip.flow import Flow
-from mediaserver.sip.message import Message, Request, Response
+from mediaserver.sip.message import Request, Response
 from mediaserver.sip.refer import Refers
 from mediaserver.sip.reoffer import Reoffers
-from mediaserver.sip.sdp_body import sdp_headers
 from mediaserver.sip.session_events import (
     Answered,
     Cancelled,
@@ -47,6 +44,7 @@ from mediaserver.sip.session_events import (
     ReofferFailed,
     SessionEvent,
 )
+from mediaserver.sip.session_host import ACCEPT, ALLOW, KNOWN_METHODS, SessionHost, reason_of, send_ack
 from mediaserver.sip.transaction import ServerTransaction
 
 __all__ = [
@@ -65,28 +63,6 @@ __all__ = [
     "ReofferFailed",
     "SessionEvent",
 ]
-
-ALLOW: Final = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REFER, NOTIFY"
-ACCEPT: Final = "application/sdp, application/dtmf-relay, application/dtmf"
-KNOWN_METHODS: Final = frozenset((*ALLOW.split(", "), "REGISTER", "PRACK", "SUBSCRIBE", "PUBLISH", "MESSAGE"))
-
-
-class SessionHost(Host, Protocol):
-    """What a session gets from its user agent beyond sending."""
-
-    def tell(self, session: InviteSession, event: SessionEvent) -> None:
-        """Deliver to `session.on_event` from the next `poll`, in order."""
-        ...
-
-    def keep(self, session: InviteSession, dialog_id: DialogId) -> None:
-        """Requests with this id belong to the session."""
-        ...
-
-    def release(self, dialog_id: DialogId) -> None: ...
-
-    def session_ended(self, session: InviteSession) -> None:
-        """Ended has been queued; the session may still finish its BYE."""
-        ...
 
 
 class Stage(enum.Enum):
@@ -414,20 +390,3 @@ _HANDLERS: Final[dict[str, Callable[[InviteSession, ServerTransaction, Request],
     "REFER": InviteSession._on_refer,
     "NOTIFY": InviteSession._on_notify,
 }
-
-
-def send_ack(host: Host, dialog: Dialog, invite: Request, sdp: bytes | None) -> Send | None:
-    """None when the dialog gives no way to send it."""
-    kept = [(n, v) for n, v in invite.headers.items() if n in ("Authorization", "Proxy-Authorization")]
-    ack = dialog.request("ACK", headers=(*kept, *sdp_headers(sdp)), body=sdp or b"", cseq=invite.cseq.number)
-    try:
-        send = host.stack.send_ack(ack, dialog.next_hop())
-    except ParseError:
-        return None
-    host.wake()
-    return send
-
-
-def reason_of(message: Message) -> str:
-    """The Reason header as it came (RFC 3326), cut to a length that logs and records can bear."""
-    return (message.headers.get("Reason") or "")[:200]
