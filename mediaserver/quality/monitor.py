@@ -18,7 +18,7 @@ import structlog
 from mediaserver.clock import Clock
 from mediaserver.errors import MediaError, StorageError
 from mediaserver.limits import QUALITY_LEGS_PER_TURN_MAX
-from mediaserver.model import CallFacts, LegFacts, LegHandle, LegStats, StreamSettings
+from mediaserver.model import CallFacts, CodecName, LegFacts, LegHandle, LegStats, StreamSettings
 from mediaserver.quality.score import Score, score_received, score_sent
 from mediaserver.settings import QualitySettings
 from mediaserver.store.quality import QualityRow, QualityStore
@@ -65,6 +65,7 @@ class _Watched:
     call_id: str
     leg_id: str
     ptime_ms: int
+    sends: CodecName | None
     opened_ns: int
     opened_wall: float
     first: LegStats
@@ -127,7 +128,7 @@ class QualityMonitor:
             return
         now_ns = self._clock.now_ns()
         self._watched[leg.handle] = _Watched(
-            call_id, leg.leg_id, stream.ptime_ms, now_ns, self._clock.wall(), stats, stats, now_ns
+            call_id, leg.leg_id, stream.ptime_ms, _sends(stream), now_ns, self._clock.wall(), stats, stats, now_ns
         )
         self._of_call.setdefault(call_id, set()).add(leg.handle)
         heapq.heappush(self._due, (now_ns + self._interval_ns, leg.handle))
@@ -137,7 +138,7 @@ class QualityMonitor:
         if watched is None:
             self.leg_opened(call_id, leg, stream)
         else:
-            watched.ptime_ms = stream.ptime_ms
+            watched.ptime_ms, watched.sends = stream.ptime_ms, _sends(stream)
 
     def leg_closed(self, call_id: str, leg: LegFacts, stats: LegStats | None) -> None:
         """The rest since the last interval, if it is worth a score, and the whole call."""
@@ -155,7 +156,7 @@ class QualityMonitor:
             self._score(watched, stats, now_ns)
         for direction, score in (
             (RECEIVED, score_received(watched.first, stats, watched.ptime_ms)),
-            (SENT, score_sent(watched.first, stats, watched.ptime_ms)),
+            (SENT, score_sent(watched.first, stats, watched.ptime_ms, watched.sends)),
         ):
             if score is not None:
                 worst = min(score.mos, watched.sums[direction].worst)
@@ -187,7 +188,7 @@ class QualityMonitor:
         before = watched.before
         for direction, score in (
             (RECEIVED, score_received(before, stats, watched.ptime_ms)),
-            (SENT, score_sent(before, stats, watched.ptime_ms)),
+            (SENT, score_sent(before, stats, watched.ptime_ms, watched.sends)),
         ):
             if score is None:
                 watched.last.pop(direction, None)
@@ -262,6 +263,13 @@ class QualityMonitor:
             except StorageError as error:
                 log.warning("quality.prune_failed", error=str(error))
             await asyncio.sleep(PRUNE_S)
+
+
+def _sends(stream: StreamSettings) -> CodecName | None:
+    try:
+        return stream.audio.name
+    except StopIteration:  # nothing but telephone-event was agreed on
+        return None
 
 
 def _live(watched: _Watched) -> LiveQuality:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isfinite
 
-from mediaserver.model import LegStats
+from mediaserver.model import CodecName, LegStats
 from mediaserver.quality.emodel import Parameters, burst_ratio, rate
 from mediaserver.quality.factors import CodecFactors, narrowband_factors
 
@@ -65,19 +65,20 @@ def score_received(before: LegStats, after: LegStats, ptime_ms: float) -> Score 
     frames = after.frames_played - before.frames_played
     concealed = _share(after.frames_concealed - before.frames_concealed, frames) if frames > 0 else loss
     factors = narrowband_factors(after.codec)
-    missing = _missing(after, factors)
+    missing = _missing(after, after.codec, factors)
     ratio = 1.0
     if bursts >= BURSTS_MIN and in_bursts > 0:
         ratio = burst_ratio(loss, in_bursts / bursts)
     elif loss > 0:
         missing.append(BURST)
     delay_ms = after.buffer_delay_ns / 1e6 + ptime_ms + factors.codec_delay_ms + _half_round_trip_ms(after)
-    return _score(after, factors, loss, late, ratio, delay_ms, after.jitter_ns / 1e6, concealed, missing)
+    return _score(after, after.codec, factors, loss, late, ratio, delay_ms, after.jitter_ns / 1e6, concealed, missing)
 
 
-def score_sent(before: LegStats, after: LegStats, ptime_ms: float) -> Score | None:
+def score_sent(before: LegStats, after: LegStats, ptime_ms: float, codec: CodecName | None) -> Score | None:
     """What the far end heard of us, by its RTCP. None: it has sent no report, or we sent nothing.
 
+    codec: what we send, None if unknown.
     Over a whole call the cumulative count of lost packets is used, over an interval the last report's fraction.
     """
     sent = after.packets_sent - before.packets_sent
@@ -87,17 +88,18 @@ def score_sent(before: LegStats, after: LegStats, ptime_ms: float) -> Score | No
         loss = _share(after.remote_packets_lost, sent)
     else:
         loss = min(1.0, max(0.0, after.remote_loss_fraction))
-    factors = narrowband_factors(after.codec)
-    missing = [*_missing(after, factors), REMOTE_BUFFER, REMOTE_DISCARD]
+    factors = narrowband_factors(codec)
+    missing = [*_missing(after, codec, factors), REMOTE_BUFFER, REMOTE_DISCARD]
     if loss > 0:
         missing.append(BURST)
     jitter_ms = max(0.0, after.remote_jitter_ns / 1e6)
     delay_ms = REMOTE_BUFFER_MS + ptime_ms + factors.codec_delay_ms + _half_round_trip_ms(after)
-    return _score(after, factors, loss, 0.0, 1.0, delay_ms, jitter_ms, loss, missing)
+    return _score(after, codec, factors, loss, 0.0, 1.0, delay_ms, jitter_ms, loss, missing)
 
 
 def _score(
     stats: LegStats,
+    codec: CodecName | None,
     factors: CodecFactors,
     loss: float,
     late: float,
@@ -124,7 +126,7 @@ def _score(
         r=round(rating.r, 4),
         scale=factors.scale,
         model=MODEL,
-        codec="" if stats.codec is None else stats.codec.value,
+        codec="" if codec is None else codec.value,
         codec_row=factors.row,
         basis=factors.basis,
         missing=tuple(missing),
@@ -138,11 +140,11 @@ def _score(
     )
 
 
-def _missing(stats: LegStats, factors: CodecFactors) -> list[str]:
+def _missing(stats: LegStats, codec: CodecName | None, factors: CodecFactors) -> list[str]:
     missing = []
     if not _knows_round_trip(stats):
         missing.append(RTT)
-    if stats.codec is None:
+    if codec is None:
         missing.append(CODEC)
     elif factors.basis == "none":
         missing.append(FACTORS)

@@ -188,7 +188,8 @@ def summarize(path: Path) -> Summary:
             elif record.kind == Kind.CLOSE:
                 last_ns = max(last_ns, record.arrival_ns)
             elif record.kind == Kind.LOST:
-                lost += int(record.values.get("packets", 0))
+                packets_lost = record.values.get("packets", 0)
+                lost += packets_lost if isinstance(packets_lost, int) else 0
             ended = record.kind == Kind.END
     if header.get("format") != "mediaserver-journal":
         raise ValueError(f"{path}: not a journal, or its header is destroyed")

@@ -140,13 +140,14 @@ def test_a_silent_leg_has_no_score_instead_of_a_perfect_one() -> None:
 
 
 def test_what_the_far_end_heard_is_known_only_from_its_reports() -> None:
-    assert score_sent(ZERO, stats(packets_sent=250), 20) is None
+    assert score_sent(ZERO, stats(packets_sent=250), 20, CodecName.PCMU) is None
     reported = stats(packets_sent=500, remote_loss_fraction=0.1, remote_jitter_ns=5_000_000, round_trip_ns=20_000_000)
-    interval = score_sent(stats(packets_sent=250), reported, 20)
+    interval = score_sent(stats(packets_sent=250), reported, 20, CodecName.PCMA)
     assert interval is not None
     assert interval.loss == 0.1
+    assert interval.codec == "PCMA"  # what we send, not what we receive
     assert {"remote_buffer", "remote_discard", "burst"} <= set(interval.missing)
-    call = score_sent(ZERO, dataclasses.replace(reported, remote_packets_lost=5), 20)
+    call = score_sent(ZERO, dataclasses.replace(reported, remote_packets_lost=5), 20, CodecName.PCMA)
     assert call is not None
     assert call.loss == 0.01  # over the call the cumulative count
 
@@ -177,7 +178,7 @@ def test_absurd_counters_never_leave_the_scale() -> None:
             return dataclasses.replace(before, **wild, remote_loss_fraction=fraction)
 
         before, after = absurd(ZERO), absurd(ZERO)
-        for score in (score_received(before, after, 20), score_sent(before, after, 20)):
+        for score in (score_received(before, after, 20), score_sent(before, after, 20, None)):
             if score is not None:
                 assert 1.0 <= score.mos <= 4.5
                 assert 0 <= score.loss <= 1
