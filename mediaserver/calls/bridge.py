@@ -139,6 +139,8 @@ class Conversation:
         self.refresh_music()
 
     async def wait_over(self) -> None:
+        """Also at once if one of the two was gone before they were brought together."""
+        self._started = True
         self._check()
         await self._over.wait()
 

@@ -341,3 +341,15 @@ async def test_behind_a_port_forward_sockets_are_bound_to_our_own_address(stage:
     session = await stage.call("600")
     assert stage.leg().host == "127.0.0.9"
     assert b"c=IN IP4 127.0.0.1" in session.did[-1][1]
+
+
+async def test_a_callee_who_hangs_up_while_being_connected_leaves_nobody_waiting(stage: Stage) -> None:
+    for turns in range(12):
+        stage.register("bob", does="ring")
+        caller = await stage.call("bob")
+        callee = stage.gateway.sessions[-1]
+        callee.tell(Answered(sdp()))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await stage.hang_up(callee)
+        assert caller.over
