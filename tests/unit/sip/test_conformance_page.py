@@ -59,7 +59,7 @@ def drawn() -> str:
         "# SIP transactions",
         "",
         "Drawn from `mediaserver/sip/machines.py` by `python tests/unit/sip/test_conformance_page.py`. A timer's",
-        "letter is also the event it makes. Times are first values; repeating timers double, up to 4 s but for timer A.",
+        "letter is also the event it makes. Times are first values; repeating ones double, up to 4 s but for timer A.",
         "",
     ]
     for machine in MACHINES:
