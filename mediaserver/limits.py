@@ -16,6 +16,7 @@ SIP_SOURCES_MAX: Final = 16_384  # addresses whose request rate is remembered; t
 SIP_REJECTIONS_PER_SOURCE_PER_S: Final = 20  # answers to rubbish and floods, past it silence: we amplify nothing
 SIP_UDP_REQUEST_BYTES_MAX: Final = 1_300  # RFC 3261 §18.1.1: larger requests prefer TCP
 SIP_CONNECTIONS_MAX: Final = 4_096  # TCP and TLS together; two thousand phones and as many strangers
+SIP_CONNECTIONS_PER_SOURCE_MAX: Final = 1_024  # an office behind one address, yet not all of the above
 SIP_WRITE_BUFFER_BYTES_MAX: Final = 1_048_576  # a TCP peer that reads so slowly is cut off
 SIP_PARTIAL_MESSAGE_MS_MAX: Final = 10_000  # a message that has begun on a stream must be complete by then
 SIP_CONNECT_MS_MAX: Final = 5_000  # TCP and TLS set-up together; the transaction has 32 s for everything

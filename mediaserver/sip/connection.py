@@ -38,6 +38,7 @@ class Connection(asyncio.Protocol):
         self._heard_message = outgoing  # a stranger must soon say something sensible
         self._begun_ns = 0  # when the partial message began, or the connection itself
         self._active_ns = 0
+        self._closing_ns = 0  # when we began to close it
         self._reason = "peer"
         self.number = number
         self.outgoing = outgoing
@@ -102,7 +103,14 @@ class Connection(asyncio.Protocol):
         return True
 
     def check(self, now_ns: int, idle_ns: int) -> None:
-        """Closes it if a message does not get complete, none ever came, or nothing happened for `idle_ns`."""
+        """Closes it if a message does not get complete, none ever came, or nothing happened for `idle_ns`.
+
+        One that is closing and whose peer does not take the rest is cut off after a while.
+        """
+        if not self.alive:
+            if self._transport is not None and now_ns - self._closing_ns > _PARTIAL_NS:
+                self._transport.abort()
+            return
         waits = self._framer.pending or not self._heard_message
         if waits and now_ns - self._begun_ns > _PARTIAL_NS:
             self.abort("slow" if self._framer.pending else "silent")
@@ -113,6 +121,7 @@ class Connection(asyncio.Protocol):
         """After what is already written."""
         if self.alive and self._transport is not None:
             self._reason = reason
+            self._closing_ns = self._owner.now_ns()
             self._transport.close()
 
     def abort(self, reason: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Mapping
 from itertools import count
 from typing import Protocol
@@ -17,7 +18,12 @@ from typing import Protocol
 import structlog
 
 from mediaserver.clock import Clock
-from mediaserver.limits import SIP_CONNECT_MS_MAX, SIP_CONNECTIONS_MAX, SIP_SENDS_WAITING_MAX
+from mediaserver.limits import (
+    SIP_CONNECT_MS_MAX,
+    SIP_CONNECTIONS_MAX,
+    SIP_CONNECTIONS_PER_SOURCE_MAX,
+    SIP_SENDS_WAITING_MAX,
+)
 from mediaserver.settings import SipSettings
 from mediaserver.sip.connection import Connection
 from mediaserver.sip.counters import SipCounters
@@ -72,6 +78,7 @@ class SipTransport:
         self._servers: list[asyncio.Server] = []
         self._connections: dict[int, Connection] = {}
         self._by_remote: dict[tuple[str, str, int], Connection] = {}
+        self._per_source: Counter[str] = Counter()  # connections by remote host
         self._waiting: dict[tuple[str, str, int], list[Send]] = {}  # for a connection or name that is coming up
         self._tasks: set[asyncio.Task[None]] = set()
         self._udp_flows: dict[tuple[str, int], Flow] = {}
@@ -231,9 +238,12 @@ class SipTransport:
     # -- connections
 
     def connection_made(self, connection: Connection) -> bool:
-        if self._endpoint is None or len(self._connections) >= SIP_CONNECTIONS_MAX:
+        host = connection.flow.remote_host
+        full = len(self._connections) >= SIP_CONNECTIONS_MAX or self._per_source[host] >= SIP_CONNECTIONS_PER_SOURCE_MAX
+        if full or self._endpoint is None:
             self.counters.connections_refused += 1
             return False
+        self._per_source[host] += 1
         if connection.outgoing:
             self.counters.connections_out += 1
         else:
@@ -248,6 +258,9 @@ class SipTransport:
             return
         self.counters.connections_closed[reason] += 1
         flow = connection.flow
+        self._per_source[flow.remote_host] -= 1
+        if not self._per_source[flow.remote_host]:
+            del self._per_source[flow.remote_host]
         for host, port in ((flow.remote_host, flow.remote_port), *connection.names):
             if self._by_remote.get((flow.transport, host, port)) is connection:
                 del self._by_remote[flow.transport, host, port]
@@ -263,6 +276,7 @@ class SipTransport:
         idle_ns = self._settings.tcp_idle_timeout_s * 1_000_000_000
         for connection in list(self._connections.values()):
             connection.check(now_ns, idle_ns)
+        self._local_addresses.clear()  # routes and addresses of ours may change
         self._sweep = asyncio.get_running_loop().call_later(1.0, self._check_connections)
 
     # -- leaving

@@ -320,8 +320,9 @@ async def test_a_peer_that_reads_nothing_is_cut_off() -> None:
             assert endpoint.transport.counters.connections_closed == {"slow": 1}
 
 
-async def test_connections_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport_module, "SIP_CONNECTIONS_MAX", 2)
+@pytest.mark.parametrize("limit", ["SIP_CONNECTIONS_MAX", "SIP_CONNECTIONS_PER_SOURCE_MAX"])
+async def test_connections_are_bounded(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    monkeypatch.setattr(transport_module, limit, 2)
     async with running() as endpoint, AsyncExitStack() as streams:
         port = endpoint.transport.ports["tcp"]
         for _ in range(2):
@@ -330,6 +331,7 @@ async def test_connections_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         reader, _ = await streams.enter_async_context(dialled(port))
         await ends(reader)
         assert endpoint.transport.counters.connections_refused == 1
+        assert endpoint.transport.connections == 2
 
 
 async def test_sends_waiting_for_a_connection_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -202,6 +202,19 @@ def test_a_length_that_cannot_be_used_is_answered_before_the_end(length: bytes, 
     assert ended(connection, owner) == reason
 
 
+def test_a_peer_that_does_not_take_our_last_words_is_cut_off() -> None:
+    connection, transport, owner = connected()
+    connection.data_received(OPTIONS)
+    connection.close("idle")
+    connection.close("again")
+    connection.check(owner.now + SIP_PARTIAL_MESSAGE_MS_MAX * MS, IDLE_NS)
+    assert transport.ended == "closed"
+    connection.check(owner.now + SIP_PARTIAL_MESSAGE_MS_MAX * MS + 1, IDLE_NS)
+    assert transport.ended == "aborted"
+    assert ended(connection, owner) == "idle"
+    connection.check(owner.now, IDLE_NS)
+
+
 def test_half_open_is_closed() -> None:
     connection, _, _ = connected()
     assert connection.eof_received() is False
