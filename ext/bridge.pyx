@@ -12,6 +12,7 @@ from mediaserver.ext.leg cimport (
     PAYLOAD_EVENT,
     RELAY_AS_TONE,
     RELAY_NONE,
+    TAPS_MAX,
     PayloadType,
     Stream,
     leg_schedule,
@@ -226,13 +227,22 @@ cdef void set_decoding(Context* ctx, Leg* leg, bint wanted) noexcept nogil:
     leg.decoding = wanted
 
 
+cdef bint is_tapped(const Leg* leg) noexcept nogil:
+    cdef int i
+    for i in range(TAPS_MAX):
+        if leg.taps[i] is not NULL:
+            return True
+    return False
+
+
 cdef void leg_decide(Context* ctx, Leg* leg) noexcept nogil:
     leg.decide_due = 0
     if leg.bridge is not NULL:
         bridge_decide(ctx, <Bridge*>leg.bridge)
         return
     set_relay(leg, NULL)
-    set_decoding(ctx, leg, False)
+    # Who records a message wants to know when its speaker has fallen silent: the level needs samples.
+    set_decoding(ctx, leg, is_tapped(leg))
     leg_schedule(ctx, leg)
 
 

@@ -12,6 +12,12 @@ cdef struct Counters:                  # published with the worker's snapshot
     uint64_t packets_received
     uint64_t packets_sent
     uint64_t packets_unroutable
+    uint64_t packets_stranger          # these six: sums over all legs, closed ones included
+    uint64_t packets_bad
+    uint64_t packets_auth_failed
+    uint64_t packets_overflow
+    uint64_t rtcp_received
+    uint64_t rtcp_sent
     uint64_t send_errors
     uint64_t ticks
     uint64_t ticks_late

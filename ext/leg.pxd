@@ -195,9 +195,8 @@ cdef int leg_receive(Context* ctx, Leg* leg, Packet* packet, const Address* sour
 cdef void leg_set_stream(Context* ctx, Leg* leg, StreamChange* change) noexcept nogil
 # Every 100 ms: statistics, RTCP when due, silence.
 cdef void leg_housekeep(Context* ctx, Leg* leg) noexcept nogil
-cdef void leg_publish(Context* ctx, Leg* leg) noexcept nogil
-cdef void leg_send_rtcp(Context* ctx, Leg* leg, bint bye) noexcept nogil
-# data[size] with a finished RTP header, room for the trailer behind; protects, sends, counts. timestamp: of that header.
+# data[size] with a finished RTP header, room for the trailer behind; protects, sends, counts. timestamp: of that
+# header.
 cdef void leg_send_rtp(Context* ctx, Leg* leg, uint8_t* data, int size, uint32_t timestamp, int clock_hz) noexcept nogil
 # Puts the leg on the tick list or takes it off, by what it has to do.
 cdef void leg_schedule(Context* ctx, Leg* leg) noexcept nogil

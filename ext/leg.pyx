@@ -1,6 +1,6 @@
-"""One party's packets: admitted, counted, relayed or queued for decoding; its RTCP; its statistics.
+"""One party's packets: admitted, counted, tapped, relayed or queued for decoding.
 
-Follows RFC 3550, RFC 4961 (symmetric RTP) and RFC 5761 (rtcp-mux). Where media comes from is settled once and then held:
+Follows RFC 3550 and RFC 4961 (symmetric RTP). Where media comes from is settled once and then held:
 
 - A packet counts only when it is valid RTP of a negotiated payload type, and authenticated where SRTP is agreed.
 - The source SDP named, or any source that authenticates, is pinned by its first such packet.
@@ -13,32 +13,25 @@ Knows nothing of bridges beyond the one leg it relays to, and nothing of codecs.
 """
 
 from libc.string cimport memcpy, memset
-from mediaserver.codecs.audio cimport codec_set_loss
-from mediaserver.ext.atomic cimport fence_release, fetch_or_32, store_relaxed_32, store_release_32
+from mediaserver.ext.atomic cimport fetch_or_32
 from mediaserver.ext.channel cimport CHANGED_LEG, CHANGED_TAP, EVENT_DIGIT, Message
 from mediaserver.ext.context cimport context_changed, context_event, context_random
 from mediaserver.ext.digits cimport DigitNews, digits_event, digits_expire
 from mediaserver.ext.dtmf cimport DTMF_RTP_EVENT
 from mediaserver.ext.keypad cimport keypad_busy, keypad_press
-from mediaserver.ext.net cimport address_equal, address_port, address_same_host, address_set_port
+from mediaserver.ext.net cimport address_equal
 from mediaserver.ext.playout cimport (
+    PUT_OVERFLOW,
     PUT_QUEUED,
+    PlayoutPut,
     playout_note,
     playout_observe,
     playout_put,
     playout_restart,
     playout_stats,
 )
-from mediaserver.ext.rtcp cimport (
-    RTCP_BYTES_MAX,
-    RtcpInput,
-    RtcpReport,
-    ntp_from_wall_ns,
-    rtcp_interval_ns,
-    rtcp_parse,
-    rtcp_round_trip_ns,
-    rtcp_write,
-)
+from mediaserver.ext.report cimport report_add_playout, report_publish, report_receive, report_send
+from mediaserver.ext.rtcp cimport rtcp_interval_ns
 from mediaserver.ext.rtp cimport (
     DATAGRAM_RTCP,
     DATAGRAM_RTP,
@@ -49,33 +42,22 @@ from mediaserver.ext.rtp cimport (
     ReceiverVerdict,
     datagram_kind,
     rtp_parse,
-    rtp_receiver_expected,
-    rtp_receiver_highest,
     rtp_receiver_step,
     rtp_receiver_time,
     rtp_sender_count,
-    rtp_sender_now,
     rtp_sender_rewrite,
     rtp_sender_skip,
 )
-from mediaserver.ext.srtp cimport (
-    SRTP_OK,
-    SRTP_TRAILER_MAX,
-    srtp_protect_control,
-    srtp_protect_rtp,
-    srtp_unprotect_control,
-    srtp_unprotect_rtp,
-)
+from mediaserver.ext.srtp cimport SRTP_OK, SRTP_TRAILER_MAX, srtp_protect_rtp, srtp_unprotect_rtp
 from mediaserver.ext.tap cimport TAP_FLAG_AUDIO, TAP_FLAG_COMFORT, TAP_FLAG_EVENT, tap_write
 
 cdef enum:
     PASSED_DIGIT_GAP_MS = 50
     CANDIDATE_IDLE_MS = 1000       # a source under probation that stops loses its turn
-    SILENT_LEVEL = 127
 
 
 cdef void note_change(Context* ctx, Leg* leg, uint32_t bits) noexcept nogil:
-    leg_publish(ctx, leg)
+    report_publish(ctx, leg)
     if fetch_or_32(&leg.changes, bits) == 0:
         context_changed(ctx, CHANGED_LEG, leg.handle)
 
@@ -129,6 +111,7 @@ cdef void relay(Context* ctx, Leg* speaker, Leg* listener, Packet* packet, const
         return
     if packet.payload_offset + packet.payload_size + SRTP_TRAILER_MAX > <int>sizeof(packet.data):
         speaker.packets_overflow += 1
+        ctx.counters.packets_overflow += 1
         return
     # Events and comfort noise run on the clock of the stream they are in, whatever their own rtpmap says.
     clock_hz = listener.voice.clock_hz if listener.voice is not NULL else payload.clock_hz
@@ -175,6 +158,7 @@ cdef void consume_event(Context* ctx, Leg* leg, Packet* packet, const PayloadTyp
 
 cdef int consume_audio(Context* ctx, Leg* leg, Packet* packet, const PayloadType* payload) noexcept nogil:
     """1: the playout kept the packet."""
+    cdef PlayoutPut put
     cdef Packet* copy
     if payload.kind == PAYLOAD_AUDIO and leg.codec_id != payload.codec_id:
         leg.codec_id = payload.codec_id
@@ -188,7 +172,9 @@ cdef int consume_audio(Context* ctx, Leg* leg, Packet* packet, const PayloadType
         copy = ctx.scratch
         memcpy(copy, packet, (<uint8_t*>packet.data - <uint8_t*>packet) + packet.size)
         relay(ctx, leg, leg.relay_to, copy, payload)
-    return playout_put(leg.playout, packet, ctx.now_ns, &ctx.pool) == PUT_QUEUED
+    put = playout_put(leg.playout, packet, ctx.now_ns, &ctx.pool)
+    ctx.counters.packets_overflow += put == PUT_OVERFLOW
+    return put == PUT_QUEUED
 
 
 cdef void tap(Context* ctx, Leg* leg, const Packet* packet, const PayloadType* payload) noexcept nogil:
@@ -215,11 +201,13 @@ cdef int receive_rtp(Context* ctx, Leg* leg, Packet* packet, const Address* sour
     cdef const PayloadType* payload
     if is_stranger(leg, source):
         leg.packets_stranger += 1
+        ctx.counters.packets_stranger += 1
         return 0
     if leg.srtp_receive is not NULL:
         size = packet.size
         if srtp_unprotect_rtp(leg.srtp_receive, packet.data, &size) != SRTP_OK:
             leg.packets_auth_failed += 1
+            ctx.counters.packets_auth_failed += 1
             return 0
         packet.size = <uint16_t>size
     at = -1
@@ -227,13 +215,16 @@ cdef int receive_rtp(Context* ctx, Leg* leg, Packet* packet, const Address* sour
         at = <int>leg.stream.receive_at[packet.payload_type] - 1
     if at < 0:
         leg.packets_bad += 1
+        ctx.counters.packets_bad += 1
         return 0
     if (leg.latch != LATCH_PINNED or not address_equal(source, &leg.source)) and not admit_source(ctx, leg, packet, source):
         leg.packets_stranger += 1
+        ctx.counters.packets_stranger += 1
         return 0
     verdict = rtp_receiver_step(&leg.receiver, packet)
     if verdict == SOURCE_STALE:
         leg.packets_bad += 1
+        ctx.counters.packets_bad += 1
         return 0
     leg.packets_received += 1
     leg.bytes_received += wire_bytes
@@ -255,65 +246,19 @@ cdef int receive_rtp(Context* ctx, Leg* leg, Packet* packet, const Address* sour
     return consume_audio(ctx, leg, packet, payload)
 
 
-cdef bint rtcp_admitted(const Leg* leg, const Address* source) noexcept nogil:
-    if leg.stream.rtcp_mux:
-        if leg.latch == LATCH_PINNED:
-            return address_equal(source, &leg.source)
-        return leg.srtp_receive is not NULL or address_equal(source, &leg.stream.remote)
-    if leg.rtcp_pinned:
-        return address_equal(source, &leg.rtcp_source)
-    if leg.srtp_receive is not NULL:
-        return True
-    if leg.latch == LATCH_PINNED and address_same_host(source, &leg.source):
-        return True
-    return address_same_host(source, &leg.stream.remote_rtcp)
-
-
-cdef void receive_rtcp(Context* ctx, Leg* leg, Packet* packet, const Address* source) noexcept nogil:
-    cdef RtcpInput got
-    cdef int size = packet.size
-    cdef int clock_hz
-    if not rtcp_admitted(leg, source):
-        leg.packets_stranger += 1
-        return
-    if leg.srtp_receive is not NULL:
-        if srtp_unprotect_control(leg.srtp_receive, packet.data, &size) != SRTP_OK:
-            leg.packets_auth_failed += 1
-            return
-    if rtcp_parse(packet.data, size, leg.sender.ssrc, &got) < 0:
-        leg.packets_bad += 1
-        return
-    leg.rtcp_received += 1
-    if not leg.stream.rtcp_mux and not leg.rtcp_pinned:
-        leg.rtcp_pinned = 1
-        leg.rtcp_source = source[0]
-    if got.has_sr:
-        leg.last_sr = <uint32_t>(got.sr_ntp >> 16)
-        leg.last_sr_ns = packet.arrival_ns
-    if got.has_block:
-        leg.remote_fraction = got.fraction_lost
-        leg.remote_lost = got.cumulative_lost
-        if leg.voice is not NULL:      # what in-band FEC is sized for
-            codec_set_loss(&leg.voice.codec, got.fraction_lost * 100 // 256)
-        clock_hz = leg.sender.clock_hz if leg.sender.clock_hz > 0 else 8000
-        leg.remote_jitter_ns = <int64_t>got.jitter * 1000000000 // clock_hz
-        leg.round_trip_ns = rtcp_round_trip_ns(
-            ntp_from_wall_ns(packet.arrival_ns + ctx.wall_offset_ns), got.last_sr, got.delay_since_last_sr
-        ) or leg.round_trip_ns
-
-
 cdef int leg_receive(Context* ctx, Leg* leg, Packet* packet, const Address* source, bint on_rtcp) noexcept nogil:
     cdef DatagramKind kind = datagram_kind(packet.data, packet.size)
     ctx.counters.packets_received += 1
     if leg.stream is NULL:
         ctx.counters.packets_unroutable += 1
     elif kind == DATAGRAM_RTCP:
-        receive_rtcp(ctx, leg, packet, source)
+        report_receive(ctx, leg, packet, source)
     elif kind == DATAGRAM_RTP and not on_rtcp:
         return receive_rtp(ctx, leg, packet, source)
     else:
         ctx.counters.packets_unroutable += 1
         leg.packets_bad += 1
+        ctx.counters.packets_bad += 1
     return 0
 
 
@@ -340,7 +285,7 @@ cdef void leg_set_stream(Context* ctx, Leg* leg, StreamChange* change) noexcept 
     change.stream = former
     if change.replace_playout:
         if leg.playout is not NULL:
-            add_playout_stats(&leg.playout_before, playout_stats(leg.playout))
+            report_add_playout(&leg.playout_before, playout_stats(leg.playout))
             playout_restart(leg.playout, &ctx.pool)
         leg.playout, change.playout = change.playout, leg.playout
         leg.ear, change.ear = change.ear, leg.ear
@@ -361,75 +306,6 @@ cdef void leg_set_stream(Context* ctx, Leg* leg, StreamChange* change) noexcept 
     if not leg.stream.receives:
         leg.heard_ns = ctx.now_ns
         leg.silent = 0
-
-
-cdef void fill_block(Context* ctx, Leg* leg, RtcpReport* report) noexcept nogil:
-    """What we received since the last report, RFC 3550 §6.4.1 and A.3."""
-    cdef RtpReceiver* r = &leg.receiver
-    cdef uint32_t highest = rtp_receiver_highest(r)
-    cdef uint32_t expected = highest - r.sequence_base + 1
-    cdef int64_t expected_interval = <int64_t>expected - r.expected_prior
-    cdef int64_t lost_interval = expected_interval - (<int64_t>r.received - r.received_prior)
-    report.has_block = 1
-    report.source_ssrc = r.ssrc
-    report.highest_sequence = highest
-    report.jitter = r.jitter_q4 >> 4
-    report.cumulative_lost = <int32_t>(<int64_t>expected - <int64_t>r.received)
-    if expected_interval > 0 and lost_interval > 0:
-        report.fraction_lost = <int32_t>((lost_interval << 8) // expected_interval)
-        if report.fraction_lost > 255:
-            report.fraction_lost = 255
-    r.expected_prior = expected
-    r.received_prior = <uint32_t>r.received
-    if leg.last_sr_ns:
-        report.last_sr = leg.last_sr
-        report.delay_since_last_sr = <uint32_t>(((ctx.now_ns - leg.last_sr_ns) << 16) // 1000000000)
-
-
-cdef void rtcp_destination(const Leg* leg, Address* to) noexcept nogil:
-    if leg.stream.rtcp_mux:
-        to[0] = leg.destination
-    elif leg.rtcp_pinned:
-        to[0] = leg.rtcp_source
-    elif leg.latch == LATCH_PINNED and not address_same_host(&leg.source, &leg.stream.remote_rtcp):
-        to[0] = leg.source
-        address_set_port(to, address_port(&leg.source) + 1)
-    else:
-        to[0] = leg.stream.remote_rtcp
-
-
-cdef void leg_send_rtcp(Context* ctx, Leg* leg, bint bye) noexcept nogil:
-    cdef RtcpReport report
-    cdef Address to
-    cdef uint8_t data[RTCP_BYTES_MAX + SRTP_TRAILER_MAX]
-    cdef int size
-    if leg.stream is NULL or leg.destination.size == 0:
-        return
-    rtcp_destination(leg, &to)
-    if to.size == 0:
-        return
-    memset(&report, 0, sizeof(report))
-    report.ssrc = leg.sender.ssrc
-    report.bye = bye
-    report.is_sender = leg.sender.packets != leg.rtcp_packets_before[1]
-    leg.rtcp_packets_before[1] = leg.rtcp_packets_before[0]
-    leg.rtcp_packets_before[0] = leg.sender.packets
-    if report.is_sender:
-        report.ntp = ntp_from_wall_ns(ctx.now_ns + ctx.wall_offset_ns)
-        report.timestamp = rtp_sender_now(&leg.sender, ctx.now_ns, leg.sender.clock_hz)
-        report.packets = <uint32_t>leg.sender.packets
-        report.bytes = <uint32_t>leg.sender.bytes
-    if leg.receiver.started:
-        fill_block(ctx, leg, &report)
-    size = rtcp_write(data, &report, leg.stream.cname)
-    if leg.srtp_send is not NULL and srtp_protect_control(leg.srtp_send, data, &size) != SRTP_OK:
-        ctx.counters.send_errors += 1
-        return
-    if ctx.net.send(ctx.net.state, leg.rtp_socket if leg.stream.rtcp_mux or leg.rtcp_socket < 0 else leg.rtcp_socket, data,
-                    size, &to) < 0:
-        ctx.counters.send_errors += 1
-    else:
-        leg.rtcp_sent += 1
 
 
 cdef void leg_unschedule(Context* ctx, Leg* leg) noexcept nogil:
@@ -459,86 +335,9 @@ cdef void leg_housekeep(Context* ctx, Leg* leg) noexcept nogil:
         if news.released:
             digit_news(ctx, leg, &news, leg.event_clock_hz, leg.relay_to is not NULL)
         if ctx.now_ns >= leg.rtcp_next_ns:
-            leg_send_rtcp(ctx, leg, False)
+            report_send(ctx, leg, False)
             leg.rtcp_next_ns = ctx.now_ns + rtcp_interval_ns(context_random(ctx), False)
         if leg.stream.receives and not leg.silent and ctx.now_ns - leg.heard_ns >= ctx.silence_ns:
             leg.silent = 1
             note_change(ctx, leg, CHANGE_SILENCE)
-    leg_publish(ctx, leg)
-
-
-cdef void add_playout_stats(PlayoutStats* total, const PlayoutStats* more) noexcept nogil:
-    total.packets_queued += more.packets_queued
-    total.packets_late += more.packets_late
-    total.packets_duplicate += more.packets_duplicate
-    total.packets_reordered += more.packets_reordered
-    total.packets_overflow += more.packets_overflow
-    total.packets_lost += more.packets_lost
-    total.frames_played += more.frames_played
-    total.frames_concealed += more.frames_concealed
-    total.frames_comfort += more.frames_comfort
-    total.samples_stretched += more.samples_stretched
-    total.samples_compressed += more.samples_compressed
-    total.loss_events += more.loss_events
-    total.loss_event_packets += more.loss_event_packets
-    total.buffer_delay_ns = more.buffer_delay_ns
-    total.buffer_target_ns = more.buffer_target_ns
-
-
-cdef void fill_playout(const Leg* leg, LegSnapshot* s) noexcept nogil:
-    cdef PlayoutStats total = leg.playout_before
-    if leg.playout is not NULL:
-        add_playout_stats(&total, playout_stats(leg.playout))
-    s.packets_lost = total.packets_lost
-    s.packets_late = total.packets_late
-    s.packets_duplicate = total.packets_duplicate
-    s.packets_reordered = total.packets_reordered
-    s.packets_overflow = leg.packets_overflow + total.packets_overflow
-    s.frames_played = total.frames_played
-    s.frames_concealed = total.frames_concealed
-    s.frames_comfort = total.frames_comfort
-    s.samples_stretched = total.samples_stretched
-    s.samples_compressed = total.samples_compressed
-    s.loss_events = total.loss_events
-    s.loss_event_packets = total.loss_event_packets
-    s.buffer_delay_ns = total.buffer_delay_ns
-    s.buffer_target_ns = total.buffer_target_ns
-
-
-cdef void fill_snapshot(Context* ctx, Leg* leg, LegSnapshot* s) noexcept nogil:
-    s.at_ns = ctx.now_ns
-    s.packets_received = leg.packets_received
-    s.bytes_received = leg.bytes_received
-    s.packets_sent = leg.sender.packets
-    s.bytes_sent = leg.sender.bytes_wire
-    s.packets_expected = rtp_receiver_expected(&leg.receiver)
-    s.packets_stranger = leg.packets_stranger
-    s.packets_bad = leg.packets_bad
-    s.packets_auth_failed = leg.packets_auth_failed
-    fill_playout(leg, s)
-    s.ssrc_changes = leg.receiver.ssrc_changes
-    if leg.receiver.clock_hz > 0:
-        s.jitter_ns = <int64_t>(leg.receiver.jitter_q4 >> 4) * 1000000000 // leg.receiver.clock_hz
-    s.level_dbov = -leg.level
-    s.round_trip_ns = leg.round_trip_ns
-    s.remote_fraction = leg.remote_fraction
-    s.remote_packets_lost = leg.remote_lost
-    s.remote_jitter_ns = leg.remote_jitter_ns
-    s.rtcp_received = leg.rtcp_received
-    s.rtcp_sent = leg.rtcp_sent
-    s.relayed = leg.relay_to is not NULL and not leg.decoding
-    s.codec_id = leg.codec_id
-    s.tap_packets = leg.tap_packets
-    s.silent = leg.silent
-    if leg.latch == LATCH_PINNED:
-        s.source = leg.source
-    else:
-        s.source.size = 0
-
-
-cdef void leg_publish(Context* ctx, Leg* leg) noexcept nogil:
-    cdef uint32_t sequence = leg.snapshot_sequence
-    store_relaxed_32(&leg.snapshot_sequence, sequence + 1)
-    fence_release()
-    fill_snapshot(ctx, leg, &leg.snapshot)
-    store_release_32(&leg.snapshot_sequence, sequence + 2)
+    report_publish(ctx, leg)

@@ -54,11 +54,9 @@ from mediaserver.ext.leg cimport (
     TAPS_MAX,
     StreamChange,
     leg_housekeep,
-    leg_publish,
     leg_receive,
     leg_report_digit,
     leg_schedule,
-    leg_send_rtcp,
     leg_set_stream,
     leg_unschedule,
 )
@@ -66,6 +64,7 @@ from mediaserver.ext.net cimport NETWORK_READY_MAX, Address, monotonic_ns, udp_w
 from mediaserver.ext.packet cimport Packet, packet_pool_free, packet_pool_init, packet_release, packet_take
 from mediaserver.ext.player cimport Play
 from mediaserver.ext.playout cimport playout_restart
+from mediaserver.ext.report cimport report_publish, report_send
 from mediaserver.ext.tap cimport Tap
 from mediaserver.ext.tick cimport end_play, tick_all
 from posix.time cimport clock_gettime, timespec
@@ -155,7 +154,7 @@ cdef void open_leg(Worker* w, Leg* leg) noexcept nogil:
     if w.tick_next_ns == 0:
         w.tick_next_ns = (w.ctx.now_ns // TICK_NS + 1) * TICK_NS
     leg_decide(&w.ctx, leg)
-    leg_publish(&w.ctx, leg)
+    report_publish(&w.ctx, leg)
 
 
 cdef void take_out(Worker* w, Leg* leg) noexcept nogil:
@@ -186,15 +185,19 @@ cdef int set_stream(Worker* w, Leg* leg, StreamChange* change) noexcept nogil:
     return STATUS_OK
 
 
-cdef int tap_command(Leg* leg, const Command* c) noexcept nogil:
+cdef int tap_command(Worker* w, Leg* leg, const Command* c) noexcept nogil:
     cdef int i
     for i in range(TAPS_MAX):
         if c.operation == OP_OPEN_TAP and leg.taps[i] is NULL:
             leg.taps[i] = <Tap*>c.data
-            return STATUS_OK
-        if c.operation == OP_CLOSE_TAP and leg.taps[i] is not NULL and leg.taps[i].handle == <uint64_t>c.value:
+            w.ctx.counters.taps += 1
+        elif c.operation == OP_CLOSE_TAP and leg.taps[i] is not NULL and leg.taps[i].handle == <uint64_t>c.value:
             leg.taps[i] = NULL
-            return STATUS_OK
+            w.ctx.counters.taps -= 1
+        else:
+            continue
+        leg_decide(&w.ctx, leg)
+        return STATUS_OK
     return STATUS_FULL if c.operation == OP_OPEN_TAP else STATUS_STALE_HANDLE
 
 
@@ -220,7 +223,7 @@ cdef int leg_command(Worker* w, const Command* c, Leg* leg, Message* reply) noex
     if c.operation == OP_SET_STREAM:
         return set_stream(w, leg, <StreamChange*>c.data)
     if c.operation == OP_OPEN_TAP or c.operation == OP_CLOSE_TAP:
-        return tap_command(leg, c)
+        return tap_command(w, leg, c)
     if c.operation == OP_SET_GAIN:
         leg.gain_q12 = <int32_t>c.value
         leg_decide(&w.ctx, leg)
@@ -228,16 +231,16 @@ cdef int leg_command(Worker* w, const Command* c, Leg* leg, Message* reply) noex
         leg.muted = c.flag
         leg_decide(&w.ctx, leg)
     elif c.operation == OP_CLOSE_LEG:
-        leg_send_rtcp(&w.ctx, leg, True)
+        report_send(&w.ctx, leg, True)
         end_play(&w.ctx, leg, False)
         take_out(w, leg)
-        leg_publish(&w.ctx, leg)
+        report_publish(&w.ctx, leg)
         reply.data = leg
     elif c.operation == OP_DETACH_LEG:
         take_out(w, leg)
         reply.data = leg
     elif c.operation == OP_PUBLISH:
-        leg_publish(&w.ctx, leg)
+        report_publish(&w.ctx, leg)
     else:
         return sound_command(w, c, leg)
     return STATUS_OK
@@ -346,6 +349,7 @@ cdef int receive_ready(Worker* w) noexcept nogil:
                 continue
             if got < 0 or packet is NULL:      # too long, or no slot free: read and dropped, or it would come again
                 w.ctx.counters.packets_received += 1
+                w.ctx.counters.packets_overflow += 1
                 leg.packets_overflow += 1
                 continue
             if leg_receive(&w.ctx, leg, packet, &source, tags[i] & 1):

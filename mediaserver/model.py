@@ -180,7 +180,7 @@ class TapBehind:
     """The writer did not drain a tap in time and packets were not captured; the recording says so."""
 
     tap: TapHandle
-    packets_lost: int
+    packets_lost: int  # on this tap since it opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +248,12 @@ class EngineStats:
     packets_received: int
     packets_sent: int
     packets_unroutable: int  # arrived on a leg's socket before it was configured, or not (S)RTP/RTCP
+    packets_stranger: int  # these six: as in LegStats, over all legs, closed ones included
+    packets_bad: int
+    packets_auth_failed: int
+    packets_overflow: int
+    rtcp_received: int
+    rtcp_sent: int
     send_errors: int
     pool_free: int
     pool_size: int

@@ -320,3 +320,15 @@ def test_drained_packets_survive_the_leg() -> None:
     world.do(world.worker.close_leg(anna.handle))
     room = bytearray(4096)
     assert len(records(bytes(room[: ring.drain(room)]))) == 5
+
+
+def test_who_leaves_a_message_is_measured_while_it_is_captured() -> None:
+    world = World()
+    anna = world.phone(sound=sine(440, 8000))
+    ring = TapRing(81)
+    world.do(world.worker.open_tap(anna.handle, ring))
+    world.run(300)
+    assert world.worker.leg_stats(anna.handle)["level_dbov"] == pytest.approx(-15, abs=2)
+    world.do(world.worker.close_tap(anna.handle, ring))
+    world.run(40)
+    assert world.worker.counters()["taps"] == 0
