@@ -28,6 +28,7 @@ import soxr
 from mediaserver.codecs.audio import Codec
 from mediaserver.codecs.resample import StreamResampler
 from mediaserver.ext import dtmf, mix
+from mediaserver.ext.tone import Tone
 from mediaserver.media.prompts import decode_audio
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -215,7 +216,7 @@ def measure_tones(table: Table) -> None:
     detector = dtmf.Detector()
     table.add("DTMF detect", cpu_us(lambda: [detector.step(block) for block in blocks]) / (len(blocks) * 3))
     table.add("level (RFC 6464)", cpu_us(lambda: [mix.level(pcm) for _ in range(20)]) / FRAMES / 20)
-    tone = dtmf.Tone(8_000, (440.0, 480.0))
+    tone = Tone(8_000, (440.0, 480.0))
     table.add("tone, two sines, 8 kHz", cpu_us(lambda: tone.step(8_000 * SECONDS)) / FRAMES)
     noise = Codec("CN")
     noise.decode(bytes([40, 100, 140]))

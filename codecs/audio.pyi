@@ -9,7 +9,8 @@ class Codec:
     """One encoder and one decoder with their state, for offline use and tests; one stream, one thread.
 
     name: RTP encoding name, any case. rate_hz: PCM rate, 0: the codec's own (Opus serves 8, 12, 16, 24 and 48 kHz).
-    clock_hz: RTP clock, 0: the usual one. encoder, decoder: False leaves that side away, its calls then fail. Raises ValueError if the combination is not possible.
+    clock_hz: RTP clock, 0: the usual one. encoder, decoder: False leaves that side away, its calls then fail.
+    Raises ValueError if the combination is not possible.
     """
 
     name: str

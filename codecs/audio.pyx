@@ -348,7 +348,10 @@ cdef class Codec:
 
     def take_encoder(self, Codec source not None):
         if codec_copy_encoder(&self.codec, &source.codec) != 0:
-            raise ValueError(f"take_encoder: {source.name} at {source.rate_hz} Hz is not {self.name} at {self.rate_hz} Hz")
+            raise ValueError(
+                f"take_encoder: {source.name} at {source.rate_hz} Hz is not {self.name} at {self.rate_hz} Hz, "
+                "or one of them has no encoder"
+            )
 
     def set_loss(self, int packet_loss_percent):
         codec_set_loss(&self.codec, packet_loss_percent)

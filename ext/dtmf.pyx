@@ -1,6 +1,7 @@
-"""DTMF: detector (ITU-T Q.23, Q.24), RFC 4733 receiver and sender, tone generator, and the merging of the ways.
+"""DTMF keys: the detector of tones in the audio (ITU-T Q.23, Q.24), and the merging of the ways a key is heard.
 
-Owns what a press is. Knows neither RTP headers nor legs. Every way of hearing a key yields one digit per press.
+Owns what a press is in the audio and across the ways: one digit per press. Knows neither packets nor legs; keys in RTP
+are ext.telephone_event's.
 
 The detector works on blocks of 80 samples (10 ms). In each block Goertzel filters find the strongest low and the
 strongest high frequency; a least-squares fit of that pair says how much of the block's energy the two tones explain;
@@ -17,11 +18,6 @@ cdef enum:
     BLOCK = 80
     HITS_TO_CONFIRM = 3
     MISSES_TO_END = 3
-    SINE_BITS = 10
-    SINE_SIZE = 1024
-    DURATION_MAX = 0xFFFF
-    END_PACKETS = 3
-    OLD_UNITS_MAX = 240000         # RTP clock units: an event older than 5 s at 48 kHz is a new clock, not reordering
 
 cdef double RATE_HZ = 8000.0
 cdef double PI = 3.14159265358979323846
@@ -45,7 +41,6 @@ cdef float SINE[8]
 cdef float ADVANCE[8]                      # of the phase over one block, radians
 cdef float FIT[4][4][4][4]                 # by low and high: inverse Gram matrix of (cos, sin) of both over a block
 cdef float POWER_MIN
-cdef float SINE_TABLE[SINE_SIZE + 1]
 cdef char* DIGITS = b"0123456789*#ABCD"
 cdef int DIGIT_OF_PAIR[16]                 # by 4 * low + high
 DIGIT_OF_PAIR[:] = [ord(c) for c in "123A456B789C*0#D"]
@@ -72,8 +67,6 @@ cdef void fill_tables():
             for i in range(16):
                 FIT[low][high][i // 4][i % 4] = inverse[i // 4, i % 4]
     POWER_MIN = <float>(0.5 * BLOCK * (32768.0 * pow(10.0, (LEVEL_MIN_DBM0 - FULL_SCALE_DBM0) / 20.0)) ** 2)
-    for i in range(SINE_SIZE + 1):
-        SINE_TABLE[i] = <float>sin(2.0 * PI * i / SINE_SIZE)
 
 
 fill_tables()
@@ -237,108 +230,6 @@ cdef int dtmf_detector_step(DtmfDetector* d, const int16_t* pcm, int samples) no
             confirmed = found if found else confirmed
     return confirmed
 
-# --- RFC 4733
-
-
-cdef void event_receiver_init(EventReceiver* r) noexcept nogil:
-    memset(r, 0, sizeof(EventReceiver))
-
-
-cdef int event_receiver_close(EventReceiver* r, uint32_t* duration) noexcept nogil:
-    if not r.seen or r.ended:
-        return 0
-    r.ended = 1
-    duration[0] = r.before + <uint32_t>r.duration
-    return dtmf_digit(r.event)
-
-
-cdef int event_receiver_step(EventReceiver* r, const uint8_t* payload, int size, uint32_t timestamp,
-                             int* ended_digit, uint32_t* duration) noexcept nogil:
-    cdef int32_t event, ends, length, later
-    cdef int begun = 0
-    ended_digit[0] = 0
-    duration[0] = 0
-    if size < 4:
-        return -1
-    event = payload[0]
-    ends = payload[1] >> 7
-    length = (payload[2] << 8) | payload[3]
-    if event > 15:
-        return 0                   # flash hook, fax tones: not keys
-    later = <int32_t>(timestamp - r.timestamp)
-    if r.seen and timestamp == r.timestamp:
-        if event != r.event:
-            return 0               # one press has one event; the first report is believed
-    elif r.seen and -OLD_UNITS_MAX < later < 0:
-        return 0                   # reordered: a report of a press before this one
-    elif r.seen and event == r.event and not r.ended and later == DURATION_MAX:
-        # The next segment of a long press (RFC 4733 2.5.1.3).
-        r.before += DURATION_MAX
-        r.duration = 0
-        r.timestamp = timestamp
-    elif r.seen and event == r.event and 0 < later < r.duration + (1 if not r.ended else 0):
-        # A sender that moves the timestamp within a press: what begins before the known end of the same key is the same
-        # press, counted from its first timestamp.
-        pass
-    else:
-        ended_digit[0] = event_receiver_close(r, duration)
-        r.seen = 1
-        r.ended = 0
-        r.event = event
-        r.timestamp = timestamp
-        r.duration = 0
-        r.before = 0
-        begun = dtmf_digit(event)
-    if r.ended:
-        return begun
-    if length > r.duration:
-        r.duration = length
-    # The former press's end, found out by this packet, is reported first; this one's comes with its retransmission.
-    if ends and ended_digit[0] == 0:
-        ended_digit[0] = event_receiver_close(r, duration)
-    return begun
-
-
-cdef int event_sender_start(EventSender* s, int digit, uint32_t timestamp, uint32_t duration,
-                            int volume) noexcept nogil:
-    memset(s, 0, sizeof(EventSender))
-    s.event = dtmf_event(digit)
-    if s.event < 0:
-        return -1
-    s.timestamp = timestamp
-    s.left = duration if duration > 0 else 1
-    s.volume = 0 if volume < 0 else (63 if volume > 63 else volume)
-    s.first = 1
-    s.ends_left = END_PACKETS
-    s.active = 1
-    return 0
-
-
-cdef int event_sender_step(EventSender* s, uint32_t elapsed, uint8_t* out, uint32_t* timestamp,
-                           int* marker) noexcept nogil:
-    cdef uint32_t more
-    cdef int ends = 0
-    if not s.active:
-        return 0
-    if s.sent == DURATION_MAX and s.left > 0:
-        s.timestamp += s.sent      # a new segment begins where the full one ended
-        s.sent = 0
-    more = min(elapsed, s.left, <uint32_t>DURATION_MAX - s.sent)
-    s.sent += more
-    s.left -= more
-    if s.left == 0:
-        ends = 1
-        s.ends_left -= 1
-        s.active = s.ends_left > 0
-    out[0] = <uint8_t>s.event
-    out[1] = <uint8_t>((ends << 7) | s.volume)
-    out[2] = <uint8_t>(s.sent >> 8)
-    out[3] = <uint8_t>(s.sent & 0xFF)
-    timestamp[0] = s.timestamp
-    marker[0] = s.first
-    s.first = 0
-    return 4
-
 # --- one press heard several ways
 
 
@@ -363,79 +254,6 @@ cdef int dtmf_merger_step(DtmfMerger* m, int digit, int way, int64_t now_ns) noe
     m.accepted[key] += 1
     return 1
 
-# --- tones
-
-
-cdef void tone_init(ToneGenerator* t, int rate_hz, const double* frequencies_hz, int tones, double level_dbm0,
-                    const int32_t* cadence_ms, int cadence_count, int repeats) noexcept nogil:
-    cdef int i
-    memset(t, 0, sizeof(ToneGenerator))
-    t.rate_hz = rate_hz
-    t.tones = min(tones, 4)
-    t.cadence_count = min(cadence_count, 8)
-    for i in range(t.tones):
-        t.step[i] = <uint32_t>(<int64_t>(frequencies_hz[i] * 4294967296.0 / rate_hz + 0.5))
-    t.amplitude = <float>(32767.0 * pow(10.0, (level_dbm0 - FULL_SCALE_DBM0) / 20.0))
-    t.envelope_step = <float>(500.0 / rate_hz)
-    for i in range(t.cadence_count):
-        t.cadence[i] = <int32_t>(<int64_t>(cadence_ms[i] if cadence_ms[i] > 0 else 0) * rate_hz // 1000)
-    t.repeats_left = repeats if repeats > 0 else -1
-    if t.cadence_count:
-        t.cadence_left = t.cadence[0]
-
-
-cdef inline void next_cadence(ToneGenerator* t) noexcept nogil:
-    """Moves to the next on or off period that has any length; sets done after the last round."""
-    cdef int _
-    for _ in range(t.cadence_count + 1):
-        t.cadence_at += 1
-        if t.cadence_at == t.cadence_count:
-            t.cadence_at = 0
-            if t.repeats_left > 0:
-                t.repeats_left -= 1
-                if t.repeats_left == 0:
-                    t.done = 1
-                    return
-        t.cadence_left = t.cadence[t.cadence_at]
-        if t.cadence_left > 0:
-            return
-    t.done = 1                     # a cadence of nothing but zeros
-
-
-cdef inline float one_sample(ToneGenerator* t) noexcept nogil:
-    cdef float total = 0.0
-    cdef float fraction
-    cdef uint32_t index
-    cdef int i
-    for i in range(t.tones):
-        index = t.phase[i] >> (32 - SINE_BITS)
-        fraction = <float>(t.phase[i] & ((1 << (32 - SINE_BITS)) - 1)) * <float>(1.0 / (1 << (32 - SINE_BITS)))
-        total += SINE_TABLE[index] + fraction * (SINE_TABLE[index + 1] - SINE_TABLE[index])
-        t.phase[i] += t.step[i]
-    return total * t.amplitude
-
-
-cdef int tone_step(ToneGenerator* t, int16_t* out, int samples) noexcept nogil:
-    cdef int i
-    cdef int sounding
-    cdef float value
-    for i in range(samples):
-        if t.cadence_count and not t.done and t.cadence_left <= 0:
-            next_cadence(t)
-        sounding = not t.done and (t.cadence_at & 1) == 0
-        t.cadence_left -= 1 if t.cadence_count else 0
-        if sounding:
-            t.envelope = min(t.envelope + t.envelope_step, <float>1.0)
-        elif t.envelope > 0.0:
-            t.envelope = max(t.envelope - t.envelope_step, <float>0.0)
-        if t.envelope > 0.0:
-            value = one_sample(t) * t.envelope
-            value = max(<float>-32768.0, min(<float>32767.0, value))
-            out[i] = <int16_t>(value + (<float>0.5 if value >= 0 else <float>-0.5))
-        else:
-            out[i] = 0
-    return 0 if t.done and t.envelope <= 0.0 else 1
-
 # --- for Python: tests, and the face of the engine
 
 
@@ -453,44 +271,6 @@ cdef class Detector:
             raise ValueError(f"step: {pcm.shape[0]} samples; at most 480 at a time")
         digit = dtmf_detector_step(&self.state, &pcm[0], <int>pcm.shape[0]) if pcm.shape[0] else 0
         return chr(digit) if digit else ""
-
-
-cdef class Receiver:
-    """RFC 4733 receiver of one stream."""
-
-    cdef EventReceiver state
-
-    def __cinit__(self):
-        event_receiver_init(&self.state)
-
-    def step(self, const unsigned char[::1] payload not None, uint32_t timestamp):
-        cdef int ended = 0
-        cdef uint32_t duration = 0
-        cdef unsigned char nothing = 0
-        cdef int digit = event_receiver_step(&self.state, &payload[0] if payload.shape[0] else &nothing,
-                                             <int>payload.shape[0], timestamp, &ended, &duration)
-        if digit < 0:
-            raise ValueError(f"telephone-event payload of {payload.shape[0]} bytes; 4 are needed")
-        return (chr(digit) if digit else ""), (chr(ended) if ended else ""), duration
-
-    def close(self):
-        cdef uint32_t duration = 0
-        cdef int digit = event_receiver_close(&self.state, &duration)
-        return (chr(digit) if digit else ""), duration
-
-
-def event_packets(str digit, uint32_t timestamp, uint32_t duration, uint32_t elapsed, int volume=10):
-    """All packets of one press: (payload, RTP timestamp, marker) each."""
-    cdef EventSender sender
-    cdef uint8_t payload[4]
-    cdef uint32_t at = 0
-    cdef int marker = 0
-    if event_sender_start(&sender, ord(digit), timestamp, duration, volume) != 0:
-        raise ValueError("a key is one of 0-9 * # A-D")
-    packets = []
-    while event_sender_step(&sender, max(elapsed, 1), payload, &at, &marker) == 4:
-        packets.append((bytes(payload[:4]), at, bool(marker)))
-    return packets
 
 
 cdef class Merger:
@@ -511,33 +291,3 @@ def frequencies(str digit):
     if dtmf_frequencies(ord(digit), pair) != 0:
         raise ValueError("a key is one of 0-9 * # A-D")
     return pair[0], pair[1]
-
-
-cdef class Tone:
-    """Tone generator: up to four sines with a cadence."""
-
-    cdef ToneGenerator state
-
-    def __cinit__(self, int rate_hz, frequencies_hz, double level_dbm0=-13.0, cadence_ms=(), int repeats=0):
-        cdef double hz[4]
-        cdef int32_t cadence[8]
-        cdef int i
-        if not 0 < len(frequencies_hz) <= 4 or len(cadence_ms) > 8:
-            raise ValueError("a tone has 1 to 4 frequencies and at most 8 cadence entries")
-        for i in range(len(frequencies_hz)):
-            hz[i] = frequencies_hz[i]
-        for i in range(len(cadence_ms)):
-            cadence[i] = cadence_ms[i]
-        tone_init(&self.state, rate_hz, hz, <int>len(frequencies_hz), level_dbm0, cadence, <int>len(cadence_ms),
-                  repeats)
-
-    @property
-    def done(self):
-        return bool(self.state.done and self.state.envelope <= 0.0)
-
-    def step(self, int samples):
-        out = np.zeros(max(samples, 0), np.int16)
-        cdef int16_t[::1] view = out
-        if samples > 0:
-            tone_step(&self.state, &view[0], samples)
-        return out

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from mediaserver.codecs.audio import Codec
-from mediaserver.ext.dtmf import Detector, Receiver
+from mediaserver.ext.dtmf import Detector
+from mediaserver.ext.telephone_event import Receiver
 
 CODECS: list[tuple[str, dict[str, int]]] = [
     ("PCMU", {}),

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from mediaserver.ext.dtmf import Receiver, event_packets
+from mediaserver.ext.telephone_event import Receiver, event_packets
 
 KEYS = "0123456789*#ABCD"
 PTIME = 160  # 20 ms at 8 kHz

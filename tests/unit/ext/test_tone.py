@@ -4,7 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mediaserver.ext.dtmf import Detector, Tone, frequencies
+from mediaserver.ext.dtmf import Detector, frequencies
+from mediaserver.ext.tone import Tone
 
 KEYS = "0123456789*#ABCD"
 
