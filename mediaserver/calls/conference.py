@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -118,12 +119,16 @@ class Room:
         async with self._lock:
             if not self._recording_tried:
                 self._recording_tried = True
-                facts = participant.call.facts()
+                # Its own id: the recording covers several calls and must outlive the one that came first.
+                room_id = f"room-{secrets.token_hex(8)}"
+                facts = replace(participant.call.facts(), call_id=room_id)
                 self._recording = await NotedRecording.begin(self._house, facts, NoticeKind.CALL)
         if self._recording is None:
             return not participant.leg.is_over
         participant.call.note_recording(self._recording.recording_id)
-        return await self._recording.admit(participant.leg, "recording-notice", participant.call.language)
+        leg, call = participant.leg, participant.call
+        named = replace(leg.facts(), leg_id=f"{call.call_id}-{leg.leg_id}")  # "1" in each of their calls
+        return await self._recording.admit(leg, "recording-notice", call.language, facts=named)
 
     async def _leave(self, participant: _Participant) -> None:
         self._visitors -= 1

@@ -17,7 +17,7 @@ from mediaserver.calls.ports import Recording
 from mediaserver.calls.tasks import finish
 from mediaserver.errors import MediaServerError
 from mediaserver.media.engine import Tone
-from mediaserver.model import CallFacts, LegHandle, Notice, NoticeKind
+from mediaserver.model import CallFacts, LegFacts, LegHandle, Notice, NoticeKind
 
 log = structlog.get_logger()
 _TRIES = 3  # a notice that something else interrupted is played again so often
@@ -65,17 +65,20 @@ class NotedRecording:
         """False after `end`, asked for or forced by an error."""
         return not self._ended
 
-    async def admit(self, leg: Leg, prompt: str, language: str, beep: Tone | None = None) -> bool:
+    async def admit(
+        self, leg: Leg, prompt: str, language: str, beep: Tone | None = None, facts: LegFacts | None = None
+    ) -> bool:
         """Plays the notice, and a beep behind it, to their end. True: the leg may go on; False: it hung up.
 
-        A party already covered is not told again. Digits do not interrupt a notice.
+        A party already covered is not told again. Digits do not interrupt a notice. facts: the leg as this recording
+        names it, if not by its own call.
         """
         if self._ended or leg.is_over or self._joined.get(leg.voice.handle):
             return not leg.is_over
         handle = leg.voice.handle
         self._joined[handle] = False
         try:
-            await self._recording.leg_joined(leg.facts())
+            await self._recording.leg_joined(facts or leg.facts())
             notice = await self._play(leg, prompt, language)
             if notice is None or (beep is not None and not await (await leg.voice.play(beep))):
                 return False

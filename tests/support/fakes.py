@@ -383,9 +383,11 @@ class FakePrompts:
 class FakeRecording:
     """Holds the rule: capture runs only while every joined party has heard the notice. `log` tells when it ran."""
 
-    def __init__(self, recording_id: str, kind: NoticeKind) -> None:
+    def __init__(self, recording_id: str, kind: NoticeKind, call_id: str) -> None:
         self.recording_id = recording_id
         self.kind = kind
+        self.call_id = call_id
+        self.legs: list[LegFacts] = []
         self.joined: dict[LegHandle, bool] = {}
         self.log: list[str] = []
         self.capturing = False
@@ -401,6 +403,7 @@ class FakeRecording:
     async def leg_joined(self, leg: LegFacts) -> None:
         assert leg.handle not in self.joined
         self.joined[leg.handle] = False
+        self.legs.append(leg)
         self._settle()
 
     async def notice_finished(self, notice: Notice) -> None:
@@ -434,7 +437,7 @@ class FakeRecorder:
         await asyncio.sleep(0)
         if self.fail is not None:
             raise self.fail
-        self.recordings.append(FakeRecording(f"rec-{len(self.recordings) + 1}", kind))
+        self.recordings.append(FakeRecording(f"rec-{len(self.recordings) + 1}", kind, call.call_id))
         return self.recordings[-1]
 
     def tap_behind(self, event: TapBehind) -> None:

@@ -87,6 +87,8 @@ async def test_a_joiner_of_a_recorded_room_hears_the_notice_first_and_capture_re
     second = await stage.call("700", caller="carol")
     assert stage.heard(1) == ["recording-notice"]
     assert not recording.capturing
+    assert recording.call_id not in [facts.call_id for facts in stage.manager.calls()] if stage.manager else False
+    assert len({leg.leg_id for leg in recording.legs}) == 2
     await stage.wait(1.0)
     await stage.hang_up(second)
     assert recording.capturing
