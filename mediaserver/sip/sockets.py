@@ -1,4 +1,7 @@
-"""Sockets and TLS contexts for `transport`: what the settings ask for, or a ConfigError that says what is wrong."""
+"""Sockets and TLS contexts for `transport`: what the settings ask for, or a ConfigError that says what is wrong.
+
+Also which of our addresses the kernel would send from.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,36 @@ from mediaserver.errors import ConfigError
 from mediaserver.settings import SipSettings
 
 RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024  # asked of the kernel: 1 s of 2,000 calls/s while Python is busy elsewhere
+DEFAULT_ROUTE = "192.0.2.1"  # an address that nobody has (RFC 5737): the way there is the default route
+SOURCES_KEPT = 4_096
+
+
+class RouteSources:
+    """Our address on the way to another, as the kernel would choose it. No packet leaves."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def source_for(self, address: str) -> str:
+        """address: an IPv4 or IPv6 literal. Loopback if there is no way there."""
+        known = self._known.get(address)
+        if known is not None:
+            return known
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect((address, 9))
+                known = str(probe.getsockname()[0])
+        except OSError:
+            return "::1" if family == socket.AF_INET6 else "127.0.0.1"
+        if len(self._known) >= SOURCES_KEPT:
+            self._known.clear()
+        self._known[address] = known
+        return known
+
+    def forget(self) -> None:
+        """Routes and addresses of ours may change: ask the kernel again."""
+        self._known.clear()
 
 
 def configured_ports(settings: SipSettings) -> dict[str, int]:

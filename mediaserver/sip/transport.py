@@ -30,13 +30,20 @@ from mediaserver.sip.counters import SipCounters
 from mediaserver.sip.events import Send
 from mediaserver.sip.flow import DEFAULT_PORTS, Flow
 from mediaserver.sip.resolver import Resolver, flow_for, is_literal
-from mediaserver.sip.sockets import bound_socket, configured_ports, default_client_tls, families, server_tls
+from mediaserver.sip.sockets import (
+    DEFAULT_ROUTE,
+    RouteSources,
+    bound_socket,
+    configured_ports,
+    default_client_tls,
+    families,
+    server_tls,
+)
 from mediaserver.sip.uri import Uri
 
 log = structlog.get_logger(__name__)
 
 UDP_FLOWS_KEPT = 16_384  # Flow values remembered per remote address, only to save making them again
-LOCAL_ADDRESSES_KEPT = 4_096
 
 
 class Endpoint(Protocol):
@@ -82,7 +89,7 @@ class SipTransport:
         self._waiting: dict[tuple[str, str, int], list[Send]] = {}  # for a connection or name that is coming up
         self._tasks: set[asyncio.Task[None]] = set()
         self._udp_flows: dict[tuple[str, int], Flow] = {}
-        self._local_addresses: dict[str, str] = {}
+        self._sources = RouteSources()
         self._numbers = count(1)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
@@ -173,7 +180,8 @@ class SipTransport:
             return self._settings.external_host, port
         if self._settings.host not in ("0.0.0.0", "::"):  # noqa: S104
             return self._settings.host, port
-        return flow.local_host or self._route_source(flow.remote_host), port
+        remote = self.resolver.known(flow.remote_host) or DEFAULT_ROUTE  # a name that was not yet looked up
+        return flow.local_host or self._sources.source_for(remote), port
 
     def stream_for(self, flow: Flow) -> Flow | None:
         """A TCP connection that is up to the address of a UDP flow (RFC 3261 §18.1.1); for `SipStack`."""
@@ -183,23 +191,6 @@ class SipTransport:
     @property
     def connections(self) -> int:
         return len(self._connections)
-
-    def _route_source(self, remote_host: str) -> str:
-        """Our address on the way to `remote_host`: what the kernel would send from. No packet leaves."""
-        address = self.resolver.known(remote_host) or "192.0.2.1"  # a name not yet looked up: the default route
-        known = self._local_addresses.get(address)
-        if known is None:
-            family = socket.AF_INET6 if ":" in address else socket.AF_INET
-            try:
-                with socket.socket(family, socket.SOCK_DGRAM) as probe:
-                    probe.connect((address, 9))
-                    known = str(probe.getsockname()[0])
-            except OSError:
-                return "::1" if family == socket.AF_INET6 else "127.0.0.1"
-            if len(self._local_addresses) >= LOCAL_ADDRESSES_KEPT:
-                self._local_addresses.clear()
-            self._local_addresses[address] = known
-        return known
 
     def _usable(self, family: int) -> bool:
         return any(family == ours for ours, _ in families(self._settings.host))
@@ -276,7 +267,7 @@ class SipTransport:
         idle_ns = self._settings.tcp_idle_timeout_s * 1_000_000_000
         for connection in list(self._connections.values()):
             connection.check(now_ns, idle_ns)
-        self._local_addresses.clear()  # routes and addresses of ours may change
+        self._sources.forget()
         self._sweep = asyncio.get_running_loop().call_later(1.0, self._check_connections)
 
     # -- leaving
