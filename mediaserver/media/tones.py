@@ -66,12 +66,12 @@ _TABLE: Final[Mapping[str, Mapping[ToneKind, Tone]]] = {
     },
     "ru": {
         "dial": _tone(_F425),
-        "ringback": _tone(_F425, 800, 3_200),
+        "ringback": _tone(_F425, 1_000, 4_000),
         "busy": _tone(_F425, 350, 350),
         "congestion": _tone(_F425, 175, 175),
         "waiting": _tone(_F425, 200, 5_000),
     },
-    "lv": {
+    "lv": {  # the values E.180 recommends to all; its national entry was not at hand
         "dial": _tone(_F425),
         "ringback": _tone(_F425, 1_000, 4_000),
         "busy": _tone(_F425, 500, 500),
