@@ -52,6 +52,7 @@ cdef struct JitterBuffer:
     int32_t stray
     int32_t passed                 # sequence numbers behind next_sequence that are known about, at most JITTER_SLOTS
     int32_t waiting                # packets received and not passed
+    int32_t waiting_blank          # of them without audio
     int32_t in_loss
     uint64_t seen[2]               # bit sequence % 128: received
     uint64_t blank[2]              # likewise: received and holds no audio

@@ -184,7 +184,8 @@ cdef void jitter_init(JitterBuffer* j, int64_t min_ns, int64_t max_ns) noexcept 
 
 
 cdef void jitter_restart(JitterBuffer* j) noexcept nogil:
-    j.packets_overflow += j.waiting
+    j.packets_overflow += j.waiting - j.waiting_blank
+    j.waiting_blank = 0
     j.started = 0
     j.anchored = 0
     j.stray = 0
@@ -324,6 +325,7 @@ cdef void jitter_note(JitterBuffer* j, uint16_t sequence, int64_t arrival_ns) no
     j.media_ns[sequence % JITTER_SLOTS] = arrival_ns - j.delay.base_ns
     j.last_sequence = sequence
     j.waiting += 1
+    j.waiting_blank += 1
     pass_blanks(j)
 
 
@@ -331,6 +333,7 @@ cdef void pass_blanks(JitterBuffer* j) noexcept nogil:
     while j.waiting and (j.blank[(j.next_sequence >> 6) & 1] >> (j.next_sequence & 63)) & 1:
         pass_by(j, 1)
         j.waiting -= 1
+        j.waiting_blank -= 1
 
 
 cdef JitterNext jitter_next(const JitterBuffer* j, int32_t* missing, int64_t* media_ns) noexcept nogil:

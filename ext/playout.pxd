@@ -22,7 +22,8 @@ cdef struct PlayoutStats:      # totals since init, published to LegStats
     uint32_t packets_late
     uint32_t packets_duplicate
     uint32_t packets_reordered
-    uint32_t packets_overflow
+    uint32_t packets_overflow       # dropped because there was too much: some of them had been queued
+    uint32_t packets_played         # queued = played + overflow + still waiting
     uint32_t packets_lost          # never came, judged when their time was due
     uint32_t frames_played         # 20 ms equivalents: samples pulled / (rate/50)
     uint32_t frames_concealed

@@ -357,6 +357,8 @@ cdef void fill(Playout* p, int64_t now_ns, int wanted, PacketPool* pool) noexcep
     if wait < MS:
         if missing:
             jitter_lost(&p.jitter, missing)
+            if jitter_next(&p.jitter, &missing, &media) != NEXT_HERE:
+                return                         # what came after the hole held no audio
         p.rebuffer = 0
         decode_next(p, now_ns, pool)
         return
@@ -516,6 +518,7 @@ cdef const PlayoutStats* playout_stats(const Playout* playout) noexcept nogil:
     p.stats.packets_reordered = j.packets_reordered
     p.stats.packets_overflow = j.packets_overflow
     p.stats.packets_lost = j.packets_lost
+    p.stats.packets_played = j.packets_played
     p.stats.loss_events = j.loss_events
     p.stats.loss_event_packets = j.loss_event_packets
     p.stats.frames_played = <uint32_t> (p.pulled_ns // 20000000)

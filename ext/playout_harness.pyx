@@ -161,6 +161,7 @@ cdef class PlayoutHarness:
             "packets_reordered": s.packets_reordered,
             "packets_overflow": s.packets_overflow,
             "packets_lost": s.packets_lost,
+            "packets_played": s.packets_played,
             "frames_played": s.frames_played,
             "frames_concealed": s.frames_concealed,
             "frames_comfort": s.frames_comfort,
