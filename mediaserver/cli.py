@@ -140,4 +140,4 @@ def version(as_json: JsonOption = False) -> None:
 
 
 def main() -> None:
-    app()
+    app(prog_name="mediaserver")

@@ -54,6 +54,8 @@ ONLY_IMPORTER = {
 def room(module: str) -> str:
     """mediaserver.sip.parser -> sip; files of one command or of the settings belong together."""
     part = module.split(".")[1] if "." in module else ""
+    if part == "__main__":
+        return "cli"
     for family in ("cli", "settings", "app"):
         if part == family or part.startswith(f"{family}_"):
             return family

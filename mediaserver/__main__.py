@@ -1,0 +1,5 @@
+"""`python -m mediaserver`: the same as the `mediaserver` command."""
+
+from mediaserver.cli import main
+
+main()
