@@ -108,7 +108,7 @@ def quality_json(row: QualityRow) -> dict[str, Any]:
 def readiness_json(readiness: Readiness) -> dict[str, Any]:
     return {
         "status": "ready" if readiness.ready else "not ready",
-        "parts": {name: reason or "ready" for name, reason in readiness.parts.items()},
+        "parts": {name: reason or "ok" for name, reason in readiness.parts.items()},
     }
 
 

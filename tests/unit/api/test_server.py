@@ -202,7 +202,7 @@ async def test_metrics_and_health_are_plain(plain: Client, facade: FakeFacade) -
     facade.parts["database"] = "disk full"
     async with plain.get("/health/ready") as answer:
         assert answer.status == 503
-        assert (await answer.json())["parts"] == {"sip": "ready", "database": "disk full"}
+        assert (await answer.json())["parts"] == {"sip": "ok", "database": "disk full"}
 
 
 async def test_the_server_listens_with_tls_and_stops(facade: FakeFacade, tmp_path: Path) -> None:
