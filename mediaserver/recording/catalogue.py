@@ -17,6 +17,7 @@ from mediaserver.errors import StorageError
 from mediaserver.recording.journal import SUFFIX, sync_directory
 
 OPEN = "open"
+NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 SAFE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
@@ -88,6 +89,9 @@ def journals(root: Path, directory: str) -> list[Path]:
     return sorted(path.glob(f"*{SUFFIX}"), key=lambda p: (len(p.stem), p.stem))
 
 
-def journal_name(leg_id: str, index: int) -> str:
-    """A file name that no peer can steer."""
-    return (leg_id if SAFE_NAME.fullmatch(leg_id) else f"leg{index}") + SUFFIX
+def journal_name(directory: Path, leg_id: str, index: int) -> str:
+    """A file name that no peer can steer and no other leg has: the leg's number, else its turn. Sorts by joining."""
+    name = f"{leg_id}{SUFFIX}"
+    if NUMBER.fullmatch(leg_id) and not (directory / name).exists():
+        return name
+    return f"leg{index}{SUFFIX}"

@@ -229,7 +229,7 @@ class JournalRecording:
         for leg in legs:
             if leg not in self._files:
                 facts, now_ns = self._legs[leg], self._recorder.clock.now_ns()
-                path = self._directory / catalogue.journal_name(facts.leg_id, len(self._files))
+                path = self._directory / catalogue.journal_name(self._directory, facts.leg_id, len(self._files))
                 self._files[leg] = LegFile(path, create(path, self._header(facts, now_ns), now_ns), dirty=True)
 
     def _header(self, facts: LegFacts, now_ns: int) -> dict[str, Any]:

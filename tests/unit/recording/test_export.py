@@ -60,9 +60,15 @@ async def test_what_the_worker_says_is_passed_on_and_nothing_is_left_behind(tmp_
     assert not list(tmp_path.glob("*.wav*"))
 
 
-@pytest.mark.parametrize("leg_id", ["../../etc/passwd", "a/b", "", "\0", "x" * 65])
-def test_a_leg_id_is_never_a_path(leg_id: str) -> None:
-    assert catalogue.journal_name(leg_id, 3) == "leg3.journal"
+@pytest.mark.parametrize("leg_id", ["../../etc/passwd", "a/b", "", "\0", "x" * 65, "c1-1"])
+def test_a_leg_id_is_never_a_path(leg_id: str, tmp_path: Path) -> None:
+    assert catalogue.journal_name(tmp_path, leg_id, 3) == "leg3.journal"
+
+
+def test_two_legs_of_one_number_get_two_journals(tmp_path: Path) -> None:
+    assert catalogue.journal_name(tmp_path, "1", 0) == "1.journal"
+    (tmp_path / "1.journal").touch()
+    assert catalogue.journal_name(tmp_path, "1", 1) == "leg1.journal"
 
 
 def test_recording_ids_sort_by_time() -> None:

@@ -1,6 +1,7 @@
 """The recorder: permission first, then bytes; and a call that goes on whatever the disk does."""
 
 import asyncio
+import dataclasses
 import errno
 import os
 import random
@@ -429,3 +430,15 @@ async def test_an_ended_message_renders_to_a_wav_in_a_worker_process(room: Room)
     assert path.read_bytes()[:4] == b"RIFF"
     assert abs((path.stat().st_size - 700) / 16_000 - 2.0) <= 0.1
     assert not list(path.parent.glob("*.part"))
+
+
+async def test_a_leg_that_comes_back_with_the_same_number_gets_its_own_journal(room: Room) -> None:
+    recording = await room.recorder.begin(room.call(), NoticeKind.CALL)
+    first, again = room.leg(1), dataclasses.replace(room.leg(2), leg_id="1")
+    for leg in (first, again):
+        await recording.leg_joined(leg)
+        await recording.notice_finished(room.notice(leg))
+        assert room.talk(leg) == 1
+        await recording.leg_left(leg.handle)
+    await recording.end()
+    assert [path.name for path in room.journals()] == ["1.journal", "leg1.journal"]
