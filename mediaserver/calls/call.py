@@ -383,8 +383,11 @@ class Call:
         if self._control is not None:
             self._control.close()
 
-    async def admit(self, leg: Leg) -> bool:
-        """Before the leg hears or is heard: the notice, if this call is recorded. False: the leg hung up meanwhile."""
+    async def admit(self, leg: Leg, *, capture: bool = True) -> bool:
+        """Before the leg hears or is heard: the notice, if this call is recorded. False: the leg hung up meanwhile.
+
+        capture False: capture rests until `cover`, because another party is still to come.
+        """
         if self.records and not self._recording_tried:
             self._recording_tried = True
             self.recording = await NotedRecording.begin(self.house, self.facts(), NoticeKind.CALL)
@@ -392,7 +395,13 @@ class Call:
                 self.note_recording(self.recording.recording_id)
         if self.recording is None:
             return not leg.is_over
-        return await self.recording.admit(leg, "recording-notice", self.language)
+        admit = self.recording.admit if capture else self.recording.inform
+        return await admit(leg, "recording-notice", self.language)
+
+    async def cover(self, *legs: Leg) -> None:
+        """Capture may begin for legs that were admitted without."""
+        if self.recording is not None:
+            await self.recording.cover(*legs)
 
     def note_recording(self, recording_id: str) -> None:
         """The call detail record names the first recording of the call."""

@@ -106,9 +106,12 @@ class CallControl:
         self._check()
         self._call.primary.ring()
 
-    async def answer(self) -> None:
-        """Answers; on a recorded call the notice has been heard to its end when this returns. Again: nothing."""
-        await self._during_call(self._answer())
+    async def answer(self, *, capture: bool = True) -> None:
+        """Answers; on a recorded call the notice has been heard to its end when this returns. Again: nothing.
+
+        capture False: nothing is captured before somebody is bridged to the caller.
+        """
+        await self._during_call(self._answer(capture=capture))
 
     async def refuse(self, why: int | DialResult = 480) -> None:
         """Ends the call: with this SIP status or a failed dial's; once answered, with the prompt not-available."""
@@ -272,10 +275,10 @@ class CallControl:
                 task.cancel()
                 await asyncio.wait({task})
 
-    async def _answer(self, prefer: Sequence[Encoding] = ()) -> None:
+    async def _answer(self, prefer: Sequence[Encoding] = (), *, capture: bool = True) -> None:
         leg = self._call.primary
         await leg.answer(prefer)
-        await self._call.admit(leg)
+        await self._call.admit(leg, capture=capture)
 
     async def _load(self, what: Playable, language: str) -> PromptHandle | Tone:
         house = self._call.house
@@ -389,9 +392,10 @@ class CallControl:
         call = self._call
         conversation = leg.conversation if isinstance(leg.conversation, Conversation) else call.conversation()
         try:
-            await self._answer(leg.preferred)
-            if await call.admit(leg):
+            await self._answer(leg.preferred, capture=False)
+            if await call.admit(leg, capture=False):
                 await self._stop_ringback()
+                await call.cover(call.primary, leg)
                 await conversation.add(call.primary, leg)
                 await conversation.wait_over()
         finally:

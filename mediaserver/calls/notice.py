@@ -24,12 +24,14 @@ _TRIES = 3  # a notice that something else interrupted is played again so often
 
 
 class NotedRecording:
-    """A recording under way. `admit` each party before it hears or is heard by others."""
+    """A recording under way. `inform` each party before it hears or is heard by others; `cover` starts capture."""
 
     def __init__(self, house: House, recording: Recording) -> None:
         self._house = house
         self._recording = recording
-        self._joined: dict[LegHandle, bool] = {}  # leg: has heard the notice
+        self._joined: set[LegHandle] = set()
+        self._heard: dict[LegHandle, Notice] = {}
+        self._covered: set[LegHandle] = set()
         self._ended = False
 
     @classmethod
@@ -68,29 +70,51 @@ class NotedRecording:
     async def admit(
         self, leg: Leg, prompt: str, language: str, beep: Tone | None = None, facts: LegFacts | None = None
     ) -> bool:
+        """`inform`, then `cover`: a party that may be captured as soon as it has heard the notice."""
+        heard = await self.inform(leg, prompt, language, beep, facts)
+        await self.cover(leg)
+        return heard
+
+    async def inform(
+        self, leg: Leg, prompt: str, language: str, beep: Tone | None = None, facts: LegFacts | None = None
+    ) -> bool:
         """Plays the notice, and a beep behind it, to their end. True: the leg may go on; False: it hung up.
 
-        A party already covered is not told again. Digits do not interrupt a notice. facts: the leg as this recording
-        names it, if not by its own call.
+        A party that has heard it is not told again. Digits do not interrupt a notice. Capture of all legs rests until
+        `cover`. facts: the leg as this recording names it, if not by its own call.
         """
-        if self._ended or leg.is_over or self._joined.get(leg.voice.handle):
-            return not leg.is_over
         handle = leg.voice.handle
-        self._joined[handle] = False
+        if self._ended or leg.is_over or handle in self._heard:
+            return not leg.is_over
+        self._joined.add(handle)
         try:
             await self._recording.leg_joined(facts or leg.facts())
             notice = await self._play(leg, prompt, language)
             if notice is None or (beep is not None and not await (await leg.voice.play(beep))):
                 return False
-            await self._recording.notice_finished(notice)
         except (MediaServerError, OSError) as error:
             if leg.is_over or not leg.voice.is_open:  # it went while the notice was being started
                 return False
-            log.error("a notice failed; recording ends here, the call goes on", error=str(error))
-            await self.end()
+            await self._failed(error)
             return not leg.is_over
-        self._joined[handle] = True
+        self._heard[handle] = notice
         return True
+
+    async def cover(self, *legs: Leg) -> None:
+        """Parties that have heard the notice may be captured; those who have not, or are covered, are passed over."""
+        for leg in legs:
+            notice = self._heard.get(leg.voice.handle)
+            if notice is None or leg.voice.handle in self._covered or self._ended:
+                continue
+            self._covered.add(leg.voice.handle)
+            try:
+                await self._recording.notice_finished(notice)
+            except (MediaServerError, OSError) as error:
+                await self._failed(error)
+
+    async def _failed(self, error: Exception) -> None:
+        log.error("a notice failed; recording ends here, the call goes on", error=str(error))
+        await self.end()
 
     async def _play(self, leg: Leg, prompt: str, language: str) -> Notice | None:
         path: Path = self._house.prompts.find(prompt, language)
@@ -108,7 +132,8 @@ class NotedRecording:
 
     async def leave(self, leg: Leg) -> None:
         """Before the leg's media closes. Nothing happens to a leg that never joined."""
-        if self._joined.pop(leg.voice.handle, None) is not None and not self._ended:
+        if leg.voice.handle in self._joined and not self._ended:
+            self._joined.discard(leg.voice.handle)
             await finish(self._leave(leg.voice.handle))
 
     async def _leave(self, leg: LegHandle) -> None:

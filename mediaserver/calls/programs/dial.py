@@ -6,8 +6,8 @@ from mediaserver.calls.control import CallControl
 
 
 async def program(call: CallControl) -> None:
-    if call.recorded:  # the caller hears the notice before anybody is rung
-        await call.answer()
+    if call.recorded:  # the caller hears the notice before anybody is rung; a caller who waits alone is not captured
+        await call.answer(capture=False)
     result = await call.dial_route()
     if result.leg is None:
         await call.refuse(result)

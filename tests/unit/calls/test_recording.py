@@ -26,9 +26,9 @@ async def test_the_caller_hears_the_notice_before_anybody_is_rung_and_the_callee
     await stage.wait(0.2)
     assert stage.heard(1) == ["recording-notice"]
     assert stage.leg(0).bridge is None
-    assert recording.log == ["capture", "pause"]
+    assert recording.log == []
     await stage.wait(2.1)
-    assert recording.log == ["capture", "pause", "capture"]
+    assert recording.log == ["capture"]
     assert stage.leg(0).bridge is not None
     assert [notice.prompt for notice in recording.notices] == ["recording-notice"] * 2
     await stage.hang_up(stage.gateway.sessions[0])
@@ -56,8 +56,17 @@ async def test_a_callee_who_hangs_up_during_his_notice_never_talks(stage: Stage)
     await stage.hang_up(stage.gateway.sessions[0])
     assert caller.names() == ["accept", "hang_up"]
     (recording,) = stage.recorder.recordings
-    assert recording.log[:2] == ["capture", "pause"]
-    assert len(recording.notices) == 1
+    assert recording.log == []
+    assert recording.notices == []
+
+
+async def test_a_caller_who_waits_for_an_answer_is_not_captured(stage: Stage) -> None:
+    await stage.start(RECORDED)
+    stage.register("bob", does="ring")
+    await stage.call("bob")
+    await stage.wait(30.0)
+    assert stage.gateway.sessions[0].names() == ["invite"]
+    assert stage.recorder.recordings[0].log == []
 
 
 async def test_a_recorder_that_fails_leaves_the_call_unrecorded_and_without_notice(stage: Stage) -> None:
