@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import wave
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,14 +60,16 @@ class Pjsua:
             "log_file": str(self.folder / "pjsip.log"),
             "log": 5,
         }
+        errors = (self.folder / "stderr.txt").open("wb")
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             str(CHILD),
             json.dumps(options),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            stderr=(self.folder / "stderr.txt").open("wb"),
+            stderr=errors,
         )
+        errors.close()
         self._reader = asyncio.create_task(self._read())
         await self.wait_for("ready")
         if self.register:
@@ -87,6 +90,8 @@ class Pjsua:
                 while True:
                     for event in self.events[since:]:
                         if event["type"] == kind and all(event.get(k) == v for k, v in facts.items()):
+                            if kind == "closed":
+                                await self._recorder_done()
                             return event
                     self._arrived.clear()
                     await self._arrived.wait()
@@ -94,6 +99,17 @@ class Pjsua:
             raise TimeoutError(
                 f"no {kind} {facts} in {timeout_s} s from {self.user}; saw {self.events[since:]}"
             ) from None
+
+    async def _recorder_done(self) -> None:
+        """PJSIP completes the file of what was heard some time after the call's end."""
+        while self.heard.exists():
+            try:
+                with wave.open(str(self.heard), "rb") as file:
+                    if file.getnframes():
+                        return
+            except (wave.Error, EOFError):
+                pass
+            await asyncio.sleep(0.05)
 
     async def do(self, name: str, **arguments: Any) -> None:
         assert self._process is not None

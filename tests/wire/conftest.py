@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -11,18 +9,10 @@ from pathlib import Path
 import pytest_asyncio
 
 from tests.support.baresip import Baresip
+from tests.support.lanes import PHONE_RTP_OFFSET, SERVER_PORT, SERVER_RTP, phone_port
 from tests.support.pjsua import Pjsua
 from tests.support.server import Server
 from tests.support.speech import speech
-
-# Every phone gets ten ports of its own for SIP, 20 for RTP: baresip alone takes three for SIP.
-WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
-_slots = itertools.count()
-
-
-def next_slot() -> int:
-    return next(_slots) % 60
-
 
 CODECS = {  # name: (baresip's codec, rate of its file source, pjsua's codec)
     "PCMU": ("PCMU/8000/1", 8_000, "PCMU/8000/1"),
@@ -30,7 +20,7 @@ CODECS = {  # name: (baresip's codec, rate of its file source, pjsua's codec)
     "G722": ("G722/16000/1", 16_000, "G722/16000/1"),
     "opus": ("opus/48000/1", 48_000, None),
 }
-USERS = {name: f"secret of {name}" for name in ("ann", "bob", "vera", *(f"u{n}" for n in range(24)))}
+USERS = {name: f"secret-of-{name}" for name in ("ann", "bob", "vera", *(f"u{n}" for n in range(24)))}
 
 
 class Phones:
@@ -44,7 +34,7 @@ class Phones:
     async def baresip(
         self, user: str, codec: str, *, says: Path | str = "ann", srtp: bool = False, transport: str = "udp"
     ) -> Baresip:
-        slot = 36_000 + WORKER * 1000 + next_slot() * 10
+        slot = phone_port()
         name, rate, _ = CODECS[codec]
         phone = Baresip(
             self.folder / f"{user}-{slot}",
@@ -58,7 +48,7 @@ class Phones:
             password=USERS[user],
             server=self.server.sip if transport != "tls" else self.server.tls,
             transport=transport,
-            rtp_ports=f"{slot + 2000}-{slot + 2009}",
+            rtp_ports=f"{slot + PHONE_RTP_OFFSET}-{slot + PHONE_RTP_OFFSET + 9}",
         )
         self._stack.push_async_callback(phone.stop)
         await phone.start()
@@ -77,13 +67,13 @@ class Phones:
         loop: bool = False,
         codecs: tuple[str, ...] = (),
     ) -> Pjsua:
-        slot = 36_000 + WORKER * 1000 + next_slot() * 10
+        slot = phone_port()
         name = CODECS[codec][2]
         assert name is not None, f"pjsua2 has no {codec}"
         phone = Pjsua(
             self.folder / f"{user}-{slot}",
             slot,
-            slot + 2000,
+            slot + PHONE_RTP_OFFSET,
             user,
             self.server.sip if transport != "tls" else self.server.tls,
             says if isinstance(says, Path) else speech(says, 16_000),
@@ -109,12 +99,12 @@ async def server(tmp_path_factory: object, request: object) -> AsyncIterator[Ser
     folder = tmp_path_factory.mktemp("server")  # type: ignore[attr-defined]
     running = Server(
         folder,
-        35_100 + WORKER * 20,
+        SERVER_PORT,
         dict(USERS),
         extra=getattr(module, "EXTRA_CONFIG", ""),
         routes=getattr(module, "ROUTES", ""),
         sections=getattr(module, "SECTIONS", {}),
-        rtp_ports=f"{21_000 + WORKER * 2000}-{22_999 + WORKER * 2000}",
+        rtp_ports=f"{SERVER_RTP}-{SERVER_RTP + 1_999}",
     )
     try:
         await running.start()

@@ -34,12 +34,12 @@ async def direct(name: str, folder: Path) -> tuple[float, float]:
             user=speaker,
             server=f"127.0.0.1:{other}",
         )
-        for speaker, port, other in (("ann", 36_000, 36_010), ("bob", 36_010, 36_000))
+        for speaker, port, other in (("ann", 16_000, 16_010), ("bob", 16_010, 16_000))
     ]
     try:
         for phone in phones:
             await phone.start()
-        await phones[0].dial("sip:bob@127.0.0.1:36010")
+        await phones[0].dial("sip:bob@127.0.0.1:16010")
         await phones[0].wait_for("CALL_ESTABLISHED")
         await asyncio.sleep(11)
         await phones[0].hang_up()

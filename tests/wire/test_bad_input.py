@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.support.lanes import SECOND_SERVER_PORT, SECOND_SERVER_RTP, SERVER_RTP
 from tests.support.rawcall import RawCall
 from tests.support.server import Server
 
@@ -122,7 +123,7 @@ def slow_tcp_peers(server: Server) -> None:
 def rtp_garbage(server: Server) -> None:
     rng = random.Random(3550)
     with attacker_socket() as sock:
-        for port in range(21_000, 21_200):
+        for port in range(SERVER_RTP, SERVER_RTP + 200):
             for _ in range(5):
                 sock.sendto(rng.randbytes(rng.randrange(0, 200)), (server.host, port))
 
@@ -167,10 +168,17 @@ async def test_a_flooding_source_is_limited_and_others_still_get_through(server:
 
 
 async def test_no_free_port_is_503_until_one_is_free(tmp_path_factory: pytest.TempPathFactory) -> None:
-    small = Server(tmp_path_factory.mktemp("small"), 35_300, extra=EXTRA_CONFIG, rtp_ports="23500-23503", max_calls=1)
+    ports = f"{SECOND_SERVER_RTP}-{SECOND_SERVER_RTP + 3}"
+    small = Server(
+        tmp_path_factory.mktemp("small"),
+        SECOND_SERVER_PORT,
+        extra=EXTRA_CONFIG,
+        rtp_ports=ports,
+        max_calls=1,
+    )
     await small.start()
     taken = []
-    for port in range(23_500, 23_504):
+    for port in range(SECOND_SERVER_RTP, SECOND_SERVER_RTP + 4):
         taken.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         taken[-1].bind((small.host, port))
     refused, caller = RawCall((small.host, small.base_port), "603"), RawCall((small.host, small.base_port), "603")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.lanes import SIPP_MEDIA_PORT, SIPP_PORT
 from tests.support.server import Server
 from tests.support.sipp import run_sipp
 
@@ -28,10 +29,10 @@ def socket_drops() -> int:
 
 async def packets(server: Server) -> dict[str, float]:
     names = {
-        "received": "mediaserver_rtp_packets_received_total",
-        "sent": "mediaserver_rtp_packets_sent_total",
-        "unroutable": "mediaserver_rtp_packets_unroutable_total",
-        "send_errors": "mediaserver_rtp_send_errors_total",
+        "received": "mediaserver_media_packets_received_total",
+        "sent": "mediaserver_media_packets_sent_total",
+        "unroutable": "mediaserver_media_packets_unroutable_total",
+        "send_errors": "mediaserver_media_send_errors_total",
     }
     return {key: await server.metric(name) for key, name in names.items()}
 
@@ -47,8 +48,8 @@ async def test_150_calls_with_media_at_once_lose_nothing(server: Server, tmp_pat
         rate=30,
         at_once=150,
         talk_ms=15_000,
-        port=35_900,
-        media_port=40_000,
+        port=SIPP_PORT,
+        media_port=SIPP_MEDIA_PORT,
     )
     assert (result.exit_code, result.successful, result.failed) == (0, 150, 0), result.output
     assert result.peak == 150
@@ -72,8 +73,8 @@ async def test_20_calls_a_second_for_two_minutes_all_succeed(server: Server, tmp
         rate=20,
         at_once=200,
         talk_ms=3_000,
-        port=35_901,
-        media_port=44_000,
+        port=SIPP_PORT + 1,
+        media_port=SIPP_MEDIA_PORT,
     )
     assert (result.exit_code, result.successful, result.failed) == (0, 2_400, 0), result.output
     await asyncio.sleep(1)

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.lanes import SIPP_MEDIA_PORT, SIPP_PORT
 from tests.support.server import Server
 from tests.support.sipp import run_sipp
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-CALLEE_PORT = 35_950
+CALLEE_PORT = SIPP_PORT + 10
 EXTRA_CONFIG = f"""
 [trunks.sipp]
 uri = "sip:127.0.0.1:{CALLEE_PORT}"
@@ -44,7 +45,7 @@ async def test_300_relayed_calls_leave_the_main_thread_idle(server: Server, tmp_
         "-p",
         str(CALLEE_PORT),
         "-mp",
-        "48000",
+        str(SIPP_MEDIA_PORT + 2_000),
         "-rtp_echo",
         "-nostdin",
         "-mb",
@@ -65,8 +66,8 @@ async def test_300_relayed_calls_leave_the_main_thread_idle(server: Server, tmp_
                 rate=30,
                 at_once=300,
                 talk_ms=30_000,
-                port=35_951,
-                media_port=40_000,
+                port=SIPP_PORT + 11,
+                media_port=SIPP_MEDIA_PORT,
             )
         )
         for _ in range(200):
@@ -77,11 +78,11 @@ async def test_300_relayed_calls_leave_the_main_thread_idle(server: Server, tmp_
         assert server.process is not None
         pid = server.process.pid
         tasks = [int(path.name) for path in Path(f"/proc/{pid}/task").iterdir()]
-        packets = await server.metric("mediaserver_rtp_packets_received_total")
+        packets = await server.metric("mediaserver_media_packets_received_total")
         before = {task: run_ns(pid, task) for task in tasks}
         await asyncio.sleep(8)
         used = {task: run_ns(pid, task) - before[task] for task in tasks}
-        moved = await server.metric("mediaserver_rtp_packets_received_total") - packets
+        moved = await server.metric("mediaserver_media_packets_received_total") - packets
         main_share = used[pid] / 8e9
         worker_share = max(ns for task, ns in used.items() if task != pid) / 8e9
         print(f"packets {moved:.0f}, main thread {main_share:.2%}, worker {worker_share:.2%}")

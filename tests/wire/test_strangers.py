@@ -52,11 +52,11 @@ def call_with_a_stranger(server: Server) -> tuple[list[bytes], list[bytes]]:
 
 
 async def test_a_stranger_with_the_right_ssrc_is_not_heard_and_gets_nothing(server: Server) -> None:
-    before = await server.metric("mediaserver_rtp_packets_stranger_total")
+    before = await server.metric("mediaserver_media_packets_stranger_total")
     caller_got, stranger_got = await asyncio.to_thread(call_with_a_stranger, server)
     assert stranger_got == []
     assert [packet[12:] for packet in caller_got] == [bytes([n]) * 160 for n in range(50)]
-    assert await server.metric("mediaserver_rtp_packets_stranger_total") - before == 150
+    assert await server.metric("mediaserver_media_packets_stranger_total") - before == 150
 
 
 async def test_a_caller_from_nowhere_is_challenged_and_never_reaches_a_program(server: Server) -> None:
