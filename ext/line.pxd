@@ -21,8 +21,8 @@ cdef struct SampleLine:
 # Room for at least `samples`, content kept. Allocates: once per codec of a leg. 0, or -1 without memory.
 cdef int line_reserve(SampleLine* line, int samples) noexcept nogil
 cdef void line_free(SampleLine* line) noexcept nogil
-# Moves all to the front when `samples` more would not fit behind. Older history is forgotten.
-cdef void line_room(SampleLine* line, int samples) noexcept nogil
+# Makes room for `samples` more behind the end by forgetting older history; 1, or 0: there is none, write nothing.
+cdef int line_room(SampleLine* line, int samples) noexcept nogil
 # `samples` of this kind have been written at pcm + end.
 cdef void line_made(SampleLine* line, int kind, int samples) noexcept nogil
 # The codec changed: history and what waits are carried over (coarsely), so that the seam can be blended.

@@ -37,14 +37,17 @@ cdef void line_free(SampleLine* line) noexcept nogil:
     line.capacity = 0
 
 
-cdef void line_room(SampleLine* line, int samples) noexcept nogil:
+cdef int line_room(SampleLine* line, int samples) noexcept nogil:
     cdef int kept_from = line.at - line.rate_hz // 1000 * LINE_HISTORY_MS
-    if line.end + samples <= line.capacity or kept_from <= 0:
-        return
+    if line.end + samples <= line.capacity:
+        return 1
+    if kept_from <= 0:
+        return 0
     memmove(line.pcm, line.pcm + kept_from, (line.end - kept_from) * sizeof(int16_t))
     line.at -= kept_from
     line.end -= kept_from
     line.gap_end -= kept_from
+    return line.end + samples <= line.capacity
 
 
 cdef void line_made(SampleLine* line, int kind, int samples) noexcept nogil:
@@ -109,7 +112,7 @@ cdef int line_shorten(SampleLine* line, int limit, int least_q15) noexcept nogil
 cdef int line_lengthen(SampleLine* line, int limit, int least_q15) noexcept nogil:
     cdef int samples = line.end - line.at
     cdef int lag = find_lag(line, limit, least_q15)
-    if lag > 0:
-        line_room(line, lag)
+    if lag > 0 and line_room(line, lag):
         line.end = line.at + stretch_insert(line.pcm + line.at, samples, lag, lag if lag < samples else samples)
-    return lag
+        return lag
+    return 0

@@ -120,7 +120,6 @@ cdef void playout_set_rate(Playout* p, int rate_hz) noexcept nogil:
         return
     p.config.rate_hz = rate_hz
     receivers_raise(&p.receivers, rate_hz)
-    reserve(p, p.voice)
 
 
 cdef int reserve(Playout* p, const Receiver* receiver) noexcept nogil:
@@ -223,20 +222,26 @@ cdef inline void watch_anew(Playout* p) noexcept nogil:
     p.since_control = 0
 
 
+cdef inline int carries_on(const Playout* p, const Receiver* receiver) noexcept nogil:
+    """It decoded what the line holds, at the line's rate, and no comfort noise came in between."""
+    return receiver is p.voice and receiver.codec.rate_hz == p.line.rate_hz and p.comfort is NULL
+
+
 cdef void fill_gap(Playout* p, int samples) noexcept nogil:
     """At least `samples` of whatever stands in for speech now (an Opus decoder rounds up)."""
     cdef SampleLine* line = &p.line
     cdef int unit = line.rate_hz // 400
     cdef int rounded = samples + (unit - samples % unit) % unit
     cdef PlayoutKind kind = PLAYED_COMFORT if line.covered > line.rate_hz // 1000 * FADED_MS else PLAYED_CONCEALED
-    line_room(line, rounded)
+    if not line_room(line, rounded):
+        return
     if p.comfort is not NULL:
         kind = PLAYED_COMFORT
         codec_conceal(&p.comfort.codec, line.pcm + line.end, samples)
     elif line.covered > line.rate_hz // 1000 * STREAM_END_MS:
         kind = PLAYED_SILENCE
         memset(line.pcm + line.end, 0, samples * sizeof(int16_t))
-    elif p.voice is not NULL and p.voice.config.codec_id == CODEC_OPUS \
+    elif p.voice is not NULL and p.voice.config.codec_id == CODEC_OPUS and carries_on(p, p.voice) \
             and codec_conceal(&p.voice.codec, line.pcm + line.end, rounded) == rounded:
         samples = rounded
     else:
@@ -249,11 +254,12 @@ cdef int recover(Playout* p, uint16_t sequence, int samples) noexcept nogil:
     cdef SampleLine* line = &p.line
     cdef Packet* packet = p.slots[sequence % JITTER_SLOTS]
     cdef Receiver* receiver = receivers_find(&p.receivers, packet)
-    if receiver is NULL or receiver is not p.voice or receiver.config.codec_id != CODEC_OPUS:
+    if receiver is NULL or not carries_on(p, receiver) or receiver.config.codec_id != CODEC_OPUS:
         return 0
     if samples <= 0 or samples % (line.rate_hz // 100):
         return 0
-    line_room(line, samples)
+    if not line_room(line, samples):
+        return 0
     if codec_decode_fec(&receiver.codec, payload_of(packet), packet.payload_size, line.pcm + line.end,
                         samples) != samples:
         return 0
@@ -268,12 +274,13 @@ cdef int bridge(Playout* p, int64_t now_ns, int32_t missing, int gap, PacketPool
     cdef Packet* packet = p.slots[sequence % JITTER_SLOTS]
     cdef Receiver* receiver = receivers_find(&p.receivers, packet)
     cdef int samples
-    if receiver is NULL or receiver is not p.voice or receiver.config.codec_id == CODEC_OPUS or p.comfort is not NULL:
+    if receiver is NULL or not carries_on(p, receiver) or receiver.config.codec_id == CODEC_OPUS:
         return 0
     samples = codec_samples(&receiver.codec, payload_of(packet), packet.payload_size)
     if gap <= 0 or samples < line.rate_hz // 100:
         return 0
-    line_room(line, gap + samples)
+    if not line_room(line, gap + samples):
+        return 0
     samples = codec_decode(&receiver.codec, payload_of(packet), packet.payload_size, line.pcm + line.end + gap, samples)
     if samples < line.rate_hz // 100:
         return 0
@@ -311,7 +318,7 @@ cdef void decode_next(Playout* p, int64_t now_ns, PacketPool* pool) noexcept nog
         return
     note_slack(p, jitter_slack_ns(&p.jitter, p.jitter.media_ns[sequence % JITTER_SLOTS], now_ns))
     samples = -1
-    if receiver is not NULL:
+    if receiver is not NULL and reserve(p, receiver) == 0:
         if line.rate_hz != receiver.codec.rate_hz:
             set_line_rate(p, receiver.codec.rate_hz)
         if receiver is not p.voice and p.voice is not NULL and line.covered == 0:
@@ -319,9 +326,11 @@ cdef void decode_next(Playout* p, int64_t now_ns, PacketPool* pool) noexcept nog
         p.voice = receiver
         p.comfort = NULL
         samples = codec_samples(&receiver.codec, payload_of(packet), packet.payload_size)
-        line_room(line, samples)
-        samples = codec_decode(&receiver.codec, payload_of(packet), packet.payload_size, line.pcm + line.end,
-                               line.capacity - line.end)
+        if samples > 0 and line_room(line, samples):
+            samples = codec_decode(&receiver.codec, payload_of(packet), packet.payload_size, line.pcm + line.end,
+                                   line.capacity - line.end)
+        else:
+            samples = -1
     if samples <= 0:                           # its payload type was taken away while it waited, or it is damaged
         jitter_played(&p.jitter, p.jitter.packet_ns)
         release_slot(p, sequence, pool)
@@ -446,7 +455,7 @@ cdef int begin(Playout* p, int64_t now_ns) noexcept nogil:
         return 0
     receiver = receivers_find(&p.receivers, p.slots[p.jitter.next_sequence % JITTER_SLOTS])
     if p.line.rate_hz == 0:
-        if receiver is NULL:
+        if receiver is NULL or reserve(p, receiver) != 0:
             return 0
         set_line_rate(p, receiver.codec.rate_hz)
     p.playing = 1
@@ -481,6 +490,9 @@ cdef void ramp_off(int16_t* out, int samples, int32_t step) noexcept nogil:
 cdef PlayoutKind deliver(Playout* p, int16_t* out, int samples, int wanted) noexcept nogil:
     cdef const int16_t* source = p.line.pcm + p.line.at
     cdef PlayoutKind kind = PLAYED_VOICE
+    if line_waiting(&p.line) < wanted:         # more was pulled than the contract allows
+        memset(out, 0, samples * sizeof(int16_t))
+        return PLAYED_SILENCE
     if p.line.gap_end - p.line.at > wanted // 2:
         kind = <PlayoutKind> p.line.gap_kind
     p.line.at += wanted
