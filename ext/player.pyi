@@ -1,1 +1,1 @@
-"""Native only; see player.pxd."""
+"""Native only: nothing here is visible from Python (see player.pxd)."""

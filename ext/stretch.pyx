@@ -102,11 +102,13 @@ cdef int pitch_lag(const int16_t* end, int window, int min_lag, int max_lag, int
         high = max_lag // factor
         if high + window // factor > count - 1:
             high = count - 1 - window // factor
-        if high < low:
-            high = low
-        lag = best_lag(coarse + count - window // factor, window // factor, low, high, &best) * factor
-        low = lag - factor if lag - factor > min_lag else min_lag
-        high = lag + factor if lag + factor < max_lag else max_lag
+        if high >= low:
+            lag = best_lag(coarse + count - window // factor, window // factor, low, high, &best) * factor
+            low = lag - factor if lag - factor > min_lag else min_lag
+            high = lag + factor if lag + factor < max_lag else max_lag
+        else:
+            low = min_lag
+            high = max_lag
     lag = best_lag(scaled + 1 + span - window, window, low, high, &best)
     similarity_q15[0] = <int32_t> (best * 32767.0)
     return lag
