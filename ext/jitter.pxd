@@ -1,29 +1,10 @@
 # When each packet of one stream is due: reorder, loss, lateness and the delay to hold. Knows sequence numbers, RTP time
 # and arrival times only; no payload, no sample. The buffer of samples is ext.playout's business.
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from mediaserver.ext.delay cimport DelayTracker
 
 cdef enum:
     JITTER_SLOTS = 128             # packets waiting; 1.3 s at 10 ms, 7.7 s at 60 ms
-    DELAY_BUCKETS = 128
-    DELAY_BUCKET_NS = 5000000
-    WINDOW_BLOCKS = 8              # the zero of all delays: mean of the least delays of the better half of 8 blocks
-
-cdef struct DelayTracker:          # distribution of arrival delays over that of fast packets; about 700 bytes
-    int64_t target_min_ns
-    int64_t target_max_ns
-    int64_t target_ns              # what 99 of 100 packets need
-    int64_t lookahead_ns           # asked for on top: with real loss, so that the packet after the hole is there
-    int64_t base_ns                # arrival - media time of a fast packet: see WINDOW_BLOCKS
-    int64_t block_start_ns
-    int64_t block_min_ns[WINDOW_BLOCKS]
-    int32_t blocks                 # closed so far
-    int32_t block_packets
-    int32_t block
-    int32_t quantile               # bucket
-    uint32_t weight                # of the next packet; grows instead of the old ones decaying
-    uint64_t total
-    uint64_t tail                  # weight above the quantile's bucket
-    uint32_t buckets[DELAY_BUCKETS]
 
 cdef enum JitterArrival:
     ARRIVAL_QUEUED = 0
@@ -73,10 +54,6 @@ cdef struct JitterBuffer:
     uint32_t packets_played
     uint32_t loss_events
     uint32_t loss_event_packets
-
-cdef void delay_init(DelayTracker* d, int64_t min_ns, int64_t max_ns) noexcept nogil
-# transit: arrival - media time. Moves base_ns and target_ns.
-cdef void delay_arrival(DelayTracker* d, int64_t transit_ns, int64_t arrival_ns) noexcept nogil
 
 cdef void jitter_init(JitterBuffer* j, int64_t min_ns, int64_t max_ns) noexcept nogil
 # Forgets sequence and time, keeps what was learnt about the network and all counters.

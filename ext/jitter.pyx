@@ -1,21 +1,16 @@
-"""When each packet of one stream is due: reorder, repeats, loss, lateness, and how much delay the network asks for.
+"""When each packet of one stream is due: reorder, repeats, loss, lateness, and what is still to come.
 
-Owns sequence bookkeeping (in the spirit of RFC 3550 A.1), the media clock that turns RTP time into nanoseconds, and the
-distribution of arrival delays from which the target delay is taken. Holds no payload and no sample: `ext.playout` plays
-by it, and a relayed leg runs it alone (`jitter_observe`), so that both are judged by the same rules.
+Owns sequence bookkeeping (in the spirit of RFC 3550 A.1) and the media clock that turns RTP time into nanoseconds; the
+target delay is `ext.delay`'s. Holds no payload and no sample: `ext.player` plays by it, and a relayed leg runs it alone
+(`jitter_observe`), so that both are judged by the same rules.
 """
 
-from libc.stdint cimport INT64_MAX, INT64_MIN, int16_t, int32_t, int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
+from mediaserver.ext.delay cimport delay_arrival, delay_init
+
 cdef enum:
-    BLOCK_NS = 250000000
-    WEIGHT_START = 16384           # of the first packet
-    WEIGHT_SHIFT = 9               # each packet weighs 1/512 more than the one before: memory of about 10 s at 20 ms
-    WEIGHT_MAX = 1 << 22           # then everything is scaled down by 256
-    TAIL_SHARE = 100               # 1 % may come later than the target: by G.107 1 % concealed costs as much as 100 ms
-    STEP_MARGIN_NS = 20000000      # the zero moves gently, except by this much: then the route has changed
-    STEP_PACKETS = 5
     REWIND_PACKETS = 32            # before anything was played an older packet may still become the first
     STRAY_PACKETS = 1000           # further behind than this is another numbering, not a late packet
     DROPOUT_PACKETS = 3000         # RFC 3550 A.1 MAX_DROPOUT: a longer jump is not loss
@@ -29,139 +24,6 @@ cdef enum:
     LOSS_OFF_Q16 = 197
 
 cdef int64_t JUMP_NS = 2000000000  # media time this far off the arrival is a new clock, not a delay
-
-
-cdef void delay_init(DelayTracker* d, int64_t min_ns, int64_t max_ns) noexcept nogil:
-    cdef int i
-    memset(d, 0, sizeof(DelayTracker))
-    d.target_min_ns = min_ns
-    d.target_max_ns = max_ns if max_ns > min_ns else min_ns
-    d.target_ns = min_ns
-    d.weight = WEIGHT_START
-    for i in range(WINDOW_BLOCKS):
-        d.block_min_ns[i] = INT64_MAX
-
-
-cdef void delay_shift(DelayTracker* d, int64_t step_ns) noexcept nogil:
-    """The zero of all delays moved up by step_ns: so do the delays that were measured from the old one."""
-    cdef int by = <int> (step_ns / DELAY_BUCKET_NS)
-    cdef int i
-    if by <= 0:
-        return
-    if by > DELAY_BUCKETS - 1:
-        by = DELAY_BUCKETS - 1
-    for i in range(by, DELAY_BUCKETS):
-        d.buckets[i - by] += d.buckets[i]
-        d.buckets[i] = 0
-    delay_recount(d)
-
-
-cdef void delay_recount(DelayTracker* d) noexcept nogil:
-    cdef int i
-    d.total = 0
-    for i in range(DELAY_BUCKETS):
-        d.total += d.buckets[i]
-    d.tail = 0
-    i = DELAY_BUCKETS - 1
-    while i > 0 and (d.tail + d.buckets[i]) * TAIL_SHARE <= d.total:
-        d.tail += d.buckets[i]
-        i -= 1
-    d.quantile = i
-
-
-cdef int64_t fast_transit(const DelayTracker* d) noexcept nogil:
-    """Mean of the lower half of the blocks' minima.
-
-    The least of them all would wander with each rare fast packet, and the quantile would have to cover that too.
-    """
-    cdef int64_t sorted_[WINDOW_BLOCKS]
-    cdef int64_t value, total = 0
-    cdef int count = 0, i, k
-    for i in range(WINDOW_BLOCKS):
-        value = d.block_min_ns[i]
-        if value == INT64_MAX:
-            continue
-        k = count
-        while k > 0 and sorted_[k - 1] > value:
-            sorted_[k] = sorted_[k - 1]
-            k -= 1
-        sorted_[k] = value
-        count += 1
-    count = (count + 1) // 2
-    for i in range(count):
-        total += sorted_[i] - sorted_[0]
-    return sorted_[0] + total // count
-
-
-cdef void delay_roll(DelayTracker* d, int64_t arrival_ns) noexcept nogil:
-    """Closes a block of the window; a delay that both latest blocks share becomes the new zero at once."""
-    cdef int i
-    cdef int before = (d.block + WINDOW_BLOCKS - 1) % WINDOW_BLOCKS
-    cdef int64_t least = d.block_min_ns[d.block]
-    cdef int64_t older = INT64_MIN
-    if d.block_min_ns[before] < least:
-        least = d.block_min_ns[before]
-    for i in range(WINDOW_BLOCKS):
-        if i != d.block and i != before and d.block_min_ns[i] != INT64_MAX and d.block_min_ns[i] > older:
-            older = d.block_min_ns[i]
-    if d.block_packets >= STEP_PACKETS and older != INT64_MIN and least > older + 2 * STEP_MARGIN_NS:
-        for i in range(WINDOW_BLOCKS):
-            if i != d.block and i != before:
-                d.block_min_ns[i] = INT64_MAX
-    d.block = (d.block + 1) % WINDOW_BLOCKS
-    d.blocks += 1
-    d.block_min_ns[d.block] = INT64_MAX
-    d.block_packets = 0
-    d.block_start_ns = arrival_ns
-    least = fast_transit(d) - d.base_ns
-    if least > STEP_MARGIN_NS:
-        delay_shift(d, least)
-    d.base_ns += least if least > STEP_MARGIN_NS or least < -STEP_MARGIN_NS or d.blocks < 4 else least // 4
-
-
-cdef void delay_weigh(DelayTracker* d, int bucket) noexcept nogil:
-    cdef int i
-    d.buckets[bucket] += d.weight
-    d.total += d.weight
-    if bucket > d.quantile:
-        d.tail += d.weight
-    while d.tail * TAIL_SHARE > d.total:
-        d.quantile += 1
-        d.tail -= d.buckets[d.quantile]
-    while d.quantile > 0 and (d.tail + d.buckets[d.quantile]) * TAIL_SHARE <= d.total:
-        d.tail += d.buckets[d.quantile]
-        d.quantile -= 1
-    d.weight += d.weight >> WEIGHT_SHIFT
-    if d.weight >= WEIGHT_MAX:
-        d.weight >>= 8
-        for i in range(DELAY_BUCKETS):
-            d.buckets[i] >>= 8
-        delay_recount(d)
-
-
-cdef void delay_arrival(DelayTracker* d, int64_t transit_ns, int64_t arrival_ns) noexcept nogil:
-    cdef int64_t relative, wanted
-    cdef int bucket = DELAY_BUCKETS - 1
-    if d.total == 0:
-        d.base_ns = transit_ns
-        d.block_start_ns = arrival_ns
-    if transit_ns < d.block_min_ns[d.block]:
-        d.block_min_ns[d.block] = transit_ns
-    if transit_ns < d.base_ns and d.blocks == 0:
-        d.base_ns = transit_ns
-    d.block_packets += 1
-    relative = transit_ns - d.base_ns
-    if relative < 0:
-        bucket = 0
-    elif relative < <int64_t> DELAY_BUCKET_NS * (DELAY_BUCKETS - 1):
-        bucket = <int> (relative / DELAY_BUCKET_NS)
-    delay_weigh(d, bucket)
-    if arrival_ns - d.block_start_ns >= BLOCK_NS:
-        delay_roll(d, arrival_ns)
-    wanted = <int64_t> (d.quantile + 1) * DELAY_BUCKET_NS + d.lookahead_ns
-    if wanted < d.target_min_ns:
-        wanted = d.target_min_ns
-    d.target_ns = wanted if wanted < d.target_max_ns else d.target_max_ns
 
 
 cdef inline int was_seen(const JitterBuffer* j, uint16_t sequence) noexcept nogil:

@@ -1,0 +1,1 @@
+"""Native only: nothing here is visible from Python (see delay.pxd)."""
