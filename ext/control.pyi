@@ -1,42 +1,16 @@
-"""The Python face of one media worker; see control.pyx. One thread uses it, `run` excepted."""
+"""The commands of one media worker; see control.pyx. Used from the event loop's thread only."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from mediaserver.ext.memnet import MemoryNetwork
-from mediaserver.ext.net import UdpNetwork
+from mediaserver.ext.mailbox import DetachedLeg, Mailbox
 from mediaserver.ext.tap import TapRing
 from mediaserver.model import StreamSettings
 
-class DetachedLeg:
-    """A whole leg between two workers."""
-
-class Worker:
+class Worker(Mailbox):
     """Every command method returns the command's id; its reply comes out of `drain` exactly once.
 
     Raises QueueFull when `queue_size` commands are unanswered, StaleHandle for a handle that is known to be closed.
     """
-
-    def __init__(
-        self,
-        network: UdpNetwork | MemoryNetwork,
-        *,
-        legs_max: int,
-        bridges_max: int,
-        pool_size: int,
-        queue_size: int,
-        seed: int,
-        wall_offset_ns: int,
-        silence_ns: int,
-        options: dict[str, int],
-        bell: int = -1,
-    ) -> None: ...
-    def run(self) -> None:
-        """The thread's whole life, without the GIL, until `stop`."""
-
-    def stop(self) -> None: ...
-    def step(self, now_ns: int) -> int:
-        """Everything due at now_ns (virtual time); when to call again at the latest."""
 
     def open_leg(self, rtp_socket: int, rtcp_socket: int, ssrc: int, sequence: int, timestamp: int) -> tuple[int, int]:
         """(command id, leg handle). The sockets stay the caller's to close, after the reply to close_leg."""
@@ -87,16 +61,3 @@ class Worker:
     def bridge_add(self, bridge: int, leg: int) -> int: ...
     def bridge_remove(self, bridge: int, leg: int) -> int: ...
     def set_hears(self, bridge: int, listener: int, speaker: int, hears: bool) -> int: ...
-    def drain(self) -> list[tuple[Any, ...]]:
-        """("reply", id, status, result), ("digit", leg, digit, ms, source), ("source", leg, (host, port)),
-        ("silence", leg, silent), ("play_ended", leg, play_id, completed), ("tap_behind", tap), ("speaker", bridge, leg).
-        """
-
-    def leg_stats(self, handle: int) -> dict[str, Any]:
-        """Fields of LegSnapshot by name; at most 100 ms old. Raises StaleHandle."""
-
-    def counters(self) -> dict[str, int]:
-        """Fields of Counters by name; at most 20 ms old while legs are open."""
-
-    @property
-    def unanswered(self) -> int: ...

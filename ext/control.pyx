@@ -1,21 +1,13 @@
-"""The Python face of one media worker: allocates what commands carry, frees what replies bring back, reads statistics.
+"""The commands of one media worker as Python gives them: each allocates what its command carries.
 
-Used from one thread, the event loop's; only `run` belongs to the worker's own thread. Handles are integers with a
-generation; whatever is late gets a reply with STALE_HANDLE. Follows ext/channel.pxd.
+Used from the event loop's thread only. Every method returns the command's id; the reply comes out of `drain`
+(ext/mailbox) exactly once. Follows ext/channel.pxd.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING
-from libc.stdint cimport int16_t, int32_t, int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memset
-from mediaserver.ext.atomic cimport exchange_32, fence_acquire, load_acquire_32, load_acquire_64, load_relaxed_32, store_release_32
 from mediaserver.ext.bridge cimport BRIDGE_ROWS_START, Bridge, bridge_free, bridge_new
 from mediaserver.ext.channel cimport (
-    CHANGED_BRIDGE,
-    CHANGED_LEG,
-    CHANGED_TAP,
-    EVENT_DIGIT,
-    NOTE_PLAY_ENDED,
     OP_BRIDGE_ADD,
     OP_BRIDGE_REMOVE,
     OP_CLOSE_BRIDGE,
@@ -35,173 +27,27 @@ from mediaserver.ext.channel cimport (
     OP_SET_MUTE,
     OP_SET_STREAM,
     OP_STOP_PLAY,
-    STATUS_OK,
     Command,
-    Message,
-    command_push,
-    message_pop,
 )
-from mediaserver.ext.context cimport Counters
 from mediaserver.ext.digits cimport digits_init
-from mediaserver.ext.dtmf cimport tone_init
 from mediaserver.ext.keypad cimport KEYPAD_PRESSES_MAX, DtmfOrder
-from mediaserver.ext.leg cimport CHANGE_SILENCE, CHANGE_SOURCE, Leg, LegSnapshot, StreamChange
-from mediaserver.ext.memnet cimport MemoryNetwork
+from mediaserver.ext.leg cimport Leg, StreamChange
+from mediaserver.ext.mailbox cimport DetachedLeg, Mailbox
 from mediaserver.ext.mix cimport speaker_init
-from mediaserver.ext.net cimport UdpNetwork, udp_wake
-from mediaserver.ext.player cimport TONE_RATE_HZ, Play
+from mediaserver.ext.play cimport Play, play_new_samples, play_new_tone
 from mediaserver.ext.rtp cimport rtp_sender_init
-from mediaserver.ext.stream cimport StreamOptions, change_free, change_new, leg_free, snapshot_to_python
+from mediaserver.ext.stream cimport change_free, change_new
 from mediaserver.ext.tap cimport TapRing
-from mediaserver.ext.worker cimport Worker as NativeWorker
-from mediaserver.ext.worker cimport worker_free, worker_init, worker_run, worker_step
 
-from mediaserver.errors import QueueFull, StaleHandle
+from mediaserver.errors import QueueFull
 
 
-cdef class HandleTable:
-    """Which indexes of a table are taken, by whom (generation), and the pointer there. Control side only."""
+cdef class Worker(Mailbox):
+    """One worker. Raises QueueFull when `queue_size` commands are unanswered, StaleHandle for a handle that is known to
+    be closed."""
 
-    cdef list free_indexes
-    cdef list generations
-    cdef dict pointers
-    cdef uint64_t kind                 # bits above the generation: handles of two tables never look alike
-
-    def __init__(self, int size, uint64_t kind):
-        self.kind = kind << 56
-        self.free_indexes = list(range(size - 1, -1, -1))
-        self.generations = [0] * size
-        self.pointers = {}
-
-    cdef uint64_t take(self, void* pointer) except 0:
-        if not self.free_indexes:
-            raise QueueFull(f"all {len(self.generations)} places of this media worker are taken; raise media.workers")
-        index = self.free_indexes.pop()
-        self.generations[index] += 1
-        cdef uint64_t handle = self.kind | (<uint64_t>self.generations[index] << 16) | <uint64_t>index
-        self.pointers[handle] = <size_t>pointer
-        return handle
-
-    cdef void* get(self, uint64_t handle) except NULL:
-        cdef object pointer = self.pointers.get(handle)
-        if pointer is None:
-            raise StaleHandle(f"nothing is open under handle {handle:#x}: it was closed before")
-        return <void*><size_t>pointer
-
-    cdef void replace(self, uint64_t handle, void* pointer):
-        self.pointers[handle] = <size_t>pointer
-
-    cdef bint drop(self, uint64_t handle) except -1:
-        if self.pointers.pop(handle, None) is None:
-            return False
-        self.free_indexes.append(handle & 0xFFFF)
-        return True
-
-
-cdef class DetachedLeg:
-    """A whole leg between two workers: everything it owns, and what of Python's must live as long."""
-
-    cdef Leg* leg
-    cdef object settings
-    cdef dict plays
-    cdef list taps
-
-    def __dealloc__(self):
-        leg_free(self.leg)
-
-
-cdef class Worker:
-    """One worker. Every command method returns the command's id; its reply comes out of `drain` exactly once.
-
-    Raises QueueFull when `queue_size` commands are unanswered, StaleHandle for a handle that is known to be closed.
-    """
-
-    cdef NativeWorker native
-    cdef StreamOptions options
-    cdef object network
-    cdef UdpNetwork udp
-    cdef MemoryNetwork memory
-    cdef HandleTable legs
-    cdef HandleTable bridges
-    cdef dict pending                  # command id -> operation
-    cdef dict settings                 # leg handle -> the StreamSettings it has
-    cdef dict plays                    # play id -> (leg handle, samples): they live as long as the worker reads them
-    cdef dict taps                     # leg handle -> TapRings the worker writes to
-    cdef dict members                  # bridge handle -> leg handles in it, or about to be
-    cdef dict capacity                 # bridge handle -> rows
-    cdef uint64_t next_id
-    cdef int queue_size
-
-    def __cinit__(self, network, *, int legs_max, int bridges_max, int pool_size, int queue_size, uint64_t seed,
-                  int64_t wall_offset_ns, int64_t silence_ns, options, int bell=-1):
-        if isinstance(network, UdpNetwork):
-            self.udp = network
-            code = worker_init(&self.native, &self.udp.net, legs_max, bridges_max, pool_size, queue_size)
-        else:
-            self.memory = network
-            code = worker_init(&self.native, &self.memory.net, legs_max, bridges_max, pool_size, queue_size)
-        if code < 0:
-            raise MemoryError("no memory for a media worker's tables and packet pool")
-        self.network = network
-        self.options = options
-        self.native.bell = bell
-        self.native.ctx.random_state = seed
-        self.native.ctx.wall_offset_ns = wall_offset_ns
-        self.native.ctx.silence_ns = silence_ns
-        self.legs = HandleTable(legs_max, 0)
-        self.bridges = HandleTable(bridges_max, 1)
-        self.pending = {}
-        self.settings = {}
-        self.plays = {}
-        self.taps = {}
-        self.members = {}
-        self.capacity = {}
-        self.queue_size = queue_size
-        self.next_id = 0
-
-    def __dealloc__(self):
-        for pointer in self.legs.pointers.values() if self.legs is not None else ():
-            leg_free(<Leg*><size_t>pointer)
-        for pointer in self.bridges.pointers.values() if self.bridges is not None else ():
-            bridge_free(<Bridge*><size_t>pointer)
-        worker_free(&self.native)
-
-    # --- the worker's own thread
-
-    def run(self) -> None:
-        """The thread's whole life, without the GIL, until `stop`."""
-        with nogil:
-            worker_run(&self.native, &self.udp.state)
-
-    def stop(self) -> None:
-        store_release_32(&self.native.stop, 1)
-        udp_wake(&self.udp.state)
-
-    def step(self, int64_t now_ns) -> int:
-        """Everything due at now_ns (virtual time); when to call again at the latest."""
-        self.memory.state.now_ns = now_ns
-        return worker_step(&self.native, now_ns)
-
-    # --- commands
-
-    cdef uint64_t submit(self, Command* command) except 0:
-        if len(self.pending) >= self.queue_size or command_push(&self.native.commands, command) < 0:
-            raise QueueFull(f"{self.queue_size} commands wait for the media worker: try again later, or call less often")
-        self.pending[command.id] = command.operation
-        if self.udp is not None:
-            udp_wake(&self.udp.state)
-        return command.id
-
-    cdef Command command(self, int operation, uint64_t target):
-        cdef Command c
-        memset(&c, 0, sizeof(c))
-        self.next_id += 1
-        c.id = self.next_id
-        c.operation = operation
-        c.target = target
-        return c
-
-    def open_leg(self, int rtp_socket, int rtcp_socket, uint32_t ssrc, uint16_t sequence, uint32_t timestamp) -> tuple[int, int]:
+    def open_leg(self, int rtp_socket, int rtcp_socket, uint32_t ssrc, uint16_t sequence,
+                 uint32_t timestamp) -> tuple[int, int]:
         """(command id, leg handle). The sockets stay the caller's to close, after the reply to close_leg."""
         cdef Command c
         cdef Leg* leg = <Leg*>calloc(1, sizeof(Leg))
@@ -250,40 +96,12 @@ cdef class Worker:
     def play(self, uint64_t leg, bytes samples, int rate_hz, *, uint64_t play_id, bint loop, int gain_q12,
              int64_t start) -> int:
         """samples: int16 native order at 8, 16 or 48 kHz. Ends with ("play_ended", leg, play_id, completed)."""
-        cdef Play* play
-        if rate_hz not in (8000, 16000, 48000) or len(samples) % 2:
-            raise ValueError("a prompt is int16 samples at 8000, 16000 or 48000 Hz")
-        play = <Play*>calloc(1, sizeof(Play))
-        if play is NULL:
-            raise MemoryError
-        play.id = play_id
-        play.samples = <const int16_t*>PyBytes_AS_STRING(samples)
-        play.count = len(samples) // 2
-        play.position = min(max(start, 0), play.count)
-        play.rate_hz = rate_hz
-        play.loop = loop and play.count > 0
-        play.gain_q12 = gain_q12
-        return self.submit_play(leg, play, samples)
+        return self.submit_play(leg, play_new_samples(play_id, samples, rate_hz, loop, gain_q12, start), samples)
 
     def play_tone(self, uint64_t leg, frequencies_hz, cadence_ms, double level_dbm0, int repeats, *,
                   uint64_t play_id) -> int:
         """Up to four sines, up to eight times on and off; repeats 0: until stopped."""
-        cdef double frequencies[4]
-        cdef int32_t cadence[8]
-        cdef Play* play
-        if not 1 <= len(frequencies_hz) <= 4 or len(cadence_ms) > 8:
-            raise ValueError("a tone has one to four frequencies and at most eight cadence times")
-        for i, value in enumerate(frequencies_hz):
-            frequencies[i] = value
-        for i, value in enumerate(cadence_ms):
-            cadence[i] = value
-        play = <Play*>calloc(1, sizeof(Play))
-        if play is NULL:
-            raise MemoryError
-        play.id = play_id
-        play.rate_hz = TONE_RATE_HZ
-        tone_init(&play.tone, TONE_RATE_HZ, frequencies, len(frequencies_hz), level_dbm0, cadence, len(cadence_ms), repeats)
-        return self.submit_play(leg, play, None)
+        return self.submit_play(leg, play_new_tone(play_id, frequencies_hz, cadence_ms, level_dbm0, repeats), None)
 
     cdef uint64_t submit_play(self, uint64_t leg, Play* play, samples) except 0:
         cdef Command c = self.command(OP_PLAY, leg)
@@ -408,8 +226,10 @@ cdef class Worker:
         return c.id, bridge.handle
 
     def close_bridge(self, uint64_t bridge) -> int:
-        self.members.pop(bridge, None)
-        return self.bridge_command(OP_CLOSE_BRIDGE, bridge, 0, 0, 0)
+        command_id = self.bridge_command(OP_CLOSE_BRIDGE, bridge, 0, 0, 0)
+        for leg in self.members.pop(bridge):
+            self.bridge_of.pop(leg, None)
+        return command_id
 
     def bridge_add(self, uint64_t bridge, uint64_t leg) -> int:
         self.bridges.get(bridge)
@@ -417,18 +237,23 @@ cdef class Worker:
         if leg not in members and len(members) == self.capacity[bridge]:
             self.grow_bridge(bridge, max(64, 2 * self.capacity[bridge]))
         command_id = self.bridge_command(OP_BRIDGE_ADD, bridge, leg, 0, 0)
-        members.add(leg)
+        if leg not in self.bridge_of:
+            members.add(leg)
+            self.bridge_of[leg] = bridge
         return command_id
 
     def bridge_remove(self, uint64_t bridge, uint64_t leg) -> int:
         command_id = self.bridge_command(OP_BRIDGE_REMOVE, bridge, leg, 0, 0)
         self.members[bridge].discard(leg)
+        if self.bridge_of.get(leg) == bridge:
+            del self.bridge_of[leg]
         return command_id
 
     def set_hears(self, uint64_t bridge, uint64_t listener, uint64_t speaker, bint hears) -> int:
         return self.bridge_command(OP_SET_HEARS, bridge, listener, speaker, hears)
 
-    cdef uint64_t bridge_command(self, int operation, uint64_t bridge, uint64_t leg, uint64_t other, int flag) except 0:
+    cdef uint64_t bridge_command(self, int operation, uint64_t bridge, uint64_t leg, uint64_t other,
+                                 int flag) except 0:
         cdef Command c = self.command(operation, bridge)
         self.bridges.get(bridge)
         c.other = leg
@@ -450,136 +275,3 @@ cdef class Worker:
         self.bridges.replace(handle, larger)
         self.capacity[handle] = rows
         return 0
-
-    # --- what comes back
-
-    def drain(self) -> list[tuple]:
-        """Everything the worker has said since: ("reply", id, status, result), ("digit", leg, digit, ms, source),
-        ("source", leg, (host, port)), ("silence", leg, silent), ("play_ended", leg, play_id, completed),
-        ("tap_behind", tap), ("speaker", bridge, leg)."""
-        cdef Message m
-        out: list[tuple] = []
-        store_release_32(&self.native.bell_rung, 0)
-        while message_pop(&self.native.ctx.replies, &m):
-            out.append(self.play_ended(&m) if m.kind == NOTE_PLAY_ENDED else self.reply(&m))
-        while message_pop(&self.native.ctx.events, &m):
-            if m.kind == EVENT_DIGIT:
-                out.append(("digit", m.handle, chr(m.value), m.extra, m.flag))
-        while message_pop(&self.native.ctx.changes, &m):
-            if m.kind == CHANGED_LEG:
-                self.leg_changes(m.handle, out)
-            elif m.kind == CHANGED_BRIDGE:
-                self.bridge_changes(m.handle, out)
-            elif m.kind == CHANGED_TAP:
-                out.append(("tap_behind", m.handle))
-        return out
-
-    cdef int leg_changes(self, uint64_t handle, list out) except -1:
-        cdef Leg* leg
-        cdef uint32_t bits
-        if handle not in self.legs.pointers:
-            return 0
-        leg = <Leg*>self.legs.get(handle)
-        bits = exchange_32(&leg.changes, 0)
-        stats = self.leg_stats(handle)
-        if bits & CHANGE_SOURCE and stats["source"] is not None:
-            out.append(("source", handle, stats["source"]))
-        if bits & CHANGE_SILENCE:
-            out.append(("silence", handle, bool(stats["silent"])))
-        return 0
-
-    cdef int bridge_changes(self, uint64_t handle, list out) except -1:
-        cdef Bridge* bridge
-        if handle in self.bridges.pointers:
-            bridge = <Bridge*>self.bridges.get(handle)
-            exchange_32(&bridge.changes, 0)
-            out.append(("speaker", handle, load_acquire_64(&bridge.speaker_handle)))
-        return 0
-
-    cdef tuple play_ended(self, Message* m):
-        cdef Play* play = <Play*>m.data
-        play_id = play.id
-        free(play)
-        self.plays.pop(play_id, None)
-        return "play_ended", m.handle, play_id, bool(m.flag)
-
-    cdef object detached(self, Message* m):
-        cdef DetachedLeg out = DetachedLeg.__new__(DetachedLeg)
-        out.leg = <Leg*>m.data
-        out.settings = self.settings.pop(m.handle, None)
-        out.plays = {play_id: kept for play_id, kept in self.plays.items() if kept[0] == m.handle}
-        for play_id in out.plays:
-            del self.plays[play_id]
-        out.taps = self.taps.pop(m.handle, [])
-        self.forget_leg(m.handle)
-        return out
-
-    cdef int forget_tap(self, uint64_t leg, void* tap) except -1:
-        for ring in self.taps.get(leg, ()):
-            if (<TapRing>ring).tap is tap:
-                self.taps[leg].remove(ring)
-                break
-        return 0
-
-    cdef int forget_leg(self, uint64_t handle) except -1:
-        self.legs.drop(handle)
-        self.settings.pop(handle, None)
-        self.taps.pop(handle, None)
-        for members in self.members.values():
-            members.discard(handle)
-        return 0
-
-    cdef tuple reply(self, Message* m):
-        cdef int operation = self.pending.pop(m.id)
-        result = None
-        if operation == OP_SET_STREAM:
-            change_free(<StreamChange*>m.data)
-        elif operation == OP_CLOSE_LEG and m.status == STATUS_OK:
-            result = self.leg_stats(m.handle)
-            self.forget_leg(m.handle)
-            leg_free(<Leg*>m.data)
-        elif operation == OP_DETACH_LEG and m.status == STATUS_OK:
-            result = self.detached(m)
-        elif operation == OP_PLAY and m.status != STATUS_OK:
-            self.plays.pop((<Play*>m.data).id, None)
-            free(m.data)
-        elif operation == OP_SEND_DTMF:
-            free(m.data)
-        elif operation == OP_CLOSE_TAP or (operation == OP_OPEN_TAP and m.status != STATUS_OK):
-            self.forget_tap(m.handle, m.data)
-        elif operation == OP_CLOSE_BRIDGE and m.status == STATUS_OK:
-            self.bridges.drop(m.handle)
-            self.capacity.pop(m.handle, None)
-            bridge_free(<Bridge*>m.data)
-        elif operation == OP_GROW_BRIDGE:
-            bridge_free(<Bridge*>m.data)
-        return "reply", m.id, m.status, result
-
-    # --- statistics, read and never asked for
-
-    def leg_stats(self, uint64_t handle) -> dict:
-        """Fields of LegSnapshot by name; at most 100 ms old. Raises StaleHandle."""
-        cdef Leg* leg = <Leg*>self.legs.get(handle)
-        cdef LegSnapshot copy
-        cdef uint32_t before
-        while True:
-            before = load_acquire_32(&leg.snapshot_sequence)
-            copy = leg.snapshot
-            fence_acquire()
-            if not before & 1 and load_relaxed_32(&leg.snapshot_sequence) == before:
-                return snapshot_to_python(&copy)
-
-    def counters(self) -> dict:
-        """Fields of Counters by name; at most 20 ms old while legs are open."""
-        cdef Counters copy
-        cdef uint32_t before
-        while True:
-            before = load_acquire_32(&self.native.counters_sequence)
-            copy = self.native.counters
-            fence_acquire()
-            if not before & 1 and load_relaxed_32(&self.native.counters_sequence) == before:
-                return copy
-
-    @property
-    def unanswered(self) -> int:
-        return len(self.pending)

@@ -19,7 +19,8 @@ cdef struct DigitNews:                 # what one step brought
     uint32_t duration                  # of the released one, RTP clock units
 
 cdef void digits_init(Digits* d) noexcept nogil
-cdef void digits_event(Digits* d, const uint8_t* payload, int size, uint32_t timestamp, int64_t now_ns, DigitNews* news) noexcept nogil
+cdef void digits_event(Digits* d, const uint8_t* payload, int size, uint32_t timestamp, int64_t now_ns,
+                       DigitNews* news) noexcept nogil
 # Ends a press whose packets have stopped coming.
 cdef void digits_expire(Digits* d, int64_t now_ns, DigitNews* news) noexcept nogil
 # A digit heard another way (ext/dtmf DtmfWay): 1 when it is a new press.

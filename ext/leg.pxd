@@ -7,7 +7,7 @@ from mediaserver.ext.keypad cimport Keypad
 from mediaserver.ext.mix cimport SpeakerState
 from mediaserver.ext.net cimport Address
 from mediaserver.ext.packet cimport Packet
-from mediaserver.ext.player cimport Play
+from mediaserver.ext.play cimport Play
 from mediaserver.ext.playout cimport Playout, PlayoutStats
 from mediaserver.ext.rtcp cimport CNAME_BYTES_MAX
 from mediaserver.ext.rtp cimport RtpReceiver, RtpSender

@@ -1,4 +1,4 @@
-"""The pool of packet slots a worker lives on. One allocation at start, none later; see packet.pxd for taking and giving back."""
+"""The pool of packet slots a worker lives on. One allocation at start, none later; packet.pxd takes and gives back."""
 
 from libc.stdlib cimport calloc, free
 

@@ -21,7 +21,7 @@ cdef void fill_crc_tables() noexcept:
     cdef int k
     for i in range(256):
         c = i
-        for k in range(8):
+        for _ in range(8):
             c = (c >> 1) ^ (<uint32_t>0xEDB88320 if c & 1 else 0)
         CRC_TABLE[0][i] = c
     for i in range(256):

@@ -1,38 +1,14 @@
-# A media worker: one struct and one function. Production drives it from a thread with the real clock and UDP; tests call
-# the same function with a virtual clock and a network in memory.
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
-from mediaserver.ext.bridge cimport Bridge
-from mediaserver.ext.channel cimport CommandRing
-from mediaserver.ext.context cimport Context, Counters
-from mediaserver.ext.leg cimport Leg
+# A media worker: one struct and one function. Production drives it from a thread with the real clock and UDP; tests
+# call the same function with a virtual clock and a network in memory.
+from libc.stdint cimport int64_t, uint32_t
 from mediaserver.ext.net cimport Network, UdpState
+from mediaserver.ext.state cimport Worker
 
 cdef enum:
     HOUSEKEEPING_TICKS = 5             # each leg's statistics are published every 100 ms, a fifth of them per tick
     COMMANDS_PER_ROUND_MAX = 256       # more of them wait one round, so that media does not
     TICKS_CAUGHT_UP_MAX = 3            # after a longer stall media time jumps: a burst would only fill jitter buffers
     TICK_LATE_NS = 5000000
-
-cdef struct Slot:
-    void* thing                        # Leg*, Bridge* or Tap*; NULL: closed
-    uint64_t handle                    # generation << 16 | index, of what is or was there
-
-cdef struct Worker:
-    Context ctx
-    CommandRing commands
-    Slot* legs                         # by index
-    Slot* bridges
-    int32_t legs_max
-    int32_t bridges_max
-    Leg** live                         # dense list for housekeeping; Leg.index is the place in it
-    int32_t live_count
-    int64_t tick_next_ns               # on the absolute 20 ms grid; 0: no legs, no ticks
-    int32_t bell                       # eventfd the control side listens to; -1: it asks by itself
-    uint32_t bell_rung
-    uint32_t stop
-    int64_t pace_ns                    # present nap between rounds
-    uint32_t counters_sequence         # seqlock of the published counters
-    Counters counters
 
 # 0, or -1 without memory; worker_free cleans up either way. queue_size: a power of two.
 cdef int worker_init(Worker* w, Network* net, int legs_max, int bridges_max, int pool_size,

@@ -1,0 +1,296 @@
+"""One worker's post office on the control side: handles, unanswered commands, replies, events, statistics.
+
+Used from one thread, the event loop's; only `run` belongs to the worker's own thread. Frees what replies bring back.
+"""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport free
+from libc.string cimport memset
+from mediaserver.ext.atomic cimport (
+    exchange_32,
+    fence_acquire,
+    load_acquire_32,
+    load_acquire_64,
+    load_relaxed_32,
+    store_release_32,
+)
+from mediaserver.ext.bridge cimport Bridge, bridge_free
+from mediaserver.ext.channel cimport (
+    CHANGED_BRIDGE,
+    CHANGED_LEG,
+    CHANGED_TAP,
+    EVENT_DIGIT,
+    NOTE_PLAY_ENDED,
+    OP_CLOSE_BRIDGE,
+    OP_CLOSE_LEG,
+    OP_CLOSE_TAP,
+    OP_DETACH_LEG,
+    OP_GROW_BRIDGE,
+    OP_OPEN_TAP,
+    OP_PLAY,
+    OP_SEND_DTMF,
+    OP_SET_STREAM,
+    STATUS_OK,
+    Command,
+    Message,
+    command_push,
+    message_pop,
+)
+from mediaserver.ext.context cimport Counters
+from mediaserver.ext.leg cimport CHANGE_SILENCE, CHANGE_SOURCE, Leg, LegSnapshot, StreamChange
+from mediaserver.ext.net cimport UdpNetwork, udp_wake
+from mediaserver.ext.play cimport Play
+from mediaserver.ext.stream cimport change_free, leg_free, snapshot_to_python
+from mediaserver.ext.tap cimport TapRing
+from mediaserver.ext.worker cimport worker_free, worker_init, worker_run, worker_step
+
+from mediaserver.errors import QueueFull, StaleHandle
+
+
+cdef class HandleTable:
+    """Which indexes of a table are taken, by whom (generation), and the pointer there. Control side only."""
+
+    def __init__(self, int size, uint64_t kind):
+        self.kind = kind << 56
+        self.free_indexes = list(range(size - 1, -1, -1))
+        self.generations = [0] * size
+        self.pointers = {}
+
+    cdef uint64_t take(self, void* pointer) except 0:
+        if not self.free_indexes:
+            raise QueueFull(f"all {len(self.generations)} places of this media worker are taken; raise media.workers")
+        index = self.free_indexes.pop()
+        self.generations[index] += 1
+        cdef uint64_t handle = self.kind | (<uint64_t>self.generations[index] << 16) | <uint64_t>index
+        self.pointers[handle] = <size_t>pointer
+        return handle
+
+    cdef void* get(self, uint64_t handle) except NULL:
+        cdef object pointer = self.pointers.get(handle)
+        if pointer is None:
+            raise StaleHandle(f"nothing is open under handle {handle:#x}: it was closed before")
+        return <void*><size_t>pointer
+
+    cdef void replace(self, uint64_t handle, void* pointer):
+        self.pointers[handle] = <size_t>pointer
+
+    cdef bint drop(self, uint64_t handle) except -1:
+        if self.pointers.pop(handle, None) is None:
+            return False
+        self.free_indexes.append(handle & 0xFFFF)
+        return True
+
+
+cdef class DetachedLeg:
+    """A whole leg between two workers: everything it owns, and what of Python's must live as long."""
+
+    def __dealloc__(self):
+        leg_free(self.leg)
+
+
+cdef class Mailbox:
+    """The half of Worker (ext/control) that does not give commands."""
+
+    def __cinit__(self, network, *, int legs_max, int bridges_max, int pool_size, int queue_size, uint64_t seed,
+                  int64_t wall_offset_ns, int64_t silence_ns, options, int bell=-1):
+        if isinstance(network, UdpNetwork):
+            self.udp = network
+            code = worker_init(&self.native, &self.udp.net, legs_max, bridges_max, pool_size, queue_size)
+        else:
+            self.memory = network
+            code = worker_init(&self.native, &self.memory.net, legs_max, bridges_max, pool_size, queue_size)
+        if code < 0:
+            raise MemoryError("no memory for a media worker's tables and packet pool")
+        self.network = network
+        self.options = options
+        self.native.bell = bell
+        self.native.ctx.random_state = seed
+        self.native.ctx.wall_offset_ns = wall_offset_ns
+        self.native.ctx.silence_ns = silence_ns
+        self.legs = HandleTable(legs_max, 0)
+        self.bridges = HandleTable(bridges_max, 1)
+        self.pending = {}
+        self.settings = {}
+        self.plays = {}
+        self.taps = {}
+        self.members = {}
+        self.bridge_of = {}
+        self.capacity = {}
+        self.queue_size = queue_size
+        self.next_id = 0
+
+    def __dealloc__(self):
+        for pointer in self.legs.pointers.values() if self.legs is not None else ():
+            leg_free(<Leg*><size_t>pointer)
+        for pointer in self.bridges.pointers.values() if self.bridges is not None else ():
+            bridge_free(<Bridge*><size_t>pointer)
+        worker_free(&self.native)
+
+    # --- the worker's own thread
+
+    def run(self) -> None:
+        """The thread's whole life, without the GIL, until `stop`."""
+        with nogil:
+            worker_run(&self.native, &self.udp.state)
+
+    def stop(self) -> None:
+        store_release_32(&self.native.stop, 1)
+        udp_wake(&self.udp.state)
+
+    def step(self, int64_t now_ns) -> int:
+        """Everything due at now_ns (virtual time); when to call again at the latest."""
+        self.memory.state.now_ns = now_ns
+        return worker_step(&self.native, now_ns)
+
+    # --- commands
+
+    cdef uint64_t submit(self, Command* command) except 0:
+        if len(self.pending) >= self.queue_size or command_push(&self.native.commands, command) < 0:
+            raise QueueFull(f"{self.queue_size} commands wait for the media worker: try again later, or call less often")
+        self.pending[command.id] = command.operation
+        if self.udp is not None:
+            udp_wake(&self.udp.state)
+        return command.id
+
+    cdef Command command(self, int operation, uint64_t target):
+        cdef Command c
+        memset(&c, 0, sizeof(c))
+        self.next_id += 1
+        c.id = self.next_id
+        c.operation = operation
+        c.target = target
+        return c
+
+    # --- what comes back
+
+    def drain(self) -> list[tuple]:
+        """Everything the worker has said since: ("reply", id, status, result), ("digit", leg, digit, ms, source),
+        ("source", leg, (host, port)), ("silence", leg, silent), ("play_ended", leg, play_id, completed),
+        ("tap_behind", tap), ("speaker", bridge, leg)."""
+        cdef Message m
+        out: list[tuple] = []
+        store_release_32(&self.native.bell_rung, 0)
+        while message_pop(&self.native.ctx.replies, &m):
+            out.append(self.play_ended(&m) if m.kind == NOTE_PLAY_ENDED else self.reply(&m))
+        while message_pop(&self.native.ctx.events, &m):
+            if m.kind == EVENT_DIGIT:
+                out.append(("digit", m.handle, chr(m.value), m.extra, m.flag))
+        while message_pop(&self.native.ctx.changes, &m):
+            if m.kind == CHANGED_LEG:
+                self.leg_changes(m.handle, out)
+            elif m.kind == CHANGED_BRIDGE:
+                self.bridge_changes(m.handle, out)
+            elif m.kind == CHANGED_TAP:
+                out.append(("tap_behind", m.handle))
+        return out
+
+    cdef int leg_changes(self, uint64_t handle, list out) except -1:
+        cdef Leg* leg
+        cdef uint32_t bits
+        if handle not in self.legs.pointers:
+            return 0
+        leg = <Leg*>self.legs.get(handle)
+        bits = exchange_32(&leg.changes, 0)
+        stats = self.leg_stats(handle)
+        if bits & CHANGE_SOURCE and stats["source"] is not None:
+            out.append(("source", handle, stats["source"]))
+        if bits & CHANGE_SILENCE:
+            out.append(("silence", handle, bool(stats["silent"])))
+        return 0
+
+    cdef int bridge_changes(self, uint64_t handle, list out) except -1:
+        cdef Bridge* bridge
+        if handle in self.bridges.pointers:
+            bridge = <Bridge*>self.bridges.get(handle)
+            exchange_32(&bridge.changes, 0)
+            out.append(("speaker", handle, load_acquire_64(&bridge.speaker_handle)))
+        return 0
+
+    cdef tuple play_ended(self, Message* m):
+        cdef Play* play = <Play*>m.data
+        play_id = play.id
+        free(play)
+        self.plays.pop(play_id, None)
+        return "play_ended", m.handle, play_id, bool(m.flag)
+
+    cdef object detached(self, Message* m):
+        cdef DetachedLeg out = DetachedLeg.__new__(DetachedLeg)
+        out.leg = <Leg*>m.data
+        out.settings = self.settings.pop(m.handle, None)
+        out.plays = {play_id: kept for play_id, kept in self.plays.items() if kept[0] == m.handle}
+        for play_id in out.plays:
+            del self.plays[play_id]
+        out.taps = self.taps.pop(m.handle, [])
+        self.forget_leg(m.handle)
+        return out
+
+    cdef int forget_tap(self, uint64_t leg, void* tap) except -1:
+        for ring in self.taps.get(leg, ()):
+            if (<TapRing>ring).tap is tap:
+                self.taps[leg].remove(ring)
+                break
+        return 0
+
+    cdef int forget_leg(self, uint64_t handle) except -1:
+        self.legs.drop(handle)
+        self.settings.pop(handle, None)
+        self.taps.pop(handle, None)
+        bridge = self.bridge_of.pop(handle, None)
+        if bridge in self.members:
+            self.members[bridge].discard(handle)
+        return 0
+
+    cdef tuple reply(self, Message* m):
+        cdef int operation = self.pending.pop(m.id)
+        result = None
+        if operation == OP_SET_STREAM:
+            change_free(<StreamChange*>m.data)
+        elif operation == OP_CLOSE_LEG and m.status == STATUS_OK:
+            result = self.leg_stats(m.handle)
+            self.forget_leg(m.handle)
+            leg_free(<Leg*>m.data)
+        elif operation == OP_DETACH_LEG and m.status == STATUS_OK:
+            result = self.detached(m)
+        elif operation == OP_PLAY and m.status != STATUS_OK:
+            self.plays.pop((<Play*>m.data).id, None)
+            free(m.data)
+        elif operation == OP_SEND_DTMF:
+            free(m.data)
+        elif operation == OP_CLOSE_TAP or (operation == OP_OPEN_TAP and m.status != STATUS_OK):
+            self.forget_tap(m.handle, m.data)
+        elif operation == OP_CLOSE_BRIDGE and m.status == STATUS_OK:
+            self.bridges.drop(m.handle)
+            self.capacity.pop(m.handle, None)
+            bridge_free(<Bridge*>m.data)
+        elif operation == OP_GROW_BRIDGE:
+            bridge_free(<Bridge*>m.data)
+        return "reply", m.id, m.status, result
+
+    # --- statistics, read and never asked for
+
+    def leg_stats(self, uint64_t handle) -> dict:
+        """Fields of LegSnapshot by name; at most 100 ms old. Raises StaleHandle."""
+        cdef Leg* leg = <Leg*>self.legs.get(handle)
+        cdef LegSnapshot copy
+        cdef uint32_t before
+        while True:
+            before = load_acquire_32(&leg.snapshot_sequence)
+            copy = leg.snapshot
+            fence_acquire()
+            if not before & 1 and load_relaxed_32(&leg.snapshot_sequence) == before:
+                return snapshot_to_python(&copy)
+
+    def counters(self) -> dict:
+        """Fields of Counters by name; at most 20 ms old while legs are open."""
+        cdef Counters copy
+        cdef uint32_t before
+        while True:
+            before = load_acquire_32(&self.native.counters_sequence)
+            copy = self.native.counters
+            fence_acquire()
+            if not before & 1 and load_relaxed_32(&self.native.counters_sequence) == before:
+                return copy
+
+    @property
+    def unanswered(self) -> int:
+        return len(self.pending)
