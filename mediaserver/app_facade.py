@@ -71,7 +71,7 @@ class ServerFacade:
             recordings_active=recorder.active,
             recording_lag_s=recorder.writer.stats.lag_s,
             recording_lost_s=recorder.stats.packets_lost * PACKET_S,
-            recording_failures=dict(recorder.stats.failures + recorder.writer.stats.failures),
+            recording_failures=dict(recorder.stats.failures),
             consent_transitions=dict(recorder.stats.transitions),
             database_rows_dropped=server.spool.stats.rows_dropped + server.spool.stats.rows_refused,
         )

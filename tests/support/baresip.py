@@ -137,6 +137,12 @@ class Baresip:
                 self._arrived.clear()
                 await self._arrived.wait()
 
+    async def registered(self, timeout_s: float = 10.0) -> None:
+        """Read from its log: the answer may come before its control port is open."""
+        async with asyncio.timeout(timeout_s):
+            while "200 OK" not in self.log():
+                await asyncio.sleep(0.05)
+
     async def dial(self, uri: str) -> None:
         await self.command("dial", uri)
 

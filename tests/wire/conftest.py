@@ -52,7 +52,7 @@ class Phones:
         )
         self._stack.push_async_callback(phone.stop)
         await phone.start()
-        await phone.wait_for("REGISTER_OK")
+        await phone.registered()
         return phone
 
     async def pjsua(
