@@ -391,20 +391,22 @@ class Call:
         if self.records and not self._recording_tried:
             self._recording_tried = True
             self.recording = await NotedRecording.begin(self.house, self.facts(), NoticeKind.CALL)
-            if self.recording is not None:
-                self.note_recording(self.recording.recording_id)
         if self.recording is None:
             return not leg.is_over
-        admit = self.recording.admit if capture else self.recording.inform
-        return await admit(leg, "recording-notice", self.language)
+        heard = await self.recording.inform(leg, "recording-notice", self.language)
+        if heard and capture:
+            await self.cover(leg)
+        return heard
 
     async def cover(self, *legs: Leg) -> None:
-        """Capture may begin for legs that were admitted without."""
+        """Capture may begin for legs that were admitted without; from now on the call has a recording."""
         if self.recording is not None:
             await self.recording.cover(*legs)
+            if self.recording.active:
+                self.note_recording(self.recording.recording_id)
 
     def note_recording(self, recording_id: str) -> None:
-        """The call detail record names the first recording of the call."""
+        """The call detail record names the first recording that captured anything of the call."""
         self._recording_id = self._recording_id or recording_id
 
 

@@ -125,10 +125,12 @@ class Room:
                 self._recording = await NotedRecording.begin(self._house, facts, NoticeKind.CALL)
         if self._recording is None:
             return not participant.leg.is_over
-        participant.call.note_recording(self._recording.recording_id)
         leg, call = participant.leg, participant.call
         named = replace(leg.facts(), leg_id=f"{call.call_id}-{leg.leg_id}")  # "1" in each of their calls
-        return await self._recording.admit(leg, "recording-notice", call.language, facts=named)
+        heard = await self._recording.admit(leg, "recording-notice", call.language, facts=named)
+        if heard and self._recording.active:
+            call.note_recording(self._recording.recording_id)
+        return heard
 
     async def _leave(self, participant: _Participant) -> None:
         self._visitors -= 1

@@ -46,6 +46,7 @@ async def test_hanging_up_during_the_notice_captures_nothing(stage: Stage) -> No
     (recording,) = stage.recorder.recordings
     assert recording.log == []
     assert stage.gateway.sessions == []
+    assert stage.observer.ended[0].recording_id is None
 
 
 async def test_a_callee_who_hangs_up_during_his_notice_never_talks(stage: Stage) -> None:
