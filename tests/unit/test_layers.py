@@ -28,13 +28,14 @@ ALLOWED: dict[str, set[str]] = {
     "media": VOCABULARY | {"codecs", "ext"},
     "sip": VOCABULARY,
     "sdp": VOCABULARY,
+    "webrtc": VOCABULARY,
     "store": VOCABULARY,
-    "calls": VOCABULARY | {"media", "sip", "sdp"},
+    "calls": VOCABULARY | {"media", "sip", "sdp", "webrtc"},
     "recording": VOCABULARY | {"codecs", "media", "store"},  # a render decodes what was captured
     "quality": VOCABULARY | {"media", "store"},
     "logs": VOCABULARY,
     "bootstrap": VOCABULARY,
-    "api": VOCABULARY | {"sip", "sdp", "media", "calls", "recording", "quality", "store"},
+    "api": VOCABULARY | {"sip", "sdp", "media", "calls", "recording", "quality", "store", "webrtc"},
 }
 # Outermost: may import everything below, and each other, but nothing below may import them.
 OUTERMOST = {"app", "cli"}
@@ -44,6 +45,7 @@ ONLY_IMPORTER = {
     "alembic": {"store"},
     "aiosqlite": {"store"},
     "uvloop": {"app"},
+    "OpenSSL": {"webrtc"},
     "aiohttp": {"api"},
     "prometheus_client": {"api"},
     "typer": {"cli"},
