@@ -129,6 +129,7 @@ class StreamSettings:
     send_key: SrtpKey | None = None  # both None: plain RTP; both set: SRTP. Never one of them
     receive_key: SrtpKey | None = None
     cname: str = ""
+    remote_proven: bool = False  # by ICE: media is taken from `remote` only, and from the first packet on
 
     @property
     def audio(self) -> CodecParams:
@@ -189,7 +190,16 @@ class ActiveSpeaker:
     leg: LegHandle
 
 
-MediaEvent = DtmfDigit | PlayFinished | SourceLatched | MediaSilent | TapBehind | ActiveSpeaker
+@dataclass(frozen=True, slots=True)
+class LegDatagram:
+    """STUN or DTLS that came by a leg's RTP socket, in order of arrival. Whoever sent it has proven nothing."""
+
+    leg: LegHandle
+    source: MediaAddress
+    data: bytes = field(repr=False)
+
+
+MediaEvent = DtmfDigit | PlayFinished | SourceLatched | MediaSilent | TapBehind | ActiveSpeaker | LegDatagram
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +293,7 @@ class Cause(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ConsentToken:
-    """Proof that a leg may be captured now. Made only by `mediaserver.recording.consent`; a tap cannot open without one.
+    """Proof that a leg may be captured now. Only `mediaserver.recording.consent` makes one; no tap opens without.
 
     evidence_id points at the one piece of stored evidence (which notice, when it ended, for whom).
     """
