@@ -1,6 +1,7 @@
 # What everything inside one worker shares: packet pool, network, the time of this round, counters, the way out.
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from mediaserver.ext.channel cimport Message, MessageRing
+from mediaserver.ext.datagram cimport DatagramRing
 from mediaserver.ext.net cimport Network
 from mediaserver.ext.packet cimport Packet, PacketPool
 
@@ -45,6 +46,7 @@ cdef struct Context:
     MessageRing replies                # never overflows: see worker.pyx
     MessageRing events                 # ordered; full: counted and dropped
     MessageRing changes                # at most one note per thing
+    DatagramRing datagrams             # ordered; full: counted among events_dropped
     uint64_t tick_number
     int64_t tick_ns                    # of the tick under way, on the grid
     void** ticking_legs                # Leg*: those with something of their own to do each tick

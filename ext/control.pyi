@@ -12,8 +12,13 @@ class Worker(Mailbox):
     Raises QueueFull when `queue_size` commands are unanswered, StaleHandle for a handle that is known to be closed.
     """
 
-    def open_leg(self, rtp_socket: int, rtcp_socket: int, ssrc: int, sequence: int, timestamp: int) -> tuple[int, int]:
-        """(command id, leg handle). The sockets stay the caller's to close, after the reply to close_leg."""
+    def open_leg(
+        self, rtp_socket: int, rtcp_socket: int, ssrc: int, sequence: int, timestamp: int, datagrams: bool = False
+    ) -> tuple[int, int]:
+        """(command id, leg handle). The sockets stay the caller's to close, after the reply to close_leg.
+
+        datagrams: STUN and DTLS of the RTP socket come out of `drain`.
+        """
 
     def set_stream(self, leg: int, settings: StreamSettings) -> int: ...
     def close_leg(self, leg: int) -> int:

@@ -29,6 +29,7 @@ from mediaserver.ext.channel cimport (
     OP_STOP_PLAY,
     Command,
 )
+from mediaserver.ext.datagram cimport DATAGRAMS_PER_LEG_MAX
 from mediaserver.ext.digits cimport digits_init
 from mediaserver.ext.keypad cimport KEYPAD_PRESSES_MAX, DtmfOrder
 from mediaserver.ext.leg cimport Leg, StreamChange
@@ -46,9 +47,12 @@ cdef class Worker(Mailbox):
     """One worker. Raises QueueFull when `queue_size` commands are unanswered, StaleHandle for a handle that is known to
     be closed."""
 
-    def open_leg(self, int rtp_socket, int rtcp_socket, uint32_t ssrc, uint16_t sequence,
-                 uint32_t timestamp) -> tuple[int, int]:
-        """(command id, leg handle). The sockets stay the caller's to close, after the reply to close_leg."""
+    def open_leg(self, int rtp_socket, int rtcp_socket, uint32_t ssrc, uint16_t sequence, uint32_t timestamp,
+                 bint datagrams=False) -> tuple[int, int]:
+        """(command id, leg handle). The sockets stay the caller's to close, after the reply to close_leg.
+
+        datagrams: STUN and DTLS of the RTP socket come out of `drain`.
+        """
         cdef Command c
         cdef Leg* leg = <Leg*>calloc(1, sizeof(Leg))
         if leg is NULL:
@@ -60,6 +64,8 @@ cdef class Worker(Mailbox):
             raise
         leg.rtp_socket = rtp_socket
         leg.rtcp_socket = rtcp_socket
+        leg.hands_datagrams = datagrams
+        leg.datagrams_left = DATAGRAMS_PER_LEG_MAX
         leg.row = -1
         leg.gain_q12 = 4096
         leg.level = 127

@@ -47,6 +47,7 @@ cdef struct Stream:                    # one negotiated offer/answer, never chan
     int32_t rtcp_mux
     int32_t sends
     int32_t receives
+    int32_t pin_remote                 # the remote has proven itself (ICE): it is the source at once, and only it
     int32_t ptime_ms
     char cname[CNAME_BYTES_MAX + 1]
 
@@ -115,6 +116,8 @@ cdef struct Leg:
     int32_t rtcp_socket                # -1: none
     int32_t index                      # in the worker's list of live legs
     Stream* stream                     # NULL: not negotiated yet
+    int32_t hands_datagrams            # STUN and DTLS of its RTP socket go to Python
+    int32_t datagrams_left             # until the next housekeeping
     SrtpSession* srtp_send             # NULL: plain RTP
     SrtpSession* srtp_receive
     # --- where it comes from and goes to

@@ -16,6 +16,7 @@ from libc.string cimport memcpy, memset
 from mediaserver.ext.atomic cimport fetch_or_32
 from mediaserver.ext.channel cimport CHANGED_LEG, CHANGED_TAP, EVENT_DIGIT, Message
 from mediaserver.ext.context cimport context_changed, context_event, context_random
+from mediaserver.ext.datagram cimport DATAGRAMS_PER_LEG_MAX, datagram_push
 from mediaserver.ext.digits cimport DigitNews, digits_event, digits_expire
 from mediaserver.ext.dtmf cimport DTMF_RTP_EVENT
 from mediaserver.ext.keypad cimport keypad_busy, keypad_press
@@ -33,6 +34,7 @@ from mediaserver.ext.playout cimport (
 from mediaserver.ext.report cimport report_add_playout, report_publish, report_receive, report_send
 from mediaserver.ext.rtcp cimport rtcp_interval_ns
 from mediaserver.ext.rtp cimport (
+    DATAGRAM_DTLS,
     DATAGRAM_RTCP,
     DATAGRAM_RTP,
     RTP_HEADER_BYTES,
@@ -246,10 +248,21 @@ cdef int receive_rtp(Context* ctx, Leg* leg, Packet* packet, const Address* sour
     return consume_audio(ctx, leg, packet, payload)
 
 
+cdef void hand_datagram(Context* ctx, Leg* leg, const Packet* packet, const Address* source) noexcept nogil:
+    """STUN or DTLS, for Python. Nothing in it is believed here."""
+    if leg.datagrams_left <= 0 or datagram_push(&ctx.datagrams, leg.handle, packet.data, packet.size, source) < 0:
+        ctx.counters.events_dropped += 1
+        return
+    leg.datagrams_left -= 1
+    ctx.spoke = 1
+
+
 cdef int leg_receive(Context* ctx, Leg* leg, Packet* packet, const Address* source, bint on_rtcp) noexcept nogil:
     cdef DatagramKind kind = datagram_kind(packet.data, packet.size)
     ctx.counters.packets_received += 1
-    if leg.stream is NULL:
+    if kind <= DATAGRAM_DTLS and leg.hands_datagrams and not on_rtcp:
+        hand_datagram(ctx, leg, packet, source)
+    elif leg.stream is NULL:
         ctx.counters.packets_unroutable += 1
     elif kind == DATAGRAM_RTCP:
         report_receive(ctx, leg, packet, source)
@@ -300,6 +313,8 @@ cdef void leg_set_stream(Context* ctx, Leg* leg, StreamChange* change) noexcept 
         leg.candidate_count = 0
         leg.rtcp_pinned = 0
         leg.destination = leg.stream.remote
+        if leg.stream.pin_remote and leg.stream.remote.size != 0:
+            pin_source(ctx, leg, &leg.stream.remote, True)
     if former is NULL:
         leg.heard_ns = ctx.now_ns
         leg.rtcp_next_ns = ctx.now_ns + rtcp_interval_ns(context_random(ctx), True)
@@ -330,6 +345,7 @@ cdef void leg_schedule(Context* ctx, Leg* leg) noexcept nogil:
 
 cdef void leg_housekeep(Context* ctx, Leg* leg) noexcept nogil:
     cdef DigitNews news
+    leg.datagrams_left = DATAGRAMS_PER_LEG_MAX
     if leg.stream is not NULL:
         digits_expire(&leg.digits, ctx.now_ns, &news)
         if news.released:

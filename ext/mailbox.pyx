@@ -37,8 +37,9 @@ from mediaserver.ext.channel cimport (
     message_pop,
 )
 from mediaserver.ext.context cimport Counters
+from mediaserver.ext.datagram cimport Datagram, datagram_done, datagram_peek
 from mediaserver.ext.leg cimport CHANGE_SILENCE, CHANGE_SOURCE, Leg, LegSnapshot, StreamChange
-from mediaserver.ext.net cimport UdpNetwork, udp_wake
+from mediaserver.ext.net cimport Address, UdpNetwork, address_to_python, udp_wake
 from mediaserver.ext.play cimport Play
 from mediaserver.ext.stream cimport change_free, leg_free, snapshot_to_python
 from mediaserver.ext.tap cimport TapRing
@@ -166,8 +167,10 @@ cdef class Mailbox:
     def drain(self) -> list[tuple]:
         """Everything the worker has said since: ("reply", id, status, result), ("digit", leg, digit, ms, source),
         ("source", leg, (host, port)), ("silence", leg, silent), ("play_ended", leg, play_id, completed),
-        ("tap_behind", tap), ("speaker", bridge, leg)."""
+        ("tap_behind", tap), ("speaker", bridge, leg), ("datagram", leg, (host, port), bytes)."""
         cdef Message m
+        cdef const Datagram* datagram
+        cdef Address source
         out: list[tuple] = []
         store_release_32(&self.native.bell_rung, 0)
         while message_pop(&self.native.ctx.replies, &m):
@@ -175,6 +178,10 @@ cdef class Mailbox:
         while message_pop(&self.native.ctx.events, &m):
             if m.kind == EVENT_DIGIT:
                 out.append(("digit", m.handle, chr(m.value), m.extra, m.flag))
+        while (datagram := datagram_peek(&self.native.ctx.datagrams)) is not NULL:
+            source = datagram.source
+            out.append(("datagram", datagram.handle, address_to_python(&source), datagram.data[:datagram.size]))
+            datagram_done(&self.native.ctx.datagrams)
         while message_pop(&self.native.ctx.changes, &m):
             if m.kind == CHANGED_LEG:
                 self.leg_changes(m.handle, out)

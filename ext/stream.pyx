@@ -114,6 +114,7 @@ cdef Stream* stream_new(settings, const StreamOptions* options) except NULL:
         s.rtcp_mux = settings.rtcp_mux
         s.sends = settings.direction.sends
         s.receives = settings.direction.receives
+        s.pin_remote = settings.remote_proven
         s.ptime_ms = settings.ptime_ms
         memcpy(s.cname, <const char*>cname, len(cname))
     except BaseException:

@@ -12,6 +12,7 @@ from mediaserver.ext.bridge cimport leg_decide
 from mediaserver.ext.channel cimport Command, command_pop, command_ring_init, message_ring_init
 from mediaserver.ext.commands cimport run_command
 from mediaserver.ext.context cimport TICK_MS
+from mediaserver.ext.datagram cimport datagram_ring_init
 from mediaserver.ext.leg cimport Leg, leg_housekeep, leg_receive
 from mediaserver.ext.net cimport NETWORK_READY_MAX, Address, monotonic_ns, udp_wait
 from mediaserver.ext.packet cimport Packet, packet_pool_free, packet_pool_init, packet_release, packet_take
@@ -28,6 +29,7 @@ cdef enum:
     IDLE_NS = 1000000000               # a worker without legs still looks up once a second
     BUSY_EVENTS = 6                    # a round that found so many sockets ready lets the next one gather
     NAP_NS = 250000
+    DATAGRAMS_WAITING = 256            # limits.LEG_DATAGRAMS_WAITING_MAX; 400 KB
 
 
 cdef int worker_init(Worker* w, Network* net, int legs_max, int bridges_max, int pool_size,
@@ -57,6 +59,8 @@ cdef int worker_init(Worker* w, Network* net, int legs_max, int bridges_max, int
         return -1
     if message_ring_init(&w.ctx.events, queue_size) < 0:
         return -1
+    if datagram_ring_init(&w.ctx.datagrams, DATAGRAMS_WAITING) < 0:
+        return -1
     w.ctx.scratch = packet_take(&w.ctx.pool)
     w.ctx.counters.pool_size = pool_size
     return 0
@@ -73,6 +77,7 @@ cdef void worker_free(Worker* w) noexcept nogil:
     free(w.ctx.replies.items)
     free(w.ctx.changes.items)
     free(w.ctx.events.items)
+    free(w.ctx.datagrams.items)
 
 
 cdef bint run_commands(Worker* w) noexcept nogil:

@@ -28,6 +28,7 @@ from mediaserver.model import (
     DtmfDigit,
     DtmfSource,
     EngineStats,
+    LegDatagram,
     LegHandle,
     LegStats,
     MediaAddress,
@@ -175,9 +176,12 @@ class MediaEngine:
 
     # --- legs
 
-    async def open_leg(self, host: str, *, call_id: str = "", near: LegHandle | None = None) -> MediaLeg:
+    async def open_leg(
+        self, host: str, *, call_id: str = "", near: LegHandle | None = None, datagrams: bool = False
+    ) -> MediaLeg:
         """Binds a pair of ports on `host` (an address literal of ours). `near`: a leg whose worker it shall share.
 
+        datagrams: what arrives as STUN or DTLS is told by LegDatagram instead of being dropped.
         Raises NoPortFree, QueueFull.
         """
         link = self._place(near)
@@ -189,6 +193,7 @@ class MediaEngine:
                 secrets.randbits(32),
                 secrets.randbits(15),  # below 2^15, so that SRTP's first wrap is far from the first packet (RFC 3711)
                 secrets.randbits(32),
+                datagrams,
             )
         except BaseException:
             self._ports.release(sockets)
@@ -211,6 +216,14 @@ class MediaEngine:
         """
         found = await self._settled(leg)
         await found.link.reply(found.link.worker.set_stream(found.native, stream))
+
+    def send_datagram(self, leg: LegHandle, data: bytes, to: MediaAddress) -> bool:
+        """STUN or DTLS by the leg's RTP socket, at once. False: the system did not take it, as if lost on the way."""
+        try:
+            self._leg(leg).sockets.rtp.sendto(data, (to.host, to.port))
+        except OSError:
+            return False
+        return True
 
     async def close_leg(self, leg: LegHandle) -> LegStats:
         """RTCP BYE, sockets closed, last statistics. Plays end with completed=False, taps close, bridges forget it."""
@@ -504,6 +517,8 @@ class MediaEngine:
         if kind == "speaker":
             speaker = link.kept(message[2])
             return ActiveSpeaker(kept.handle, speaker.handle) if speaker is not None else None
+        if kind == "datagram":
+            return LegDatagram(kept.handle, MediaAddress(*message[2]), message[3])
         if kind == "source":
             return SourceLatched(kept.handle, MediaAddress(*message[2]))
         if kind == "silence":

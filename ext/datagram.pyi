@@ -1,0 +1,1 @@
+"""STUN and DTLS datagrams on their way to Python; native (datagram.pxd)."""
