@@ -143,6 +143,7 @@ class Leg:
     def attach(self, session: InviteSession) -> None:
         """Takes the session's events from now on; call it before anything can happen."""
         self.session = session
+        session.belongs_to(self._owner.call_id)
         session.on_event = self._take
 
     async def prepare(self, near: LegHandle | None = None) -> None:

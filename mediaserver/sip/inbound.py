@@ -135,7 +135,9 @@ class Inbound:
             return
         if self._host.incoming_count() >= self._settings.max_calls or self._host.session_count() >= SIP_SESSIONS_MAX:
             self.refused_full += 1
-            _log.warning("call refused: sip.max_calls reached", call_id=request.call_id, limit=self._settings.max_calls)
+            _log.warning(
+                "call refused: sip.max_calls reached", sip_call=request.call_id, limit=self._settings.max_calls
+            )
             self._respond(tx, request, 503, (("Retry-After", str(RETRY_AFTER_S)),))
             return
         try:
@@ -154,11 +156,11 @@ class Inbound:
             return
         tx.user = session
         self._host.session_began(session)
-        _log.info("call arrives", call_id=session.call_id, identity=session.identity, transport=flow.transport)
+        _log.info("call arrives", sip_call=session.call_id, identity=session.identity, transport=flow.transport)
         try:
             self.on_invite(session)
         except Exception:
-            _log.exception("call room failed on a new call", call_id=session.call_id)
+            _log.exception("call room failed on a new call", sip_call=session.call_id)
             session.reject(500)
 
     def _caller(self, tx: ServerTransaction, request: Request, flow: Flow) -> Caller | None:

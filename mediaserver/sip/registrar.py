@@ -82,7 +82,7 @@ class Registrar:
         try:
             self._change(request, user, arrival, now_ns)
         except _RefusedError as refused:
-            _log.info("registration refused", call_id=request.call_id, user=user, status=refused.answer.status)
+            _log.info("registration refused", sip_call=request.call_id, user=user, status=refused.answer.status)
             return refused.answer
         except ParseError as error:
             return RegisterAnswer(error.status, "Bad Request")
@@ -117,7 +117,7 @@ class Registrar:
             raise _RefusedError(503, "Registrar Is Full", (("Retry-After", "60"),))
         self.table.apply(user, list(put.values()), remove)
         if put or remove:
-            _log.info("registration", call_id=request.call_id, user=user, contacts=len(put), removed=len(remove))
+            _log.info("registration", sip_call=request.call_id, user=user, contacts=len(put), removed=len(remove))
 
     def _remove_all(self, request: Request, user: str, now_ns: int) -> None:
         """`Contact: *` with Expires 0, alone. RFC 3261 §10.3 step 6."""
@@ -127,7 +127,7 @@ class Registrar:
         for binding in bindings:
             _in_order(request, binding)
         self.table.apply(user, [], [b.key for b in bindings])
-        _log.info("registration", call_id=request.call_id, user=user, contacts=0, removed=len(bindings))
+        _log.info("registration", sip_call=request.call_id, user=user, contacts=0, removed=len(bindings))
 
     def _binding(self, request: Request, user: str, contact: NameAddr, arrival: Arrival, now_ns: int) -> Binding:
         uri = contact.uri

@@ -115,9 +115,13 @@ class InviteSession:
         self.contact = ""
         self.digest = digest
         self.ordered = OrderedExchanges()
-        self.log = structlog.get_logger(__name__).bind(call_id=call_id)
+        self.log = structlog.get_logger(__name__).bind(sip_call=call_id)
         self.reoffers = Reoffers(self)
         self.refers = Refers(self)
+
+    def belongs_to(self, call_id: str) -> None:
+        """The call room's id of the call; from now on lines about this session carry it beside the SIP Call-ID."""
+        self.log = self.log.bind(call_id=call_id)
 
     # -- for the call room: incoming, before the final answer
 

@@ -177,7 +177,7 @@ class UserAgent:
             headers=headers,
         )
         self.session_began(session)
-        _log.info("call placed", call_id=session.call_id, trunk=trunk)
+        _log.info("call placed", sip_call=session.call_id, trunk=trunk)
         if failure is None and len(self._sessions) > SIP_SESSIONS_MAX:
             failure = (503, "too many calls")
         if failure is not None:

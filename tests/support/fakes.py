@@ -270,6 +270,9 @@ class FakeSession:
         self.established = False
         self.on_did: Callable[[str], None] | None = None
 
+    def belongs_to(self, call_id: str) -> None:
+        self.room_id = call_id
+
     def tell(self, event: SessionEvent) -> None:
         """The far end does something; heard on the loop's next turn, as from the real pump."""
         asyncio.get_running_loop().call_soon(self._tell, event)
