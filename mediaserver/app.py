@@ -93,7 +93,7 @@ class Server:
             observers=[self.call_store, self.monitor, self.recorder],
             tone=lambda kind: tone(kind, settings.media.tones),
         )
-        self.http = HttpServer(settings, ServerFacade(self), self.metrics)
+        self.http = HttpServer(settings, ServerFacade(self), self.metrics, self.transport)
         self._started: list[tuple[str, Callable[[], Awaitable[object]]]] = []
         self._tasks: list[asyncio.Task[None]] = []
 

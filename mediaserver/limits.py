@@ -97,4 +97,5 @@ ICE_SOURCES_MAX: Final = 16  # addresses of one leg that know its password; a br
 DTLS_HANDSHAKE_NS_MAX: Final = 20_000_000_000  # five repeated flights; who needs longer will not have a call either
 DTLS_DATAGRAM_BYTES_MAX: Final = 1_200  # fits every path with IPv6 and a tunnel around it
 WEBRTC_READY_S_MAX: Final = 15.0  # from our answer to keys: ICE on a slow network and DTLS with one lost flight
+WEBSOCKET_MESSAGE_BYTES_MAX: Final = 65_536  # one SIP message; a browser's offer with video has some 10,000
 LEG_DATAGRAMS_WAITING_MAX: Final = 256  # STUN and DTLS of one worker on their way to Python; more are dropped

@@ -70,6 +70,7 @@ class HttpSettings(Section):
     certificate: Path | None = None
     private_key: Path | None = None
     admin_password: SecretStr = SecretStr("")  # empty: the API refuses all
+    websocket_origins: list[str] = []  # whose pages may open SIP over WebSocket, besides our own: "https://host[:port]"
 
 
 class StoreSettings(Section):

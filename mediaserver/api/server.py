@@ -22,6 +22,7 @@ from mediaserver.api.access import Gate, Verdict
 from mediaserver.api.facade import Conflict, Facade, NotFound
 from mediaserver.api.metrics import Metrics
 from mediaserver.api.routes import Api, BadRequest
+from mediaserver.api.websocket import SipDoor, SipWebSockets
 from mediaserver.errors import ConfigError, StorageError
 from mediaserver.limits import API_BODY_BYTES_MAX
 from mediaserver.settings import HttpSettings, Settings
@@ -51,10 +52,12 @@ READING = ("GET", "HEAD", "OPTIONS")
 
 
 class HttpServer:
-    def __init__(self, settings: Settings, facade: Facade, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, facade: Facade, metrics: Metrics, sip: SipDoor | None = None) -> None:
+        """sip: who takes SIP over WebSocket at /ws; None: nobody."""
         self._settings = settings.http
         self._facade = facade
         self._metrics = metrics
+        self._sip = sip
         self._runners: list[web.AppRunner] = []
         self._ports: dict[str, int] = {}
 
@@ -63,13 +66,21 @@ class HttpServer:
         http = self._settings
         try:
             if http.port:
-                await self._listen("https", secure_app(http, self._facade), http.host, http.port, tls_context(http))
+                await self._listen("https", self._secure_app(), http.host, http.port, tls_context(http))
             if http.metrics_port:
                 plain = plain_app(self._facade, self._metrics)
                 await self._listen("metrics", plain, http.metrics_host, http.metrics_port, None)
         except BaseException:
             await self.stop()
             raise
+
+    def _secure_app(self) -> web.Application:
+        app = secure_app(self._settings, self._facade)
+        if self._sip is not None:
+            sockets = SipWebSockets(self._sip, self._settings.websocket_origins)
+            app.router.add_get("/ws", sockets.handle)
+            app.on_shutdown.append(sockets.close_all)
+        return app
 
     async def _listen(self, name: str, app: web.Application, host: str, port: int, tls: ssl.SSLContext | None) -> None:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)

@@ -18,6 +18,7 @@ from mediaserver.media.engine import MediaEngine, Tone
 from mediaserver.model import LegHandle, PromptHandle
 from mediaserver.sdp.negotiate import MediaPolicy
 from mediaserver.settings import Settings
+from mediaserver.webrtc.dtls import DtlsIdentity
 
 if TYPE_CHECKING:
     from mediaserver.calls.leg import Leg
@@ -35,6 +36,7 @@ class House:
     tone: Callable[[str], Tone]  # "ringback", "busy", "congestion" of the configured country
     recorder: Recorder | None = None
     observers: Sequence[CallObserver] = field(default_factory=tuple)
+    identity: DtlsIdentity = field(default_factory=DtlsIdentity)  # our certificate towards browsers
     legs: dict[LegHandle, Leg] = field(default_factory=dict)  # open ones, to find whom a media event concerns
 
     def observe(self, tell: Callable[[CallObserver], Any]) -> None:

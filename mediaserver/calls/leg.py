@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import structlog
 
+from mediaserver.calls.browser import BrowserPath, PathChanged
 from mediaserver.calls.digits import digit_of_info
 from mediaserver.calls.house import House
 from mediaserver.calls.parties import LegOwner, LegState, Party
@@ -23,6 +24,7 @@ from mediaserver.limits import LEG_EVENTS_MAX
 from mediaserver.model import Cause, Direction, LegFacts, LegHandle, MediaAddress
 from mediaserver.sdp.formats import Encoding, encoding_of
 from mediaserver.sdp.negotiate import LocalMedia, MediaPolicy, Negotiator
+from mediaserver.sdp.webrtc import WebRtcNegotiator, wants_webrtc
 from mediaserver.sip.session import (
     Answered,
     Cancelled,
@@ -75,7 +77,8 @@ class Leg:
         self.conversation: Any = None  # bridge.Conversation it is part of
         self._owner = owner
         self._house = house
-        self._negotiator = Negotiator(
+        self._path: BrowserPath | None = None  # ICE and DTLS of a leg that is a browser
+        self._negotiator: Negotiator | WebRtcNegotiator = Negotiator(
             policy,
             session_id=int.from_bytes(os.urandom(4), "big") + 1,
             random_bytes=os.urandom,
@@ -84,7 +87,7 @@ class Leg:
         )
         self._opened_ns = house.clock.now_ns()
         self._opened_wall = house.clock.wall()
-        self._events: asyncio.Queue[SessionEvent] = asyncio.Queue(LEG_EVENTS_MAX)
+        self._events: asyncio.Queue[SessionEvent | PathChanged] = asyncio.Queue(LEG_EVENTS_MAX)
         self._own_offer_open = False  # our offer went out in a 2xx; its answer comes with the ACK
         self._confirmed = asyncio.Event()
         self._reoffer: asyncio.Future[bool] | None = None
@@ -150,6 +153,8 @@ class Leg:
         """Incoming: reads the offer and opens the media. Raises ParseError, NegotiationError, NoPortFree, QueueFull."""
         session = self._session()
         if session.remote_sdp:
+            if wants_webrtc(session.remote_sdp):
+                self._become_browser()
             self._negotiator.read_offer(session.remote_sdp)
         await self._open(session.local_host, near)
 
@@ -180,6 +185,7 @@ class Leg:
                 await self._apply()
             self._answered()
             session.accept(sdp)
+            await self._wait_for_path()
             return
         sdp = self._negotiator.write_offer(prefer=prefer)
         self._own_offer_open = True
@@ -209,6 +215,8 @@ class Leg:
     ) -> None:
         """Opens the media and sends the INVITE with our offer. Raises NoPortFree, QueueFull."""
         gateway = self._house.gateway
+        if gateway.is_browser(target):
+            self._become_browser()
         await self._open(gateway.local_host_for(target, trunk), near)
         sdp = self._negotiator.write_offer(prefer=prefer)
         self.state = LegState.CALLING
@@ -256,12 +264,14 @@ class Leg:
         self.hang_up(Cause.LOCAL_HANGUP)
         if self._task is not None:
             self._task.cancel()
+        if self._path is not None:
+            self._path.close()
         await self.voice.close()
         self._house.legs.pop(self.voice.handle, None)
 
     # -- events of the session
 
-    def _take(self, event: SessionEvent) -> None:
+    def _take(self, event: SessionEvent | PathChanged) -> None:
         if isinstance(event, Failed):
             self.status, self.reason = event.status, event.reason
             self.cause = self.cause or Cause.REJECTED
@@ -312,9 +322,11 @@ class Leg:
         if event.sdp:
             self._negotiator.read_answer(event.sdp)
             await self._apply()
-        elif self.voice.stream is None:
+        elif self._negotiator.stream is None:
             raise NegotiationError("a 200 without a session description")
-        self._answered()
+        await self._wait_for_path()
+        if not self.is_over:
+            self._answered()
 
     async def _on_confirmed(self, event: Confirmed) -> None:
         if self._own_offer_open:
@@ -333,6 +345,8 @@ class Leg:
             return
         try:
             self._negotiator.read_offer(event.sdp)
+            if self._path is not None:
+                self._path.renew()
             sdp = self._negotiator.write_answer(self._wanted(), self.preferred[:1])
         except (ParseError, NegotiationError) as error:
             log.info("a re-offer was refused; the call goes on as it was", leg=self.leg_id, error=str(error))
@@ -360,6 +374,11 @@ class Leg:
         if pressed is not None:
             await self.voice.report_digit(pressed[0])
 
+    async def _on_path_changed(self, event: PathChanged) -> None:
+        await self._apply()
+        if self._path is not None and self._path.failure and self.answered:
+            self.hang_up(Cause.NO_MEDIA)
+
     async def _on_refer(self, event: ReferReceived) -> None:
         self._owner.leg_refers(self, event)
 
@@ -372,6 +391,7 @@ class Leg:
         ReofferFailed: _on_reoffer_failed,
         InfoReceived: _on_info,
         ReferReceived: _on_refer,
+        PathChanged: _on_path_changed,
     }
 
     # -- inside
@@ -384,9 +404,31 @@ class Leg:
     async def _open(self, our_host: str, near: LegHandle | None) -> None:
         """our_host: how the peer reaches us. Behind a port forward that is no address of this machine to bind to."""
         sip = self._house.settings.sip
-        media = await self.voice.open(sip.host if sip.external_host else our_host, self._owner.call_id, near)
+        on_datagram = self._path.receive if self._path is not None else None
+        bind = sip.host if sip.external_host else our_host
+        media = await self.voice.open(bind, self._owner.call_id, near, on_datagram)
         self._house.legs[media.handle] = self
         self._negotiator.local = LocalMedia(our_host, media.rtp_port, media.rtcp_port)
+
+    def _become_browser(self) -> None:
+        """Before anything is negotiated: this leg speaks WebRTC."""
+        self._negotiator = negotiator = WebRtcNegotiator(
+            self.policy, session_id=int.from_bytes(os.urandom(4), "big") + 1, cname=os.urandom(9).hex()
+        )
+        self._path = BrowserPath(
+            self._house.identity, self._house.clock, negotiator, self.voice, lambda: self._take(PathChanged())
+        )
+
+    async def _wait_for_path(self) -> None:
+        """Until a browser's media can flow; a leg whose ICE or DTLS fails is hung up."""
+        if self._path is None:
+            return
+        if await self._path.wait_ready():
+            await self._apply()
+        elif not self.is_over:
+            log.warning("no secure way to a browser was found", leg=self.leg_id, reason=self._path.failure)
+            self.status = self.status or 488
+            self.hang_up(Cause.NO_MEDIA)
 
     def _wanted(self) -> Direction:
         return Direction.SENDONLY if self._hold_wanted else Direction.SENDRECV
@@ -394,6 +436,8 @@ class Leg:
     async def _apply(self) -> None:
         """Puts what was negotiated into effect and tells the owner."""
         stream = self._negotiator.stream
+        if self._path is not None:
+            stream = self._path.secured()
         if stream is None or stream == self.voice.stream or not self.voice.is_open:
             return
         await self.voice.set_stream(stream)
@@ -433,5 +477,7 @@ class Leg:
             self.ended_wall = self._house.clock.wall()
             self._ended.set()
             self._confirmed.set()
+            if self._path is not None:
+                self._path.close()
             self._settle_reoffer(False)
             self._owner.leg_moved(self)

@@ -24,6 +24,10 @@ class SipGateway(Protocol):
         """Our address, as a literal, that this target reaches us by: sockets are bound to it."""
         ...
 
+    def is_browser(self, target: str) -> bool:
+        """Whether this device registered over WebSocket: it wants ICE and DTLS-SRTP in our offer."""
+        ...
+
     def invite(
         self,
         target: str,

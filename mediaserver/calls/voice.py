@@ -6,6 +6,7 @@ Owns playing (one thing at a time), the digits typed ahead and the last statisti
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable
 
@@ -18,6 +19,7 @@ from mediaserver.media.engine import MediaEngine, MediaLeg, Tone
 from mediaserver.model import (
     DtmfDigit,
     DtmfSource,
+    LegDatagram,
     LegHandle,
     LegStats,
     MediaAddress,
@@ -31,6 +33,7 @@ from mediaserver.model import (
 )
 
 log = structlog.get_logger()
+OnDatagram = Callable[[bytes, MediaAddress], None]
 _FINISHED_EARLY_MAX = 8  # PlayFinished that overtook the completion of `play`
 
 
@@ -41,6 +44,7 @@ class Voice:
         self._engine = engine
         self._media: MediaLeg | None = None
         self._closed = False
+        self._on_datagram: OnDatagram | None = None
         self._plays: dict[PlayId, asyncio.Future[bool]] = {}
         self._finished_early: deque[PlayFinished] = deque(maxlen=_FINISHED_EARLY_MAX)
         self._digits: deque[str] = deque()
@@ -68,14 +72,25 @@ class Voice:
             raise MediaError("the leg's media is not open yet")
         return self._media
 
-    async def open(self, host: str, call_id: str, near: LegHandle | None) -> MediaLeg:
-        """Raises NoPortFree, QueueFull."""
+    async def open(
+        self, host: str, call_id: str, near: LegHandle | None, on_datagram: OnDatagram | None = None
+    ) -> MediaLeg:
+        """on_datagram: takes what arrives as STUN or DTLS. Raises NoPortFree, QueueFull."""
+        self._on_datagram = on_datagram
 
         async def opening() -> None:
-            self._media = await self._engine.open_leg(host, call_id=call_id, near=near)
+            self._media = await self._engine.open_leg(
+                host, call_id=call_id, near=near, datagrams=on_datagram is not None
+            )
 
         await finish(opening())
         return self.media
+
+    def send_datagram(self, data: bytes, to: MediaAddress) -> None:
+        """STUN or DTLS by the leg's socket; lost without a word when the leg is gone."""
+        if self.is_open:
+            with contextlib.suppress(MediaError):
+                self._engine.send_datagram(self.handle, data, to)
 
     async def set_stream(self, stream: StreamSettings) -> None:
         await self._engine.set_stream(self.media.handle, stream)
@@ -178,6 +193,9 @@ class Voice:
                 self._finished_early.append(event)
             elif not waiting.done():
                 waiting.set_result(event.completed)
+        elif isinstance(event, LegDatagram):
+            if self._on_datagram is not None:
+                self._on_datagram(event.data, event.source)
         elif isinstance(event, SourceLatched):
             self.source = event.address
         elif isinstance(event, MediaSilent):

@@ -74,7 +74,7 @@ class Connection(asyncio.Protocol):
         if framer.pending and (messages or not was_pending):
             self._begun_ns = now_ns
         if messages:
-            if any(not _looks_like_sip(message) for message in messages):
+            if any(not looks_like_sip(message) for message in messages):
                 self.abort("not SIP")
                 return
             self._heard_message = True
@@ -130,5 +130,5 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
 
-def _looks_like_sip(message: bytes) -> bool:
+def looks_like_sip(message: bytes) -> bool:
     return b"SIP/" in message[: message.find(b"\n")].upper()

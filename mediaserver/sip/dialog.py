@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from mediaserver.errors import ParseError
 from mediaserver.sip.address import NameAddr, parse_name_addr
-from mediaserver.sip.flow import DEFAULT_PORTS, Flow
+from mediaserver.sip.flow import DEFAULT_PORTS, WEBSOCKETS, Flow
 from mediaserver.sip.message import Headers, Message, Request, Response
 from mediaserver.sip.uri import Uri, parse_uri
 
@@ -143,6 +143,8 @@ class Dialog:
         a name while the peer's messages come from elsewhere is a phone behind NAT (or a browser): then the way its
         messages come is the way back.
         """
+        if self.flow.transport in WEBSOCKETS:
+            return self.flow  # nobody can connect to a browser
         if self.route_set:
             return flow_to(parse_name_addr(self.route_set[0]).uri, self.flow)
         target = parse_uri(self.remote_target)

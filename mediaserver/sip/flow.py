@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-DEFAULT_PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
+DEFAULT_PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061, "ws": 80, "wss": 443}
+WEBSOCKETS = ("ws", "wss")  # RFC 7118: connections that only the far end opens
 
 
 class Flow(NamedTuple):
-    """transport: "udp", "tcp" or "tls". connection: number of the TCP or TLS connection, never used twice; 0 for UDP.
+    """transport: a key of DEFAULT_PORTS. connection: number of the connection, never used twice; 0 for UDP.
 
     A flow with connection 0 on tcp or tls means "whatever connection reaches that address, open one if need be".
     remote_host may be a name in a flow made for sending; the transport resolves it. local_host and local_port are

@@ -40,6 +40,7 @@ from mediaserver.sip.sockets import (
     server_tls,
 )
 from mediaserver.sip.uri import Uri
+from mediaserver.sip.websocket import WebSocketConnection, WebSocketPeer
 
 log = structlog.get_logger(__name__)
 
@@ -187,6 +188,14 @@ class SipTransport:
         """A TCP connection that is up to the address of a UDP flow (RFC 3261 §18.1.1); for `SipStack`."""
         connection = self._by_remote.get(("tcp", flow.remote_host, flow.remote_port))
         return connection.flow if connection is not None and connection.alive else None
+
+    def accept_websocket(
+        self, peer: WebSocketPeer, remote: tuple[str, int], local: tuple[str, int], *, secure: bool
+    ) -> WebSocketConnection | None:
+        """A WebSocket somebody else accepted speaks SIP from now on; None: there are too many, or we have stopped."""
+        connection = WebSocketConnection(self, next(self._numbers), peer, remote, local, secure=secure)
+        self.ports.setdefault(connection.flow.transport, local[1])
+        return connection if self.connection_made(connection) else None
 
     @property
     def connections(self) -> int:

@@ -34,7 +34,7 @@ from mediaserver.sip.events import (
     TransactionTransportError,
 )
 from mediaserver.sip.exchange import TRANSPORT_ERROR, Exchange
-from mediaserver.sip.flow import Flow
+from mediaserver.sip.flow import WEBSOCKETS, Flow
 from mediaserver.sip.inbound import Inbound
 from mediaserver.sip.outbound import Destination, Outbound
 from mediaserver.sip.registrar import Registrar
@@ -190,6 +190,10 @@ class UserAgent:
     def local_host_for(self, target: str, trunk: str | None = None) -> str:
         """Our address as the peer behind a target of `invite` reaches us."""
         return self.local_host(self._destination(target, trunk)[0].flow)
+
+    def is_browser(self, target: str) -> bool:
+        """Whether the device behind a target of `invite` is connected by WebSocket."""
+        return self._destination(target, None)[0].flow.transport in WEBSOCKETS if " " in target else False
 
     def _destination(self, target: str, trunk: str | None) -> tuple[Destination, tuple[int, str] | None]:
         try:

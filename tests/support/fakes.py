@@ -26,6 +26,7 @@ from mediaserver.model import (
     LegFacts,
     LegHandle,
     LegStats,
+    MediaAddress,
     MediaEvent,
     Notice,
     NoticeKind,
@@ -77,6 +78,7 @@ class FakeLeg:
     bridge: BridgeHandle | None = None
     muted: bool = False
     timer: asyncio.TimerHandle | None = None
+    datagrams: list[tuple[bytes, MediaAddress]] = field(default_factory=list)
 
 
 class FakeEngine:
@@ -107,7 +109,9 @@ class FakeEngine:
             raise StaleHandle(f"leg {leg} is closed")
         return self.legs[leg]
 
-    async def open_leg(self, host: str, *, call_id: str = "", near: LegHandle | None = None) -> MediaLeg:
+    async def open_leg(
+        self, host: str, *, call_id: str = "", near: LegHandle | None = None, datagrams: bool = False
+    ) -> MediaLeg:
         await asyncio.sleep(0)
         if len(self.legs) >= self._ports:
             raise NoPortFree("media.port_range is used up")
@@ -115,6 +119,10 @@ class FakeEngine:
         port = 31_000 + 2 * (handle % 400)
         self.legs[handle] = FakeLeg(handle, host, port)
         return MediaLeg(handle, host, port, port + 1)
+
+    def send_datagram(self, leg: LegHandle, data: bytes, to: MediaAddress) -> bool:
+        self._leg(leg).datagrams.append((data, to))
+        return True
 
     async def set_stream(self, leg: LegHandle, stream: StreamSettings) -> None:
         await asyncio.sleep(0)
@@ -354,6 +362,9 @@ class FakeGateway:
 
     def contacts(self, user: str) -> list[str] | None:
         return self.users.get(user)
+
+    def is_browser(self, target: str) -> bool:
+        return target.startswith("browser")
 
     def local_host_for(self, target: str, trunk: str | None = None) -> str:
         return "127.0.0.1"

@@ -1,0 +1,168 @@
+"""One browser leg's way: ICE finds it, DTLS guards it, and what comes out is an address and two SRTP keys.
+
+Drives `ice` and `dtls` with the loop's timer and the leg's socket (a callable). Owns which datagram is whose (RFC 7983)
+and the rule that DTLS is spoken only with addresses that passed a check. Knows no SDP and no engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from mediaserver.clock import Clock
+from mediaserver.model import MediaAddress
+from mediaserver.webrtc.dtls import DtlsEndpoint, DtlsIdentity, DtlsState, Fingerprint, SrtpKeys
+from mediaserver.webrtc.ice import IceAgent, IceCredentials
+
+log = structlog.get_logger()
+_DTLS_FIRST, _DTLS_LAST, _STUN_LAST = 20, 63, 3  # first byte of a datagram, RFC 7983 §7
+
+
+def make_credentials(random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> IceCredentials:
+    """Random enough that nobody guesses them: 48 and 192 bits (RFC 8445 §5.3 wants 24 and 128)."""
+    return IceCredentials(random_bytes(6).hex(), random_bytes(24).hex())
+
+
+class WebRtcTransport:
+    """send: one datagram by the leg's socket. on_change: `keys` or `address` changed, or it failed."""
+
+    def __init__(
+        self,
+        identity: DtlsIdentity,
+        clock: Clock,
+        send: Callable[[bytes, MediaAddress], object],
+        on_change: Callable[[], None],
+    ) -> None:
+        self.ice = IceAgent(make_credentials())
+        self.fingerprint = identity.fingerprint
+        self.failure = ""
+        self.dropped: Counter[str] = Counter()
+        self._identity = identity
+        self._clock = clock
+        self._send = send
+        self._on_change = on_change
+        self._dtls: DtlsEndpoint | None = None
+        self._expected: Fingerprint | None = None
+        self._told: tuple[SrtpKeys | None, MediaAddress | None, str] = (None, None, "")
+        self._settled = asyncio.Event()  # ready, failed or closed
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    @property
+    def keys(self) -> SrtpKeys | None:
+        """None until the handshake is done with the right peer."""
+        return self._dtls.keys if self._dtls is not None else None
+
+    @property
+    def address(self) -> MediaAddress | None:
+        """Where media goes and comes from; None: no nomination, or its consent has run out."""
+        return self.ice.selected
+
+    @property
+    def is_ready(self) -> bool:
+        return self.keys is not None and self.address is not None
+
+    async def wait_ready(self) -> bool:
+        """False: it failed or was closed; `failure` says why."""
+        while not (self.is_ready or self.failure or self._closed):
+            self._settled.clear()
+            await self._settled.wait()
+        return self.is_ready and not self._closed
+
+    def describe(self, ufrag: str, password: str, fingerprints: Sequence[str], *, client: bool) -> None:
+        """What the peer's description says. client: we begin the handshake. A repeated description changes nothing."""
+        self.ice.remote = IceCredentials(ufrag, password)
+        known = [fingerprint for text in fingerprints if (fingerprint := Fingerprint.parse(text)) is not None]
+        if self._expected is None:
+            if not known:
+                self._fail("no a=fingerprint with a hash we trust (sha-256 or longer)")
+                return
+            self._expected = known[0]
+        if self._dtls is None:
+            self._dtls = DtlsEndpoint(self._identity, client=client)
+        self._dtls.expect(self._expected)
+        self._advance()
+
+    def same_peer(self, fingerprints: Sequence[str]) -> bool:
+        """Whether a later description still names the certificate we shook hands with; another one is refused."""
+        return self._expected is None or self._expected in [Fingerprint.parse(text) for text in fingerprints]
+
+    def receive(self, data: bytes, source: MediaAddress) -> None:
+        """One datagram that is neither RTP nor RTCP. Never raises for what is in it."""
+        if self._closed or not data:
+            return
+        now_ns = self._clock.now_ns()
+        if data[0] <= _STUN_LAST:
+            self.ice.receive(data, source, now_ns)
+        elif not _DTLS_FIRST <= data[0] <= _DTLS_LAST or not self.ice.knows(source):
+            self.dropped["unproven source"] += 1
+            return
+        else:
+            if self._dtls is None:  # who speaks first is the client, whatever his description will say
+                self._dtls = DtlsEndpoint(self._identity, client=False)
+            self._dtls.receive(data, now_ns)
+        self._advance()
+
+    def close(self) -> None:
+        """Says good-bye to the peer. Idempotent."""
+        if self._closed:
+            return
+        if self._dtls is not None:
+            self._dtls.close()
+            self._flush()
+        self._closed = True
+        self._settled.set()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # -- inside
+
+    def _advance(self) -> None:
+        now_ns = self._clock.now_ns()
+        dtls = self._dtls
+        if dtls is not None and dtls.client and dtls.state is DtlsState.NEW and self.ice.target is not None:
+            dtls.start(now_ns)
+        self._flush()
+        if dtls is not None and dtls.state is DtlsState.FAILED and not self.failure:
+            self._fail(dtls.failure)
+        self._set_timer(now_ns)
+        told = (self.keys, self.address, self.failure)
+        if told != self._told:
+            self._told = told
+            if self.is_ready or self.failure:
+                self._settled.set()
+            self._on_change()
+
+    def _flush(self) -> None:
+        for data, to in self.ice.poll():
+            self._send(data, to)
+        target = self.ice.target
+        for data in self._dtls.poll() if self._dtls is not None else ():
+            if target is not None:
+                self._send(data, target)
+
+    def _fail(self, reason: str) -> None:
+        self.failure = reason
+        self._settled.set()
+        log.warning("a browser's secure transport failed", reason=reason)
+
+    def _set_timer(self, now_ns: int) -> None:
+        deadlines = [self.ice.next_deadline(), self._dtls.next_deadline() if self._dtls is not None else None]
+        due = min((deadline for deadline in deadlines if deadline is not None), default=None)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if due is not None and not self._closed:
+            self._timer = asyncio.get_running_loop().call_later(max(0, due - now_ns) / 1e9, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        now_ns = self._clock.now_ns()
+        self.ice.handle_timer(now_ns)
+        if self._dtls is not None:
+            self._dtls.handle_timer(now_ns)
+        self._advance()
