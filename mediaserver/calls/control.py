@@ -180,7 +180,6 @@ class CallControl:
 
     async def echo(self) -> None:
         """The caller hears himself until the call ends. Answers the call."""
-        await self.answer()
         await self._during_call(self._echo())
 
     # -- other parties
@@ -275,9 +274,16 @@ class CallControl:
                 task.cancel()
                 await asyncio.wait({task})
 
-    async def _answer(self, prefer: Sequence[Encoding] = (), *, capture: bool = True) -> None:
+    async def _answer(
+        self,
+        prefer: Sequence[Encoding] = (),
+        *,
+        capture: bool = True,
+        ready: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """ready is passed over on a recorded call: its notice comes before anybody is connected."""
         leg = self._call.primary
-        await leg.answer(prefer)
+        await leg.answer(prefer, None if self._call.records else ready)
         await self._call.admit(leg, capture=capture)
 
     async def _load(self, what: Playable, language: str) -> PromptHandle | Tone:
@@ -325,9 +331,14 @@ class CallControl:
     async def _echo(self) -> None:
         leg = self._call.primary
         bridge = Bridge(self._call.house)
-        try:
+
+        async def connect() -> None:
             await bridge.add(leg)
             await bridge.set_hears(leg, leg, True)
+
+        try:
+            await self._answer(ready=connect)
+            await connect()
             await leg.wait_ended()
         finally:
             await bridge.close()
@@ -391,12 +402,16 @@ class CallControl:
     async def _bridge(self, leg: Leg) -> None:
         call = self._call
         conversation = leg.conversation if isinstance(leg.conversation, Conversation) else call.conversation()
+
+        async def connect() -> None:
+            await self._stop_ringback()
+            await conversation.add(call.primary, leg)
+
         try:
-            await self._answer(leg.preferred, capture=False)
+            await self._answer(leg.preferred, capture=False, ready=connect)
             if await call.admit(leg, capture=False):
-                await self._stop_ringback()
                 await call.cover(call.primary, leg)
-                await conversation.add(call.primary, leg)
+                await connect()
                 await conversation.wait_over()
         finally:
             others = [other for other in {leg, *conversation.legs} if other is not call.primary]

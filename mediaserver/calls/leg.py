@@ -174,8 +174,11 @@ class Leg:
         self._move(LegState.RINGING)
         self._session().ring(183, sdp)
 
-    async def answer(self, prefer: Sequence[Encoding] = ()) -> None:
-        """200 with our answer, or with our offer if the caller sent none; then waits for the ACK that answers it."""
+    async def answer(self, prefer: Sequence[Encoding] = (), ready: Callable[[], Awaitable[None]] | None = None) -> None:
+        """200 with our answer, or with our offer if the caller sent none; then waits for the ACK that answers it.
+
+        ready: what must stand before the caller can know that he is through, so that his first packet finds its way.
+        """
         if self.state not in (LegState.NEW, LegState.RINGING):
             return
         session = self._session()
@@ -183,6 +186,10 @@ class Leg:
             sdp = self._negotiator.write_answer(prefer=prefer)
             if not self.early:
                 await self._apply()
+            if ready is not None:
+                await ready()
+            if self.is_over:
+                return
             self._answered()
             session.accept(sdp)
             await self._wait_for_path()
@@ -192,6 +199,8 @@ class Leg:
         self._answered()
         session.accept(sdp)
         await self._confirmed.wait()
+        if ready is not None:
+            await ready()
 
     def reject(self, status: int, reason: str = "", headers: Sequence[tuple[str, str]] = ()) -> None:
         if self.state in (LegState.NEW, LegState.RINGING):

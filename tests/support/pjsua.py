@@ -104,9 +104,8 @@ class Pjsua:
         """PJSIP completes the file of what was heard some time after the call's end."""
         while self.heard.exists():
             try:
-                with wave.open(str(self.heard), "rb") as file:
-                    if file.getnframes():
-                        return
+                with wave.open(str(self.heard), "rb"):
+                    return
             except (wave.Error, EOFError):
                 pass
             await asyncio.sleep(0.05)

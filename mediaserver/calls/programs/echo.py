@@ -6,7 +6,6 @@ from mediaserver.calls.control import CallControl
 
 
 async def program(call: CallControl) -> None:
-    await call.answer()
     if call.options.get("intro", True):
         await call.play("echo-intro")
     await call.echo()
