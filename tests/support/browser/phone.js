@@ -1,0 +1,89 @@
+// A phone made of JsSIP as it comes, for the wire tests: registers, calls, answers, and keeps what it hears.
+import JsSIP from "jssip";
+
+const AUDIO = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+const pcConfig = { iceServers: [] };
+const state = { events: [], session: null, peer: null, heard: [], rate: 0 };
+
+function note(name, detail = "") {
+  state.events.push(`${name} ${detail}`.trim());
+}
+
+// Pulls the remote track and keeps its samples: an element must play it, or Chromium decodes nothing.
+function listen(stream) {
+  const element = new Audio();
+  element.srcObject = stream;
+  element.play();
+  const context = new AudioContext({ sampleRate: 16000 });
+  const tap = context.createScriptProcessor(4096, 1, 1);
+  tap.onaudioprocess = (event) => state.heard.push(event.inputBuffer.getChannelData(0).slice());
+  context.createMediaStreamSource(stream).connect(tap);
+  tap.connect(context.destination);
+  state.rate = context.sampleRate;
+  state.keep = [element, context, tap];
+}
+
+function follow(session) {
+  state.session = session;
+  const watch = (peer) => {
+    state.peer = peer;
+    peer.addEventListener("track", (event) => listen(event.streams[0] ?? new MediaStream([event.track])));
+    peer.addEventListener("connectionstatechange", () => note(`peer ${peer.connectionState}`));
+  };
+  if (session.connection) watch(session.connection);
+  else session.on("peerconnection", (event) => watch(event.peerconnection));
+  session.on("progress", () => note("progress"));
+  session.on("accepted", () => note("accepted"));
+  session.on("confirmed", () => note("confirmed"));
+  session.on("ended", (event) => note("ended", event.cause));
+  session.on("failed", (event) => note("failed", `${event.cause} ${event.message?.status_code ?? ""}`));
+}
+
+window.phone = {
+  events: () => state.events,
+  register(socket, uri, password) {
+    const ua = new JsSIP.UA({ sockets: [new JsSIP.WebSocketInterface(socket)], uri, password, register: true });
+    ua.on("connected", () => note("connected"));
+    ua.on("disconnected", () => note("disconnected"));
+    ua.on("registered", () => note("registered"));
+    ua.on("registrationFailed", (event) => note("registrationFailed", event.cause));
+    ua.on("newRTCSession", ({ originator, session }) => {
+      follow(session);
+      if (originator === "remote") {
+        note("incoming", session.remote_identity.uri.user);
+        session.answer({ mediaConstraints: { audio: AUDIO, video: false }, pcConfig });
+      }
+    });
+    state.ua = ua;
+    ua.start();
+  },
+  call(target) {
+    state.ua.call(target, { mediaConstraints: { audio: AUDIO, video: false }, pcConfig });
+  },
+  hangUp: () => state.session.terminate(),
+  hold: () => state.session.hold(),
+  unhold: () => state.session.unhold(),
+  press: (digit) => state.session.sendDTMF(digit, { transportType: "RFC2833" }),
+  unregister: () => state.ua.stop(),
+  forget() {
+    state.heard = [];
+  },
+  // int16 little-endian mono at `rate`, as base64
+  heard() {
+    const total = state.heard.reduce((sum, block) => sum + block.length, 0);
+    const samples = new Int16Array(total);
+    let at = 0;
+    for (const block of state.heard) {
+      for (const sample of block) samples[at++] = Math.max(-32768, Math.min(32767, Math.round(sample * 32767)));
+    }
+    const bytes = new Uint8Array(samples.buffer);
+    let text = "";
+    for (let i = 0; i < bytes.length; i += 0x8000) text += String.fromCharCode(...bytes.subarray(i, i + 0x8000));
+    return { rate: state.rate, samples: btoa(text) };
+  },
+  async statistics() {
+    const found = [];
+    (await state.peer.getStats()).forEach((entry) => found.push(entry));
+    return found;
+  },
+};
