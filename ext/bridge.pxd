@@ -1,5 +1,5 @@
-# Who hears whom. A bridge holds rows of legs and a matrix of bits; from these, and from what the legs have negotiated, it
-# decides for each listener whether it is relayed or gets a mix, and for each speaker whether it must be decoded.
+# Who hears whom. A bridge holds rows of legs and a matrix of bits; from these, and from what the legs have negotiated,
+# it decides for each listener whether it is relayed or gets a mix, and for each speaker whether it must be decoded.
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from mediaserver.ext.context cimport Context
 from mediaserver.ext.leg cimport Leg

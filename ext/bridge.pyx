@@ -1,8 +1,8 @@
 """Membership, the hears matrix, and the choice between relaying a stream and mixing samples.
 
-A listener is relayed when the bridge has at most two legs, it hears exactly one speaker, both negotiated the same audio
-codec (name, RTP clock, channels) and nothing needs samples: no prompt playing to it, speaker neither muted nor at another
-gain. The payload type may differ and is rewritten. A leg that hears itself is served by the same rule: an echo.
+A listener is relayed when the bridge has at most two legs, it hears exactly one speaker, both negotiated the same
+audio codec (name, RTP clock, channels) and nothing needs samples: no prompt playing to it, speaker neither muted nor at
+another gain. The payload type may differ and is rewritten. A leg that hears itself is served by the same rule: an echo.
 """
 
 from libc.stdlib cimport calloc, free
@@ -147,7 +147,7 @@ cdef void bridge_forget_voice(Bridge* b, Leg* leg) noexcept nogil:
 
 cdef const PayloadType* speaks(const Leg* leg) noexcept nogil:
     """The audio codec the leg is using now, or will use: the one last received, else the first negotiated."""
-    cdef const Stream* stream = leg.stream
+    cdef const Stream* stream = &leg.stream
     cdef const PayloadType* first = NULL
     cdef int i
     for i in range(stream.receive_count):
@@ -166,7 +166,7 @@ cdef bint same_codec(const PayloadType* a, const PayloadType* b) noexcept nogil:
 cdef bint relayable(const Leg* speaker, const Leg* listener) noexcept nogil:
     cdef const PayloadType* spoken
     cdef int i
-    if speaker.stream is NULL or listener.stream is NULL or listener.play is not NULL:
+    if not speaker.negotiated or not listener.negotiated or listener.play is not NULL:
         return False
     if speaker.muted or speaker.gain_q12 != UNITY_GAIN_Q12:
         return False
@@ -220,7 +220,7 @@ cdef void set_relay(Leg* speaker, Leg* listener) noexcept nogil:
 
 cdef void set_decoding(Context* ctx, Leg* leg, bint wanted) noexcept nogil:
     wanted = wanted or leg.ear is not NULL
-    if leg.playout is NULL or leg.stream is NULL or not leg.stream.receives:
+    if leg.playout is NULL or not leg.stream.receives:
         wanted = False
     if wanted != leg.decoding and leg.playout is not NULL:
         playout_restart(leg.playout, &ctx.pool)

@@ -1,6 +1,6 @@
 """Bounded rings with one producer and one consumer: how commands enter a worker and everything else leaves it.
 
-Owns the rings' memory and the order of loads and stores. What the messages mean is the worker's and the engine's business.
+Owns the rings' memory and the order of loads and stores. What messages mean is the worker's and the engine's business.
 """
 
 from libc.stdlib cimport calloc

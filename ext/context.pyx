@@ -1,4 +1,4 @@
-"""The one way out of a worker, and its random numbers: seeded by the control side, so that a run repeats from its seed."""
+"""The one way out of a worker, and its random numbers: seeded from outside, so that a run repeats from its seed."""
 
 from libc.string cimport memset
 from mediaserver.ext.channel cimport message_push

@@ -22,10 +22,9 @@ cdef struct DtmfOrder:                 # what a command brings: one string of di
     int32_t gap_ms
 
 cdef struct Keypad:                    # zeroed is ready
-    KeyPress queue[KEYPAD_PRESSES_MAX]
+    int32_t pressing                   # a press or its gap is under way
     int32_t head
     int32_t count
-    int32_t pressing                   # a press or its gap is under way
     int32_t by_event
     int32_t ticks_left                 # of the tone
     int32_t gap_ticks
@@ -34,6 +33,7 @@ cdef struct Keypad:                    # zeroed is ready
     uint8_t payload[4]
     uint32_t timestamp
     int32_t marker
+    KeyPress queue[KEYPAD_PRESSES_MAX]
 
 # 0, or -1: no room, or not a digit.
 cdef int keypad_press(Keypad* k, int digit, int duration_ms, int gap_ms) noexcept nogil

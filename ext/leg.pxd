@@ -34,25 +34,25 @@ cdef struct PayloadType:
     uint8_t channels
     int32_t clock_hz
 
-cdef struct Stream:                    # one negotiated offer/answer, never changed once a worker has it
-    PayloadType receive[PAYLOAD_TYPES_MAX]
-    PayloadType send[PAYLOAD_TYPES_MAX]
-    int32_t receive_count
-    int32_t send_count
-    uint8_t receive_at[128]            # payload type -> index + 1 in receive; 0: not negotiated
-    int32_t audio_at                   # index in send of the codec we encode with; -1: none
-    int32_t event_at                   # index in send of telephone-event; -1: none
-    Address remote                     # size 0: not known yet
-    Address remote_rtcp
+cdef struct Stream:                    # one negotiated offer/answer; plain data
     int32_t rtcp_mux
     int32_t sends
     int32_t receives
     int32_t pin_remote                 # the remote has proven itself (ICE): it is the source at once, and only it
     int32_t ptime_ms
+    int32_t receive_count
+    int32_t send_count
+    int32_t audio_at                   # index in send of the codec we encode with; -1: none
+    int32_t event_at                   # index in send of telephone-event; -1: none
+    uint8_t receive_at[128]            # payload type -> index + 1 in receive; 0: not negotiated
+    PayloadType receive[PAYLOAD_TYPES_MAX]
+    PayloadType send[PAYLOAD_TYPES_MAX]
+    Address remote                     # size 0: not known yet
+    Address remote_rtcp
     char cname[CNAME_BYTES_MAX + 1]
 
 cdef struct StreamChange:              # goes in with what is new, comes back with what it replaced
-    Stream* stream
+    Stream stream
     Playout* playout                   # replace_playout: the decoders changed
     SrtpSession* srtp_send             # replace_keys
     SrtpSession* srtp_receive
@@ -110,21 +110,42 @@ cdef struct LegSnapshot:               # what Python reads; the order of model.L
     int32_t silent
     Address source
 
-cdef struct Leg:
+cdef struct Leg:                       # what every relayed packet touches comes first and together
     uint64_t handle
     int32_t rtp_socket
     int32_t rtcp_socket                # -1: none
-    int32_t index                      # in the worker's list of live legs
-    Stream* stream                     # NULL: not negotiated yet
+    int32_t negotiated                 # stream, playout and voice are there
+    int32_t send_clock_hz              # RTP clock of the audio we send; 0: none is negotiated
     int32_t hands_datagrams            # STUN and DTLS of its RTP socket go to Python
     int32_t datagrams_left             # until the next housekeeping
     SrtpSession* srtp_send             # NULL: plain RTP
     SrtpSession* srtp_receive
+    Stream stream                      # by value: a pointer would cost each packet a line of memory more
     # --- where it comes from and goes to
     int32_t latch
     int32_t source_signalled           # the pinned source is the one SDP named, or authenticated: nothing outranks it
     Address source
     Address destination                # size 0: nowhere yet
+    # --- reception
+    RtpReceiver receiver
+    Playout* playout                   # NULL until negotiated
+    int64_t heard_ns                   # last valid packet, or when listening began
+    uint64_t packets_received
+    uint64_t bytes_received
+    int32_t codec_id                   # of the last audio packet
+    int32_t silent
+    Tap* taps[TAPS_MAX]
+    # --- what happens to what it says
+    Leg* relay_to                      # rewritten and sent there in the same round; NULL: not relayed
+    int32_t decoding                   # packets go into the playout; else it only watches arrivals
+    int32_t decide_due                 # it changed codec: whoever relays it must think again
+    uint8_t relay_map[128]             # our payload type -> the listener's
+    # --- sending
+    RtpSender sender
+    Voice* voice                       # NULL until negotiated
+    Keypad keypad
+    # --- from here on less often: sources on probation, RTCP's own source
+    int32_t index                      # in the worker's list of live legs
     int32_t candidate_count
     uint16_t candidate_sequence
     uint32_t candidate_ssrc
@@ -132,50 +153,35 @@ cdef struct Leg:
     Address candidate
     int32_t rtcp_pinned
     Address rtcp_source
-    # --- reception
-    RtpReceiver receiver
-    Playout* playout                   # NULL until negotiated
     PlayoutStats playout_before        # totals of the playouts replaced so far
-    int32_t codec_id                   # of the last audio packet
-    int32_t level                      # RFC 6464, of the last 20 ms decoded; 127: silence or not decoded
-    int64_t heard_ns                   # last valid packet, or when listening began
-    int32_t silent
-    uint64_t packets_received
-    uint64_t bytes_received
     uint64_t packets_stranger
     uint64_t packets_bad
     uint64_t packets_auth_failed
     uint64_t packets_overflow
-    # --- what happens to what it says
-    Leg* relay_to                      # rewritten and sent there in the same round; NULL: not relayed
-    uint8_t relay_map[128]             # our payload type -> the listener's
-    int32_t decoding                   # packets go into the playout; else it only watches arrivals
-    int32_t muted
-    int32_t gain_q12
+    # --- in a bridge
     void* bridge                       # Bridge* (ext/bridge.pxd)
     int32_t row                        # in the bridge
     int32_t mixed                      # its bridge mixes, and pulls what it says
-    int32_t decide_due                 # it changed codec: whoever relays it must think again
+    int32_t muted
+    int32_t gain_q12
     Leg* peer                          # the other one of a bridge of two that hears it: its digits go there too
+    Leg* follows                       # whose encoder made what it was sent last; NULL: its own
+    # --- digits it presses
     Digits digits
     int32_t event_clock_hz             # of the last telephone-event received
-    ToneEar* ear
-    Tap* taps[TAPS_MAX]
-    int16_t pcm[TICK_SAMPLES_MAX]      # what it said in this tick, at pcm_rate
-    int32_t pcm_rate
-    int32_t pcm_kind                   # PlayoutKind
-    SpeakerState speaker
-    uint64_t loud_until                # tick up to which it counts as making a sound
-    int32_t contributes                # in the mix of this tick
-    # --- sending
-    RtpSender sender
-    Voice* voice                       # NULL until negotiated
-    Leg* follows                       # whose encoder made what it was sent last; NULL: its own
-    uint64_t spoken_tick               # a prompt or a digit filled this tick: no mix
+    ToneEar* ear                       # NULL: it has telephone-events
+    # --- the tick
     Play* play
-    Keypad keypad
     int32_t ticking_index              # in the context's list; -1: not ticking
     uint64_t ticked                    # last tick done
+    uint64_t spoken_tick               # a prompt or a digit filled this tick: no mix
+    uint64_t loud_until                # tick up to which it counts as making a sound
+    int32_t contributes                # in the mix of this tick
+    int32_t level                      # RFC 6464, of the last 20 ms decoded; 127: silence or not decoded
+    SpeakerState speaker
+    int32_t pcm_rate
+    int32_t pcm_kind                   # PlayoutKind
+    int16_t pcm[TICK_SAMPLES_MAX]      # what it said in this tick, at pcm_rate
     # --- RTCP
     int64_t rtcp_next_ns
     uint64_t rtcp_packets_before[2]    # sender.packets at the last two reports: are we a sender still?

@@ -4,8 +4,8 @@ Follows RFC 3550 and RFC 4961 (symmetric RTP). Where media comes from is settled
 
 - A packet counts only when it is valid RTP of a negotiated payload type, and authenticated where SRTP is agreed.
 - The source SDP named, or any source that authenticates, is pinned by its first such packet.
-- Another source (the phone sits behind a NAT) is pinned after LATCH_PACKETS packets in a row of one SSRC; nothing is sent
-  to it before that. Should the named source speak after all, it outranks one that was merely first.
+- Another source (the phone sits behind a NAT) is pinned after LATCH_PACKETS packets in a row of one SSRC; nothing is
+  sent to it before that. Should the named source speak after all, it outranks one that was merely first.
 - After that others are counted as strangers and change nothing, however long the pinned source is silent. Only a new
   remote address from signalling opens the choice again.
 
@@ -116,7 +116,7 @@ cdef void relay(Context* ctx, Leg* speaker, Leg* listener, Packet* packet, const
         ctx.counters.packets_overflow += 1
         return
     # Events and comfort noise run on the clock of the stream they are in, whatever their own rtpmap says.
-    clock_hz = listener.voice.clock_hz if listener.voice is not NULL else payload.clock_hz
+    clock_hz = listener.send_clock_hz if listener.send_clock_hz > 0 else payload.clock_hz
     if rtp_sender_rewrite(&listener.sender, packet, payload_type, clock_hz, ctx.now_ns) < 0:
         return
     leg_send_rtp(ctx, listener, packet.data + packet.payload_offset - RTP_HEADER_BYTES,
@@ -199,6 +199,7 @@ cdef int receive_rtp(Context* ctx, Leg* leg, Packet* packet, const Address* sour
     cdef int wire_bytes = packet.size
     cdef int size
     cdef int at
+    cdef bint pinned
     cdef ReceiverVerdict verdict
     cdef const PayloadType* payload
     if is_stranger(leg, source):
@@ -219,7 +220,8 @@ cdef int receive_rtp(Context* ctx, Leg* leg, Packet* packet, const Address* sour
         leg.packets_bad += 1
         ctx.counters.packets_bad += 1
         return 0
-    if (leg.latch != LATCH_PINNED or not address_equal(source, &leg.source)) and not admit_source(ctx, leg, packet, source):
+    pinned = leg.latch == LATCH_PINNED and address_equal(source, &leg.source)
+    if not pinned and not admit_source(ctx, leg, packet, source):
         leg.packets_stranger += 1
         ctx.counters.packets_stranger += 1
         return 0
@@ -262,7 +264,7 @@ cdef int leg_receive(Context* ctx, Leg* leg, Packet* packet, const Address* sour
     ctx.counters.packets_received += 1
     if kind <= DATAGRAM_DTLS and leg.hands_datagrams and not on_rtcp:
         hand_datagram(ctx, leg, packet, source)
-    elif leg.stream is NULL:
+    elif not leg.negotiated:
         ctx.counters.packets_unroutable += 1
     elif kind == DATAGRAM_RTCP:
         report_receive(ctx, leg, packet, source)
@@ -276,10 +278,11 @@ cdef int leg_receive(Context* ctx, Leg* leg, Packet* packet, const Address* sour
 
 
 cdef bint leg_can_send(const Leg* leg) noexcept nogil:
-    return leg.stream is not NULL and leg.stream.sends and leg.destination.size != 0
+    return leg.negotiated and leg.stream.sends and leg.destination.size != 0
 
 
-cdef void leg_send_rtp(Context* ctx, Leg* leg, uint8_t* data, int size, uint32_t timestamp, int clock_hz) noexcept nogil:
+cdef void leg_send_rtp(Context* ctx, Leg* leg, uint8_t* data, int size, uint32_t timestamp,
+                       int clock_hz) noexcept nogil:
     cdef int wire_bytes = size
     if leg.srtp_send is not NULL and srtp_protect_rtp(leg.srtp_send, data, &wire_bytes) != SRTP_OK:
         ctx.counters.send_errors += 1
@@ -293,9 +296,10 @@ cdef void leg_send_rtp(Context* ctx, Leg* leg, uint8_t* data, int size, uint32_t
 
 
 cdef void leg_set_stream(Context* ctx, Leg* leg, StreamChange* change) noexcept nogil:
-    cdef Stream* former = leg.stream
+    cdef bint first = not leg.negotiated
     leg.stream = change.stream
-    change.stream = former
+    leg.negotiated = 1
+    leg.send_clock_hz = leg.stream.send[leg.stream.audio_at].clock_hz if leg.stream.audio_at >= 0 else 0
     if change.replace_playout:
         if leg.playout is not NULL:
             report_add_playout(&leg.playout_before, playout_stats(leg.playout))
@@ -308,14 +312,14 @@ cdef void leg_set_stream(Context* ctx, Leg* leg, StreamChange* change) noexcept 
     if change.replace_keys:
         leg.srtp_send, change.srtp_send = change.srtp_send, leg.srtp_send
         leg.srtp_receive, change.srtp_receive = change.srtp_receive, leg.srtp_receive
-    if change.remote_changed or former is NULL:
+    if change.remote_changed or first:
         leg.latch = LATCH_OPEN
         leg.candidate_count = 0
         leg.rtcp_pinned = 0
         leg.destination = leg.stream.remote
         if leg.stream.pin_remote and leg.stream.remote.size != 0:
             pin_source(ctx, leg, &leg.stream.remote, True)
-    if former is NULL:
+    if first:
         leg.heard_ns = ctx.now_ns
         leg.rtcp_next_ns = ctx.now_ns + rtcp_interval_ns(context_random(ctx), True)
     if not leg.stream.receives:
@@ -346,7 +350,7 @@ cdef void leg_schedule(Context* ctx, Leg* leg) noexcept nogil:
 cdef void leg_housekeep(Context* ctx, Leg* leg) noexcept nogil:
     cdef DigitNews news
     leg.datagrams_left = DATAGRAMS_PER_LEG_MAX
-    if leg.stream is not NULL:
+    if leg.negotiated:
         digits_expire(&leg.digits, ctx.now_ns, &news)
         if news.released:
             digit_news(ctx, leg, &news, leg.event_clock_hz, leg.relay_to is not NULL)

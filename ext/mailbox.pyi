@@ -32,7 +32,8 @@ class Mailbox:
 
     def drain(self) -> list[tuple[Any, ...]]:
         """("reply", id, status, result), ("digit", leg, digit, ms, source), ("source", leg, (host, port)),
-        ("silence", leg, silent), ("play_ended", leg, play_id, completed), ("tap_behind", tap), ("speaker", bridge, leg).
+        ("silence", leg, silent), ("play_ended", leg, play_id, completed), ("tap_behind", tap),
+        ("speaker", bridge, leg).
         """
 
     def leg_stats(self, handle: int) -> dict[str, Any]:

@@ -147,7 +147,7 @@ cdef class Mailbox:
 
     cdef uint64_t submit(self, Command* command) except 0:
         if len(self.pending) >= self.queue_size or command_push(&self.native.commands, command) < 0:
-            raise QueueFull(f"{self.queue_size} commands wait for the media worker: try again later, or call less often")
+            raise QueueFull(f"{self.queue_size} commands wait for the media worker: try again later, or less often")
         self.pending[command.id] = command.operation
         if self.udp is not None:
             udp_wake(&self.udp.state)

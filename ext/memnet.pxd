@@ -1,4 +1,4 @@
-# A network in memory behind the same five functions: what is delivered waits in queues, what is sent is kept for reading.
+# A network in memory behind the same five functions: what is delivered waits in queues, what is sent is kept.
 from libc.stdint cimport int64_t, uint64_t
 from mediaserver.ext.net cimport Address, Network
 

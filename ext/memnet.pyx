@@ -13,7 +13,8 @@ cdef enum:
     SOCKETS_MAX = 65536
 
 
-cdef int queue_push(MemoryQueue* q, int socket, const uint8_t* data, int size, const Address* peer, int64_t at_ns) noexcept nogil:
+cdef int queue_push(MemoryQueue* q, int socket, const uint8_t* data, int size, const Address* peer,
+                    int64_t at_ns) noexcept nogil:
     cdef MemoryDatagram* grown
     cdef MemoryDatagram* item
     if q.head + q.count == q.capacity:

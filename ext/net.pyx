@@ -53,7 +53,7 @@ cdef extern from "<time.h>" nogil:
 
 cdef enum:
     TAG_TIMER = 1                 # never a leg's: those carry a generation of at least 1 in higher bits
-    FAMILY_AT = 0                 # sockaddr_in: family 2, port 2, address 4; sockaddr_in6: family 2, port 2, flow 4, address 16
+    FAMILY_AT = 0                 # sockaddr_in: family, port, address 4; sockaddr_in6: family, port, flow 4, address 16
     PORT_AT = 2
     ADDRESS4_AT = 4
     ADDRESS6_AT = 8

@@ -65,4 +65,6 @@ cdef PlayoutKind playout_pull(Playout* playout, int64_t now_ns, int16_t* out, in
 # For relayed legs: the same buffer run on arrival times alone, no packet kept, no sample made. Statistics move alike.
 cdef void playout_observe(Playout* playout, uint16_t sequence, uint32_t timestamp, int clock_hz,
                           int64_t arrival_ns) noexcept nogil
+# playout_observe or playout_put comes soon: starts the way of what it touches out of memory.
+cdef void playout_ahead(const Playout* playout) noexcept nogil
 cdef const PlayoutStats* playout_stats(const Playout* playout) noexcept nogil

@@ -31,6 +31,9 @@ cdef enum:
 cdef int64_t MS = 1000000
 cdef int64_t SECOND = 1000000000
 
+cdef extern from *:
+    void prefetch "__builtin_prefetch"(const void* at) noexcept nogil
+
 cdef struct Playout:
     Player player
     Outlet outlet
@@ -134,6 +137,17 @@ cdef void playout_observe(Playout* p, uint16_t sequence, uint32_t timestamp, int
         if p.observed_ns and arrival_ns > p.observed_ns:
             p.pulled_ns += arrival_ns - p.observed_ns
         p.observed_ns = arrival_ns
+
+
+cdef void playout_ahead(const Playout* p) noexcept nogil:
+    cdef const JitterBuffer* j = &p.player.jitter
+    prefetch(&j.delay)
+    prefetch(&j.started)
+    prefetch(<const char*> &j.started + 64)
+    prefetch(<const char*> &j.started + 128)
+    prefetch(&j.delay_ns)
+    prefetch(&p.player.line.kind_ns)
+    prefetch(&p.pulled_ns)
 
 
 # --- samples out

@@ -117,7 +117,7 @@ cdef void report_send(Context* ctx, Leg* leg, bint bye) noexcept nogil:
     cdef uint8_t data[RTCP_BYTES_MAX + SRTP_TRAILER_MAX]
     cdef int socket
     cdef int size
-    if leg.stream is NULL or leg.destination.size == 0:
+    if not leg.negotiated or leg.destination.size == 0:
         return
     rtcp_destination(leg, &to)
     if to.size == 0:

@@ -41,7 +41,7 @@ cdef struct RtcpInput:                 # what one compound packet says to us
 
 # out[capacity >= RTCP_BYTES_MAX]; returns bytes.
 cdef int rtcp_write(uint8_t* out, const RtcpReport* report, const char* cname) noexcept nogil
-# Strict about every length; 0, or -1: not a valid compound packet (RFC 3550 A.2). Nothing is half taken over by callers.
+# Strict about every length; 0, or -1: not a valid compound packet (RFC 3550 A.2), and `into` means nothing.
 cdef int rtcp_parse(const uint8_t* data, int size, uint32_t our_ssrc, RtcpInput* into) noexcept nogil
 # The randomised wait until the next report (§6.3.1); first: half of it. random: any 32 bits.
 cdef int64_t rtcp_interval_ns(uint32_t random, bint first) noexcept nogil

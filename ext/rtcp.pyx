@@ -146,6 +146,7 @@ cdef int rtcp_parse(const uint8_t* data, int size, uint32_t our_ssrc, RtcpInput*
     cdef int at = 0
     cdef int length
     cdef int content
+    cdef int padding
     memset(into, 0, sizeof(RtcpInput))
     if size < 8 or (data[1] != RTCP_SR and data[1] != RTCP_RR):
         return -1
@@ -157,9 +158,10 @@ cdef int rtcp_parse(const uint8_t* data, int size, uint32_t our_ssrc, RtcpInput*
             return -1
         content = length
         if data[at] & 0x20:        # padding is the last packet's only, a multiple of four, and inside it
-            if at + length != size or data[size - 1] == 0 or data[size - 1] & 3 or data[size - 1] > length - HEADER_BYTES:
+            padding = data[size - 1]
+            if at + length != size or padding == 0 or padding & 3 or padding > length - HEADER_BYTES:
                 return -1
-            content -= data[size - 1]
+            content -= padding
         if data[at + 1] == RTCP_SR or data[at + 1] == RTCP_RR:
             if read_report(data + at, content, our_ssrc, into) < 0:
                 return -1

@@ -161,7 +161,8 @@ cdef void rtp_sender_switch(RtpSender* s) noexcept nogil:
     s.marker_next = 1
 
 
-cdef int rtp_sender_rewrite(RtpSender* s, Packet* packet, int payload_type, int clock_hz, int64_t now_ns) noexcept nogil:
+cdef int rtp_sender_rewrite(RtpSender* s, Packet* packet, int payload_type, int clock_hz,
+                            int64_t now_ns) noexcept nogil:
     cdef uint16_t sequence
     cdef uint32_t timestamp
     cdef int marker = packet.marker

@@ -24,7 +24,7 @@ cdef enum SrtpSuite:                   # in the order of model.SrtpProfile
 # key: master key and salt, length as the suite says. NULL: no memory or not possible. Allocates: control path only.
 cdef SrtpSession* srtp_session_new(int suite, const uint8_t* key_and_salt, int size, bint outbound) noexcept nogil
 cdef void srtp_session_free(SrtpSession* s) noexcept nogil
-# data[*size] is rewritten; *size becomes the new length; SRTP_TRAILER_MAX bytes of room behind it are the caller's to give.
+# data[*size] is rewritten, *size becomes the new length; behind it the caller gives SRTP_TRAILER_MAX bytes of room.
 cdef SrtpVerdict srtp_protect_rtp(SrtpSession* s, uint8_t* data, int* size) noexcept nogil
 cdef SrtpVerdict srtp_unprotect_rtp(SrtpSession* s, uint8_t* data, int* size) noexcept nogil
 cdef SrtpVerdict srtp_protect_control(SrtpSession* s, uint8_t* data, int* size) noexcept nogil

@@ -75,7 +75,7 @@ cdef SrtpSession* srtp_session_new(int suite, const uint8_t* key_and_salt, int s
     memset(&policy, 0, sizeof(policy))
     memcpy(s.key, key_and_salt, size)
     srtp_crypto_policy_set_rtp_default(&policy.rtp)
-    srtp_crypto_policy_set_rtp_default(&policy.rtcp)      # RTCP keeps the 80-bit tag with the _32 suites, RFC 4568 §6.2.2
+    srtp_crypto_policy_set_rtp_default(&policy.rtcp)      # 80-bit tags with the _32 suites too, RFC 4568 §6.2.2
     if suite == SUITE_AES_CM_128_SHA1_32:
         srtp_crypto_policy_set_aes_cm_128_hmac_sha1_32(&policy.rtp)
     elif suite == SUITE_AES_256_CM_SHA1_80 or suite == SUITE_AES_256_CM_SHA1_32:
@@ -176,7 +176,8 @@ cdef class SessionForTest:
     cdef SrtpSession* session
 
     def __cinit__(self, int suite, bytes key_and_salt, bint outbound):
-        self.session = srtp_session_new(suite, <const uint8_t*>PyBytes_AS_STRING(key_and_salt), len(key_and_salt), outbound)
+        self.session = srtp_session_new(suite, <const uint8_t*>PyBytes_AS_STRING(key_and_salt), len(key_and_salt),
+                                        outbound)
         if self.session is NULL:
             raise ValueError(f"suite {suite} does not take a key of {len(key_and_salt)} bytes")
 

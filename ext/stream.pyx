@@ -99,28 +99,21 @@ cdef int fill_addresses(Stream* s, settings) except -1:
     return 0
 
 
-cdef Stream* stream_new(settings, const StreamOptions* options) except NULL:
-    cdef Stream* s = <Stream*>calloc(1, sizeof(Stream))
+cdef int fill_stream(Stream* s, settings) except -1:
     cdef bytes cname = settings.cname.encode()[:CNAME_BYTES_MAX]
-    if s is NULL:
-        raise MemoryError
-    try:
-        for codec in settings.receive[:PAYLOAD_TYPES_MAX]:
-            fill_payload(&s.receive[s.receive_count], codec)
-            s.receive_count += 1
-            s.receive_at[codec.payload_type] = s.receive_count
-        fill_sending(s, settings)
-        fill_addresses(s, settings)
-        s.rtcp_mux = settings.rtcp_mux
-        s.sends = settings.direction.sends
-        s.receives = settings.direction.receives
-        s.pin_remote = settings.remote_proven
-        s.ptime_ms = settings.ptime_ms
-        memcpy(s.cname, <const char*>cname, len(cname))
-    except BaseException:
-        free(s)
-        raise
-    return s
+    for codec in settings.receive[:PAYLOAD_TYPES_MAX]:
+        fill_payload(&s.receive[s.receive_count], codec)
+        s.receive_count += 1
+        s.receive_at[codec.payload_type] = s.receive_count
+    fill_sending(s, settings)
+    fill_addresses(s, settings)
+    s.rtcp_mux = settings.rtcp_mux
+    s.sends = settings.direction.sends
+    s.receives = settings.direction.receives
+    s.pin_remote = settings.remote_proven
+    s.ptime_ms = settings.ptime_ms
+    memcpy(s.cname, <const char*>cname, len(cname))
+    return 0
 
 
 cdef Playout* playout_of(settings, const StreamOptions* options) except NULL:
@@ -186,7 +179,8 @@ cdef Voice* voice_of(settings, const StreamOptions* options) except? NULL:
     config.clock_hz = codec.clock_hz
     if codec.name == CodecName.OPUS:
         config.rate_hz = opus_rate_hz(codec.fmtp)
-        config.bitrate_bps = max(6000, min(options.opus_bitrate_bps, fmtp_number(codec.fmtp, "maxaveragebitrate", 510000)))
+        wanted_bps = fmtp_number(codec.fmtp, "maxaveragebitrate", 510000)
+        config.bitrate_bps = max(6000, min(options.opus_bitrate_bps, wanted_bps))
         config.complexity = options.opus_complexity
         config.fec = codec.fmtp.get("useinbandfec") == "1"
         config.dtx = codec.fmtp.get("usedtx") == "1"
@@ -198,7 +192,8 @@ cdef Voice* voice_of(settings, const StreamOptions* options) except? NULL:
 
 cdef SrtpSession* session_of(key, bint outbound) except NULL:
     cdef bytes material = key.key_and_salt
-    cdef SrtpSession* session = srtp_session_new(SUITES[key.profile], <const unsigned char*>material, len(material), outbound)
+    cdef SrtpSession* session = srtp_session_new(SUITES[key.profile], <const unsigned char*>material, len(material),
+                                                 outbound)
     if session is NULL:
         raise MediaError(f"libsrtp2 refused a key for {key.profile}; is it built with AES-GCM?")
     return session
@@ -212,7 +207,7 @@ cdef StreamChange* change_new(settings, former, const StreamOptions* options) ex
     if change is NULL:
         raise MemoryError
     try:
-        change.stream = stream_new(settings, options)
+        fill_stream(&change.stream, settings)
         change.remote_changed = former is None or former.remote != settings.remote
         change.replace_playout = former is None or former.receive != settings.receive
         if change.replace_playout:
@@ -236,7 +231,6 @@ cdef StreamChange* change_new(settings, former, const StreamOptions* options) ex
 cdef void change_free(StreamChange* change) noexcept:
     if change is NULL:
         return
-    free(change.stream)
     if change.playout is not NULL:
         playout_free(change.playout, NULL)
     voice_free(change.voice)
@@ -249,7 +243,6 @@ cdef void change_free(StreamChange* change) noexcept:
 cdef void leg_free(Leg* leg) noexcept:
     if leg is NULL:
         return
-    free(leg.stream)
     free(leg.play)
     if leg.playout is not NULL:
         playout_free(leg.playout, NULL)

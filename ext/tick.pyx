@@ -60,7 +60,7 @@ cdef void tick_leg(Context* ctx, Leg* leg) noexcept nogil:
         pull(ctx, leg, 8000)
     if keypad_busy(&leg.keypad):
         pressed = press_keys(ctx, leg)
-    if leg.play is not NULL and leg.stream is not NULL:
+    if leg.play is not NULL and leg.negotiated:
         lasts = play_step(leg.play, pcm)
         if not lasts:
             end_play(ctx, leg, True)

@@ -1,4 +1,4 @@
-# What one party is sent when we make it ourselves: resampling to the codec's rate, framing to its packet time, encoding.
+# What one party is sent when we make it ourselves: resampled to the codec's rate, framed to its packet time, encoded.
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from mediaserver.codecs.audio cimport AudioCodec, CodecConfig
 from mediaserver.codecs.resample cimport Resampler
@@ -8,10 +8,10 @@ cdef enum:
     VOICE_PAYLOAD_MAX = 1400           # what we make never needs IP fragments
 
 cdef struct Voice:
-    AudioCodec codec                   # encoder only
     int32_t payload_type
     int32_t rate_hz
     int32_t clock_hz
+    AudioCodec codec                   # encoder only
     int32_t frame_samples              # of one packet, at rate_hz
     uint32_t frame_clock               # the same in RTP units
     uint64_t share_key                 # equal keys encode equal samples to equal bytes
@@ -33,7 +33,8 @@ cdef void voice_free(Voice* v) noexcept nogil
 cdef int voice_mix_rate(int rate_hz) noexcept nogil
 # pcm[samples] at 8, 16 or 48 kHz, 20 ms at the most, joins what waits.
 cdef void voice_push(Voice* v, const int16_t* pcm, int samples, int rate_hz) noexcept nogil
-# 1 and *size (0: the codec has nothing to send, DTX; -1: it failed) when a frame was whole, else 0. out[VOICE_PAYLOAD_MAX].
+# 1 and *size (0: the codec has nothing to send, DTX; -1: it failed) when a frame was whole, else 0.
+# out[VOICE_PAYLOAD_MAX].
 cdef int voice_take(Voice* v, uint8_t* out, int* size) noexcept nogil
 # `to` goes on where `source` is, encoder and resampler alike (equal share keys).
 cdef void voice_copy(Voice* to, const Voice* source) noexcept nogil
