@@ -1,4 +1,4 @@
-"""Debian's Chromium, headless, with a speech file as its microphone and JsSIP (unchanged) as its phone; driven by CDP."""
+"""Chromium, headless, with a speech file as its microphone and JsSIP (unchanged) as its phone; driven by CDP."""
 
 from __future__ import annotations
 
