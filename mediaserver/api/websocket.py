@@ -50,7 +50,7 @@ class SipWebSockets:
         transport = request.transport
         if transport is None:
             raise web.HTTPBadRequest(text="the connection is gone")
-        remote, local = transport.get_extra_info("peername")[:2], transport.get_extra_info("sockname")[:2]
+        remote, local = _address(transport, "peername"), _address(transport, "sockname")
         socket = web.WebSocketResponse(
             protocols=(SUBPROTOCOL,), heartbeat=_PING_S, max_msg_size=WEBSOCKET_MESSAGE_BYTES_MAX, compress=False
         )
@@ -92,6 +92,12 @@ class SipWebSockets:
             return True
         own = urlsplit(origin).netloc.lower() == request.host.lower() and origin.startswith(f"{request.scheme}://")
         return own or origin.lower() in self._origins
+
+
+def _address(transport: asyncio.BaseTransport, name: str) -> tuple[str, int]:
+    """Host and port of one end; IPv4 that arrives at an IPv6 socket is written as IPv4."""
+    host, port = transport.get_extra_info(name)[:2]
+    return str(host).removeprefix("::ffff:"), int(port)
 
 
 class _Peer:

@@ -28,7 +28,7 @@ from mediaserver.settings import SipSettings
 from mediaserver.sip.connection import Connection
 from mediaserver.sip.counters import SipCounters
 from mediaserver.sip.events import Send
-from mediaserver.sip.flow import DEFAULT_PORTS, Flow
+from mediaserver.sip.flow import DEFAULT_PORTS, WEBSOCKETS, Flow
 from mediaserver.sip.resolver import Resolver, flow_for, is_literal
 from mediaserver.sip.sockets import (
     DEFAULT_ROUTE,
@@ -179,6 +179,8 @@ class SipTransport:
         port = self.ports.get(flow.transport) or DEFAULT_PORTS.get(flow.transport, 5060)
         if self._settings.external_host:
             return self._settings.external_host, port
+        if flow.transport in WEBSOCKETS and flow.local_host:
+            return flow.local_host, flow.local_port  # the HTTP listener's, which may have a host of its own
         if self._settings.host not in ("0.0.0.0", "::"):  # noqa: S104
             return self._settings.host, port
         remote = self.resolver.known(flow.remote_host) or DEFAULT_ROUTE  # a name that was not yet looked up

@@ -14,6 +14,6 @@ Factory = Callable[[], asyncio.AbstractEventLoop]
 @pytest.hookimpl(optionalhook=True)
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, Factory] | None:
     """uvloop is what the server runs on; its transports differ from asyncio's in closing, buffers and sockets."""
-    if item.path.name == "test_transport.py":
+    if item.path.name in ("test_transport.py", "test_websocket.py"):
         return {"asyncio": asyncio.SelectorEventLoop, "uvloop": uvloop.new_event_loop}
     return None
