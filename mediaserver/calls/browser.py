@@ -75,9 +75,17 @@ class BrowserPath:
             return False
 
     def renew(self) -> None:
-        """A new offer was read: new credentials of the peer ask for new ones of ours (ICE restart, RFC 8839 §4.4.1)."""
+        """A new offer was read: new credentials of the peer ask for new ones of ours (ICE restart, RFC 8839 §4.4.1).
+
+        Raises NegotiationError for another certificate: the call goes on as it was.
+        """
         peer, described = self._negotiator.peer, self._described
-        if peer is not None and described is not None and peer.ufrag != described.ufrag:
+        if peer is None or described is None:
+            return
+        if not self._transport.same_peer(peer.fingerprints):
+            self._negotiator.peer = described
+            raise NegotiationError("a browser cannot change its certificate within a call")
+        if peer.ufrag != described.ufrag:
             self._transport.ice.restart(make_credentials())
             self._announce()
 

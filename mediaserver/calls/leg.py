@@ -88,6 +88,7 @@ class Leg:
         self._opened_ns = house.clock.now_ns()
         self._opened_wall = house.clock.wall()
         self._events: asyncio.Queue[SessionEvent | PathChanged] = asyncio.Queue(LEG_EVENTS_MAX)
+        self._applying = asyncio.Lock()
         self._own_offer_open = False  # our offer went out in a 2xx; its answer comes with the ACK
         self._confirmed = asyncio.Event()
         self._reoffer: asyncio.Future[bool] | None = None
@@ -444,12 +445,13 @@ class Leg:
 
     async def _apply(self) -> None:
         """Puts what was negotiated into effect and tells the owner."""
-        stream = self._negotiator.stream
-        if self._path is not None:
-            stream = self._path.secured()
-        if stream is None or stream == self.voice.stream or not self.voice.is_open:
-            return
-        await self.voice.set_stream(stream)
+        async with self._applying:  # a browser's way may change while its answer is being put into effect
+            stream = self._negotiator.stream
+            if self._path is not None:
+                stream = self._path.secured()
+            if stream is None or stream == self.voice.stream or not self.voice.is_open:
+                return
+            await self.voice.set_stream(stream)
         self._owner.leg_streams(self)
         if self.held != self._negotiator.peer_holds:
             self.held = self._negotiator.peer_holds

@@ -1,0 +1,172 @@
+"""A browser's leg in a call: media only after ICE and DTLS, with their keys, to the address that was nominated."""
+
+from __future__ import annotations
+
+import pytest
+
+from mediaserver.limits import WEBRTC_READY_S_MAX
+from mediaserver.model import Cause, CodecName, Direction, LegDatagram, MediaAddress
+from mediaserver.sip.session import Answered, Progress, Reoffer
+from mediaserver.webrtc.dtls import DtlsIdentity, DtlsState
+from tests.support.fake_browser import FakeBrowser
+from tests.support.fakes import FakeSession
+from tests.unit.calls.stage import Stage
+
+
+class Line:
+    """Carries a browser's datagrams to and from the call room."""
+
+    def __init__(self, stage: Stage, browser: FakeBrowser, index: int = 0) -> None:
+        self.stage, self.browser, self.leg = stage, browser, stage.leg(index)
+
+    async def send(self, data: bytes, source: MediaAddress | None = None) -> None:
+        self.stage.engine.on_event(LegDatagram(self.leg.handle, source or self.browser.address, data))
+        await self.carry()
+
+    async def carry(self) -> None:
+        while self.leg.datagrams:
+            data, _ = self.leg.datagrams.pop(0)
+            for reply in self.browser.receive(data):
+                self.stage.engine.on_event(LegDatagram(self.leg.handle, self.browser.address, reply))
+        await self.stage.settle()
+
+
+def accepted(session: FakeSession) -> bytes:
+    return next(what[1] for what in session.did if what[0] == "accept")
+
+
+@pytest.fixture
+def browser() -> FakeBrowser:
+    return FakeBrowser()
+
+
+async def call_in(stage: Stage, browser: FakeBrowser, number: str = "600") -> tuple[FakeSession, Line]:
+    session = await stage.call(number, offer=browser.offer())
+    browser.take(accepted(session))
+    return session, Line(stage, browser)
+
+
+async def test_nothing_is_set_or_played_before_the_handshake_is_done(stage: Stage, browser: FakeBrowser) -> None:
+    _, line = await call_in(stage, browser)
+    await stage.wait(1.0)
+    assert line.leg.streams == []
+    assert line.leg.heard == []
+    await line.send(browser.check())
+    (stream,) = line.leg.streams
+    assert stream.audio.name is CodecName.OPUS
+    assert stream.remote == browser.address
+    assert stream.remote_proven
+    assert stream.rtcp_mux
+    assert stream.send_key == browser.dtls.keys.receive
+    assert stream.receive_key == browser.dtls.keys.send
+    assert line.leg.heard
+
+
+async def test_a_wrong_fingerprint_means_no_media_and_the_end_of_the_call(stage: Stage, browser: FakeBrowser) -> None:
+    browser.fingerprint = str(DtlsIdentity().fingerprint)
+    session, line = await call_in(stage, browser)
+    await line.send(browser.check())
+    assert line.leg.streams == []
+    assert session.names()[-1] == "hang_up"
+    assert stage.observer.ended[-1].cause is Cause.NO_MEDIA
+
+
+async def test_a_browser_that_never_comes_is_hung_up(stage: Stage, browser: FakeBrowser) -> None:
+    session, line = await call_in(stage, browser)
+    await stage.wait(WEBRTC_READY_S_MAX - 0.1)
+    assert not session.over
+    await stage.wait(0.2)
+    assert session.over
+    assert line.leg.streams == []
+
+
+async def test_the_caller_may_hang_up_while_the_way_is_looked_for(stage: Stage, browser: FakeBrowser) -> None:
+    session, _ = await call_in(stage, browser)
+    await stage.hang_up(session)
+    assert stage.observer.ended[-1].cause is Cause.REMOTE_HANGUP
+
+
+async def test_a_nomination_of_another_address_moves_the_media(stage: Stage, browser: FakeBrowser) -> None:
+    _, line = await call_in(stage, browser)
+    await line.send(browser.check())
+    elsewhere = MediaAddress("198.51.100.4", 1_234)
+    await line.send(browser.check(), elsewhere)
+    assert [stream.remote for stream in line.leg.streams] == [browser.address, elsewhere]
+    assert line.leg.streams[0].send_key == line.leg.streams[1].send_key
+
+
+async def test_consent_that_runs_out_stops_what_we_send(stage: Stage, browser: FakeBrowser) -> None:
+    _, line = await call_in(stage, browser, "700")
+    await line.send(browser.check())
+    await stage.wait(30.1)
+    assert [stream.remote for stream in line.leg.streams] == [browser.address, None]
+    await line.send(browser.check())
+    assert line.leg.streams[-1].remote == browser.address
+
+
+async def test_hold_by_a_browser_keeps_keys_and_way(stage: Stage, browser: FakeBrowser) -> None:
+    session, line = await call_in(stage, browser)
+    await line.send(browser.check())
+    session.tell(Reoffer(browser.offer(direction="sendonly")))
+    await stage.settle()
+    first, held = line.leg.streams
+    assert held.direction is Direction.RECVONLY
+    assert (held.send_key, held.remote) == (first.send_key, first.remote)
+
+
+async def test_an_ice_restart_gets_new_credentials_of_ours_and_keeps_the_keys(
+    stage: Stage, browser: FakeBrowser
+) -> None:
+    session, line = await call_in(stage, browser)
+    await line.send(browser.check())
+    keys = line.leg.streams[-1].send_key
+    before = browser._peer
+    browser.ufrag, browser.address = "anew", MediaAddress("198.51.100.4", 1_234)
+    session.tell(Reoffer(browser.offer()))
+    await stage.settle()
+    browser.take(session.did[-1][1])
+    assert browser._peer != before
+    await line.send(browser.check())
+    assert line.leg.streams[-1].remote == browser.address
+    assert line.leg.streams[-1].send_key == keys
+
+
+async def test_a_re_offer_with_another_certificate_is_refused_and_the_call_goes_on(
+    stage: Stage, browser: FakeBrowser
+) -> None:
+    session, line = await call_in(stage, browser)
+    await line.send(browser.check())
+    browser.fingerprint = str(DtlsIdentity().fingerprint)
+    session.tell(Reoffer(browser.offer()))
+    await stage.settle()
+    assert session.did[-1] == ("reject_reoffer", 488)
+    assert len(line.leg.streams) == 1
+    assert not session.over
+
+
+async def test_the_end_of_the_call_is_told_by_dtls_too(stage: Stage, browser: FakeBrowser) -> None:
+    session, line = await call_in(stage, browser)
+    await line.send(browser.check())
+    await stage.hang_up(session)
+    await line.carry()
+    assert browser.dtls.state is DtlsState.CLOSED
+
+
+async def test_a_called_browser_is_offered_webrtc_and_the_caller_connected_when_media_can_flow(stage: Stage) -> None:
+    stage.register("bob", "browser bob", does="script")
+    caller = await stage.call("bob")
+    (rung,) = stage.gateway.sessions
+    assert rung.offer is not None
+    assert b"UDP/TLS/RTP/SAVPF" in rung.offer
+    assert b"a=setup:actpass" in rung.offer
+    browser = FakeBrowser()
+    browser.take(rung.offer)
+    line = Line(stage, browser, 1)
+    rung.tell(Progress(180, "Ringing"))
+    await stage.settle()
+    rung.tell(Answered(browser.answer()))
+    await stage.settle()
+    assert "accept" not in caller.names()
+    await line.send(browser.check())
+    assert "accept" in caller.names()
+    assert line.leg.streams[0].send_key == browser.dtls.keys.receive
