@@ -1,7 +1,10 @@
-/* Phones for the relay benchmark: n sockets, each sends 172 bytes of RTP every 20 ms, evenly spread over the 20 ms, and
- * reads what comes back. Every payload carries its time of sending, so that each packet received is one latency.
+/* Phones for the relay and mixing benchmarks: n sockets, each sends a packet of RTP every 20 ms, evenly spread over the
+ * 20 ms, and reads what comes back. Without PAYLOAD the packets are 172 bytes and carry their time of sending, so that
+ * each one received is one latency; with it (hex) every packet has that payload and what comes back is only counted.
  *
- *   load N WARMUP_MS MEASURE_MS PHONE_HOST PHONE_PORT < ports      ports: N lines "host port", where phone i sends to
+ *   load N WARMUP_MS MEASURE_MS PHONE_HOST PHONE_PORT [TYPE CLOCK_PER_PACKET PAYLOAD] < ports
+ *
+ * ports: N lines "host port", where phone i sends to.
  *
  * Phone i is bound to PHONE_HOST:PHONE_PORT+i. Prints "go" when the warm-up is over and "end" when the time is, then one
  * line: sent received p50_us p99_us p999_us max_us late_sends (over 1 ms behind schedule). The measuring process reads
@@ -25,6 +28,8 @@
 
 static uint32_t histogram[BUCKETS];
 static int sockets[65536];
+static uint8_t payload[1400];
+static int payload_size, payload_type, clock_step = 160;
 
 static int64_t now_ns(void) {
     struct timespec t;
@@ -51,18 +56,23 @@ static double percentile(uint64_t count, double share) {
 }
 
 static void send_one(int i, uint32_t turn, int64_t now) {
-    uint8_t data[PACKET_BYTES] = {0x80, turn ? 0 : 0x80};
-    uint32_t timestamp = htonl(turn * 160), ssrc = htonl(0x10000 + i);
+    uint8_t data[1500] = {0x80, payload_type | (turn ? 0 : 0x80)};
+    uint32_t timestamp = htonl(turn * clock_step), ssrc = htonl(0x10000 + i);
     uint16_t sequence = htons((uint16_t)turn);
     memcpy(data + 2, &sequence, 2);
     memcpy(data + 4, &timestamp, 4);
     memcpy(data + 8, &ssrc, 4);
-    memcpy(data + 12, &now, 8);
-    send(sockets[i], data, sizeof data, MSG_DONTWAIT);
+    memcpy(data + 12, payload_size ? payload : (uint8_t *)&now, payload_size ? payload_size : 8);
+    send(sockets[i], data, payload_size ? 12 + payload_size : PACKET_BYTES, MSG_DONTWAIT);
 }
 
 int main(int argc, char **argv) {
-    if (argc != 6) return 2;
+    if (argc != 6 && argc != 9) return 2;
+    if (argc == 9) {
+        payload_type = atoi(argv[6]);
+        clock_step = atoi(argv[7]);
+        for (const char *p = argv[8]; sscanf(p, "%2hhx", &payload[payload_size]) == 1; p += 2) payload_size++;
+    }
     int n = atoi(argv[1]);
     int64_t warmup = atoll(argv[2]) * 1000000, measure = atoll(argv[3]) * 1000000;
     int epoll = epoll_create1(0);
@@ -101,8 +111,13 @@ int main(int argc, char **argv) {
         for (int i = 0; i < ready; i++) {
             uint8_t data[2048];
             int64_t sent_at;
-            if (recv(sockets[events[i].data.u32], data, sizeof data, MSG_DONTWAIT) != PACKET_BYTES) continue;
-            if (!measuring) continue;
+            ssize_t got = recv(sockets[events[i].data.u32], data, sizeof data, MSG_DONTWAIT);
+            if (got < 12 || !measuring) continue;
+            if (payload_size) {
+                received++;
+                continue;
+            }
+            if (got != PACKET_BYTES) continue;
             memcpy(&sent_at, data + 12, 8);
             uint64_t us = (uint64_t)(now_ns() - sent_at) / 1000;
             histogram[us < BUCKETS ? us : BUCKETS - 1]++;

@@ -79,8 +79,12 @@ def resident_kb(pid: int) -> int:
     return 0
 
 
-def measure(load: Path, pid: int, ports: Ports, seconds: float, memory_before_kb: int) -> Result:
-    command = [*on_core(1), str(load), str(len(ports)), str(WARMUP_MS), str(int(seconds * 1000)), PHONE_HOST, str(PHONE_PORT)]
+def measure(
+    load: Path, pid: int, ports: Ports, seconds: float, memory_before_kb: int, payload: tuple[str, ...] = ()
+) -> Result:
+    """payload: type, RTP clock per packet and hex bytes for load.c; without it packets carry their time of sending."""
+    times = (str(WARMUP_MS), str(int(seconds * 1000)))
+    command = [*on_core(1), str(load), str(len(ports)), *times, PHONE_HOST, str(PHONE_PORT), *payload]
     phones = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert phones.stdin and phones.stdout
     phones.stdin.write("".join(f"{host} {port}\n" for host, port in ports))
@@ -107,7 +111,9 @@ def measure(load: Path, pid: int, ports: Ports, seconds: float, memory_before_kb
 def reflector(folder: Path, streams: int) -> Iterator[tuple[int, Ports, int]]:
     binary = build(folder, "reflector")
     process = subprocess.Popen(
-        [*on_core(0), str(binary), str(streams), SERVER_HOST, str(SERVER_PORT), str(NAP_US)], stdout=subprocess.PIPE, text=True
+        [*on_core(0), str(binary), str(streams), SERVER_HOST, str(SERVER_PORT), str(NAP_US)],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout
     process.stdout.readline()
@@ -212,7 +218,7 @@ def rtpengine(folder: Path, streams: int) -> Iterator[tuple[int, Ports, int]]:
         memory_before_kb = resident_kb(process.pid)
         ports: Ports = []
         for call in range(streams // 2):
-            base: dict[str, object] = {"call-id": f"bench-{call}", "from-tag": "a", "flags": ["trust-address"], "ICE": "remove"}
+            base: dict[str, object] = {"call-id": f"bench-{call}", "from-tag": "a", "ICE": "remove"}
             offer = {**base, "command": "offer", "sdp": sdp(PHONE_PORT + 2 * call)}
             answer = {**base, "command": "answer", "to-tag": "b", "sdp": sdp(PHONE_PORT + 2 * call + 1)}
             towards_b = ask(channel, 2 * call, offer)
