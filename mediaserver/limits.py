@@ -94,6 +94,7 @@ QUALITY_LEGS_PER_TURN_MAX: Final = 100  # scored in one turn of the loop: about 
 # --- webrtc
 ICE_CONSENT_NS: Final = 30_000_000_000  # RFC 7675 §5.1: without a check for so long nothing may be sent there
 ICE_SOURCES_MAX: Final = 16  # addresses of one leg that know its password; a browser on three networks has six
+ICE_CHECKS_REMEMBERED_MAX: Final = 256  # checks a repetition from elsewhere is known by: some minutes of a browser's
 DTLS_HANDSHAKE_NS_MAX: Final = 20_000_000_000  # five repeated flights; who needs longer will not have a call either
 DTLS_DATAGRAM_BYTES_MAX: Final = 1_200  # fits every path with IPv6 and a tunnel around it
 WEBRTC_READY_S_MAX: Final = 15.0  # from our answer to keys: ICE on a slow network and DTLS with one lost flight

@@ -24,7 +24,8 @@ from mediaserver.model import SRTP_KEY_SALT_BYTES, SrtpKey, SrtpProfile
 
 _EXPORTER = b"EXTRACTOR-dtls_srtp"  # RFC 5764 §4.2
 _RECORD_HEADER_BYTES = 13
-_CERTIFICATE_DAYS = 30
+_CERTIFICATE_DAYS = 365  # made anew at each start; nobody but the fingerprint is asked about it
+_DTLS_1_2 = 0xFEFD  # RFC 8827 §6.5: nothing older
 _PROFILES = {
     b"SRTP_AEAD_AES_256_GCM": SrtpProfile.AEAD_AES_256_GCM,
     b"SRTP_AEAD_AES_128_GCM": SrtpProfile.AEAD_AES_128_GCM,
@@ -86,6 +87,7 @@ class DtlsIdentity:
         self.fingerprint = Fingerprint("sha-256", hashlib.sha256(der).digest())
         context = SSL.Context(SSL.DTLS_METHOD)
         context.set_options(SSL.OP_NO_QUERY_MTU | SSL.OP_NO_TICKET)
+        context.set_min_proto_version(_DTLS_1_2)
         context.set_cipher_list(_ECDHE)
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _any_certificate)
         context.use_certificate(certificate)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from mediaserver.limits import ICE_CONSENT_NS, ICE_SOURCES_MAX
+from mediaserver.limits import ICE_CHECKS_REMEMBERED_MAX, ICE_CONSENT_NS, ICE_SOURCES_MAX
 from mediaserver.model import MediaAddress
 from mediaserver.webrtc import stun
 from mediaserver.webrtc.stun import Attribute, Kind
@@ -38,6 +38,7 @@ class IceAgent:
         self.dropped: Counter[str] = Counter()  # by reason
         self._password = local.password.encode()
         self._proven: dict[MediaAddress, int] = {}  # address -> ns of its last check
+        self._seen: dict[bytes, MediaAddress] = {}  # transaction ids of the last checks, oldest first
         self._outputs: list[tuple[bytes, MediaAddress]] = []
 
     def restart(self, local: IceCredentials) -> None:
@@ -101,6 +102,9 @@ class IceAgent:
             self.dropped["role conflict"] += 1
             self._refuse(message, source, 487, "Role Conflict", [])
             return
+        if self._replayed(message.transaction_id, source):
+            self.dropped["replayed"] += 1
+            return
         if source not in self._proven and len(self._proven) >= ICE_SOURCES_MAX:
             idle = min((a for a in self._proven if a != self.selected), key=self._proven.__getitem__)
             self._forget(idle)
@@ -109,6 +113,13 @@ class IceAgent:
             self.selected = source
         mapped = stun.xor_address(source.host, source.port, message.transaction_id)
         self._answer(Kind.SUCCESS, message, source, [(Attribute.XOR_MAPPED_ADDRESS, mapped)])
+
+    def _replayed(self, transaction_id: bytes, source: MediaAddress) -> bool:
+        """A check that another address has sent before: somebody overheard it and would have us send to him."""
+        known = self._seen.setdefault(transaction_id, source)
+        if len(self._seen) > ICE_CHECKS_REMEMBERED_MAX:
+            del self._seen[next(iter(self._seen))]
+        return known != source
 
     def _refuse(
         self,

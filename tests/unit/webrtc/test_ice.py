@@ -1,4 +1,5 @@
 import random
+from itertools import count
 
 import pytest
 
@@ -21,23 +22,27 @@ def agent():
     return made
 
 
-def check(*, username="ours:them", password=OURS.password, nominate=False, more=()):
+numbers = count()
+
+
+def check(*, username="ours:them", password=OURS.password, nominate=False, more=(), number=None):
     attributes = [(Attribute.USERNAME, username.encode()), (Attribute.PRIORITY, b"\0\0\0\1")]
     attributes += [(Attribute.ICE_CONTROLLING, bytes(8))] if not more else list(more)
     if nominate:
         attributes.append((Attribute.USE_CANDIDATE, b""))
-    return stun.write(Kind.REQUEST, bytes(range(12)), attributes, password.encode())
+    transaction_id = (next(numbers) if number is None else number).to_bytes(12, "big")
+    return stun.write(Kind.REQUEST, transaction_id, attributes, password.encode())
 
 
 def test_a_check_with_our_password_is_answered_with_the_address_it_came_from(agent):
-    agent.receive(check(), BROWSER, 0)
+    agent.receive(check(number=77), BROWSER, 0)
     [(data, to)] = agent.poll()
     answer = stun.parse(data)
     assert to == BROWSER
     assert answer.kind is Kind.SUCCESS
     assert answer.integrity_holds(OURS.password.encode())
     assert answer.has_fingerprint
-    assert stun.read_xor_address(answer.attributes[Attribute.XOR_MAPPED_ADDRESS], bytes(range(12))) == (
+    assert stun.read_xor_address(answer.attributes[Attribute.XOR_MAPPED_ADDRESS], (77).to_bytes(12, "big")) == (
         "192.0.2.7",
         40_000,
     )
@@ -145,3 +150,15 @@ def test_mutated_checks_never_raise_and_never_prove_an_address(agent):
     agent.receive(b"", OTHER, 0)
     assert agent.poll() == [] or all(stun.parse(data).kind is Kind.ERROR for data, _ in agent.poll())
     assert not agent.knows(OTHER)
+
+
+def test_a_check_that_somebody_repeats_from_elsewhere_does_not_move_the_way(agent):
+    overheard = check(nominate=True)
+    agent.receive(overheard, BROWSER, 0)
+    agent.poll()
+    agent.receive(overheard, OTHER, 1)
+    assert agent.poll() == []
+    assert agent.selected == BROWSER
+    assert not agent.knows(OTHER)
+    agent.receive(overheard, BROWSER, 2)
+    assert len(agent.poll()) == 1
