@@ -144,6 +144,19 @@ async def test_a_held_call_goes_on_when_the_browser_resumes_it(browser: MakeBrow
     assert not any(event.startswith("ended") for event in await ann.events())
 
 
+async def test_a_key_pressed_in_a_browser_ends_its_message_which_it_then_hears(
+    browser: MakeBrowser, tmp_path: Path
+) -> None:
+    ann = await browser("ann")
+    await ann.call("sip:602@test.example")
+    await ann.wait_for("peer connected")
+    await asyncio.sleep(22)
+    await ann.evaluate("phone.forget()")
+    await ann.evaluate("phone.press('#')")
+    await ann.wait_for("ended", timeout_s=60)
+    assert pesq_score(speech("ann", 16_000), await ann.heard(tmp_path / "heard.wav"), wideband=True) > 2.5
+
+
 async def test_a_stranger_who_knows_the_port_gets_nothing(browser: MakeBrowser) -> None:
     """STUN without the password, a DTLS hello, RTP: no answer to any, and the call goes on."""
     ann = await browser("ann")
