@@ -5,7 +5,7 @@ from mediaserver.ext.net cimport Address
 
 cdef enum:
     DATAGRAM_BYTES_MAX = 1500          # longer ones are dropped: no handshake or check of an honest peer is
-    DATAGRAMS_PER_LEG_MAX = 32         # of one leg in 100 ms: a flood at one leg must not push out the others' handshakes
+    DATAGRAMS_PER_LEG_MAX = 32         # of one leg in 100 ms: a flood at one must not push out the handshakes of others
 
 cdef struct Datagram:
     uint64_t handle                    # the leg whose RTP socket it came by
