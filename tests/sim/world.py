@@ -146,6 +146,7 @@ class World:
         self.phones: list[Phone] = []
         self.events: list[tuple[Any, ...]] = []
         self.replies: dict[int, tuple[int, Any]] = {}
+        self.sent_to: set[tuple[str, int]] = set()  # every address anything was ever sent to
         self._next_socket = 10
 
     def phone(
@@ -192,6 +193,7 @@ class World:
     def step(self) -> None:
         self.worker.step(self.now_ns)
         for socket, data, to, at_ns in self.network.sent():
+            self.sent_to.add(to)
             for phone in self.phones:
                 if to == (phone.address.host, phone.address.port) and socket == phone.socket:
                     if 192 <= data[1] < 224:

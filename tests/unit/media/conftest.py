@@ -16,32 +16,33 @@ from mediaserver.settings import MediaSettings
 class Phone:
     """A UDP socket that speaks RTP by hand."""
 
-    def __init__(self, ssrc: int) -> None:
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", 0))
+    def __init__(self, ssrc: int, host: str = "127.0.0.1") -> None:
+        self.host = host
+        self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind((host, 0))
         self.socket.setblocking(False)
         self.ssrc = ssrc
         self.sequence = 0
 
     @property
     def address(self) -> MediaAddress:
-        return MediaAddress(*self.socket.getsockname())
+        return MediaAddress(*self.socket.getsockname()[:2])
 
     def say(self, port: int, payload: bytes) -> None:
         header = struct.pack(">BBHII", 0x80, 0, self.sequence & 0xFFFF, self.sequence * 160, self.ssrc)
         self.sequence += 1
-        self.socket.sendto(header + payload, ("127.0.0.1", port))
+        self.socket.sendto(header + payload, (self.host, port))
 
     async def hear(self) -> bytes:
         return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self.socket, 2000), 5)
 
 
 @pytest.fixture
-def make_phone() -> Iterator[Callable[[int], Phone]]:
+def make_phone() -> Iterator[Callable[..., Phone]]:
     phones: list[Phone] = []
 
-    def make(ssrc: int) -> Phone:
-        phones.append(Phone(ssrc))
+    def make(ssrc: int, host: str = "127.0.0.1") -> Phone:
+        phones.append(Phone(ssrc, host))
         return phones[-1]
 
     yield make
