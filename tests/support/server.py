@@ -12,6 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mediaserver.cli_common import load_settings
+from mediaserver.cli_users import make_user
+from mediaserver.store.database import open_database
+from mediaserver.store.users import UserStore
+
 COMMAND = Path(sys.executable).with_name("mediaserver")
 ADMIN_PASSWORD = "an admin password for tests"
 WRITTEN_HERE = ("server", "sip", "media", "http", "routing")
@@ -133,10 +138,18 @@ class Server:
 
     async def start(self) -> None:
         self.write_config()
-        for name, password in self.users.items():
-            code, _, err = await self.cli("users", "add", name, "--password", password)
-            assert code == 0, err
+        await asyncio.to_thread(lambda: asyncio.run(self._add_users()))
         await self.run()
+
+    async def _add_users(self) -> None:
+        """What `mediaserver users add` does, without a process for each (that command has tests of its own)."""
+        settings = load_settings(self.config)
+        database = await open_database(settings.store.url, settings.server.data_dir)
+        try:
+            for name, password in self.users.items():
+                await UserStore(database).add(make_user(settings, name, password, "", ""))
+        finally:
+            await database.close()
 
     async def run(self) -> None:
         log = (self.folder / "log.txt").open("ab")

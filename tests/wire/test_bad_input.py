@@ -14,7 +14,7 @@ from tests.support.lanes import SECOND_SERVER_PORT, SECOND_SERVER_RTP, SERVER_RT
 from tests.support.rawcall import RawCall
 from tests.support.server import Server
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.alone]
 
 EXTRA_CONFIG = """
 [trunks.raw]
@@ -166,7 +166,7 @@ async def test_a_flooding_source_is_limited_and_others_still_get_through(server:
         finally:
             caller.close()
     await task
-    assert await server.metric("mediaserver_sip_flood_dropped_total") > 0
+    assert await server.metric("mediaserver_sip_floods_total") > 0
 
 
 async def test_no_free_port_is_503_until_one_is_free(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -188,6 +188,7 @@ async def test_no_free_port_is_503_until_one_is_free(tmp_path_factory: pytest.Te
         assert await asyncio.to_thread(refused.dial) == 503
         for sock in taken:
             sock.close()
+        await asyncio.sleep(0.5)  # the refused caller's ACK ends his session: one call is all this server takes
         assert await asyncio.to_thread(caller.dial) == 200
         caller.talk([b"\x22" * 160] * 10)
         assert len(caller.received()) == 10

@@ -11,7 +11,7 @@ from tests.support.lanes import SIPP_MEDIA_PORT, SIPP_PORT
 from tests.support.server import Server
 from tests.support.sipp import run_sipp
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.alone]
 
 CALLEE_PORT = SIPP_PORT + 10
 EXTRA_CONFIG = f"""

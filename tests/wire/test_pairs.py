@@ -18,7 +18,7 @@ from tests.support.pjsua import Pjsua
 from tests.support.speech import speech
 from tests.wire.conftest import CODECS, Phones
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.alone]
 
 WIDEBAND = {"G722", "opus"}
 # (scale, floor) by the two codecs on the way; the narrower one decides.
