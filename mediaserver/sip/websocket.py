@@ -84,11 +84,13 @@ class WebSocketConnection(Connection):
         return False
 
     def check(self, now_ns: int, idle_ns: int) -> None:
-        """Its pings find a dead peer; one that never said anything sensible is sent away."""
+        """One that never said anything sensible is sent away.
+
+        Idle ones stay: pings find a dead peer, and a browser that only waits for calls has nothing to say between two
+        registrations, which may lie further apart than the idle time of a TCP connection.
+        """
         if self.alive and not self._heard_message and now_ns - self._begun_ns > _SILENT_NS:
             self.close("silent")
-        elif self.alive and now_ns - self._active_ns > idle_ns:
-            self.close("idle")
 
     def close(self, reason: str) -> None:
         if self._peer is not None and not self._closing:
