@@ -126,8 +126,9 @@ cdef void voice_copy(Voice* to, const Voice* source) noexcept nogil:
         return
     codec_copy_encoder(&to.codec, &source.codec)
     for i in range(VOICE_RATES):
-        memcpy(to.resamplers[i].history, source.resamplers[i].history,
-               source.resamplers[i].history_size * sizeof(int16_t))
+        if source.resamplers[i].history_size > 0:
+            memcpy(to.resamplers[i].history, source.resamplers[i].history,
+                   source.resamplers[i].history_size * sizeof(int16_t))
         to.resamplers[i].phase = source.resamplers[i].phase
     memcpy(to.buffer, source.buffer, source.fill * sizeof(int16_t))
     to.fill = source.fill

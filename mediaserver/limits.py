@@ -40,6 +40,7 @@ LEGS_PER_WORKER_MAX: Final = 4_096  # two descriptors each; stays under the usua
 BRIDGES_PER_WORKER_MAX: Final = 4_096  # one per call, or per room
 PACKETS_PER_WORKER: Final = 8_192  # slots of 1.6 KB: 2 s of audio for eighty decoded legs, or 160 ms for a thousand
 COMMAND_QUEUE_MAX: Final = 4_096  # commands waiting for one worker; a full queue is the caller's error
+PROMPT_BYTES_MAX: Final = 268_435_456  # of all decoded prompts together; messages played once must not pile up
 PROMPT_SECONDS_MAX: Final = 600  # decoded once into memory at 48 kHz int16: 58 MB at the most
 
 # --- sdp

@@ -15,29 +15,22 @@ from pathlib import Path
 from typing import Any
 
 from mediaserver.clock import Clock
-from mediaserver.errors import ConsentError, MediaError, PromptError, StaleHandle
+from mediaserver.errors import ConsentError, MediaError, StaleHandle
 from mediaserver.ext.tap import TapRing
-from mediaserver.limits import PROMPT_SECONDS_MAX
 from mediaserver.media.link import WorkerLink
-from mediaserver.media.ports import PortPool, SocketPair
-from mediaserver.media.prompts import decode_audio
+from mediaserver.media.ports import PortPool
+from mediaserver.media.records import Bridge, Leg, Tap, event_of, leg_stats
+from mediaserver.media.shelf import PromptShelf
 from mediaserver.model import (
-    ActiveSpeaker,
     BridgeHandle,
     ConsentToken,
-    DtmfDigit,
-    DtmfSource,
     EngineStats,
-    LegDatagram,
     LegHandle,
     LegStats,
     MediaAddress,
     MediaEvent,
-    MediaSilent,
-    PlayFinished,
     PlayId,
     PromptHandle,
-    SourceLatched,
     StreamSettings,
     TapBehind,
     TapHandle,
@@ -45,7 +38,6 @@ from mediaserver.model import (
 from mediaserver.settings import MediaSettings
 
 DTMF_DIGITS = frozenset("0123456789*#ABCD")
-DTMF_SOURCES = (DtmfSource.RTP_EVENT, DtmfSource.SIP_INFO, DtmfSource.IN_BAND)  # ext/dtmf.pxd DtmfWay
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,43 +63,6 @@ class Tone:
     repeats: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Prompt:
-    rate_hz: int
-    samples: bytes  # int16, native order
-
-
-@dataclass(slots=True)
-class _Leg:
-    """What the engine keeps of a leg: where it lives now, and its sockets until the worker has let go of them."""
-
-    handle: LegHandle
-    link: WorkerLink
-    native: int  # the worker's handle
-    sockets: SocketPair
-    call_id: str
-    last: LegStats | None = None  # while it moves to another worker
-    moved: asyncio.Future[None] | None = None
-    closing: bool = False
-
-
-@dataclass(slots=True)
-class _Bridge:
-    """Lives on the worker of the first leg that joins it; before that nowhere."""
-
-    handle: BridgeHandle
-    link: WorkerLink | None = None
-    native: int = 0
-
-
-@dataclass(slots=True)
-class _Tap:
-    handle: TapHandle
-    leg: LegHandle
-    ring: TapRing
-    open: bool = True
-
-
 class MediaEngine:
     def __init__(
         self,
@@ -124,12 +79,11 @@ class MediaEngine:
         self._verify_token = verify_token
         self._ports = PortPool(settings.port_range)
         self._links: list[WorkerLink] = []
-        self._legs: dict[LegHandle, _Leg] = {}
-        self._bridges: dict[BridgeHandle, _Bridge] = {}
-        self._prompts: dict[PromptHandle, _Prompt] = {}
-        self._prompt_files: dict[tuple[Path, int], asyncio.Task[PromptHandle]] = {}
-        self._taps: dict[TapHandle, _Tap] = {}
+        self._legs: dict[LegHandle, Leg] = {}
+        self._bridges: dict[BridgeHandle, Bridge] = {}
+        self._taps: dict[TapHandle, Tap] = {}
         self._numbers = itertools.count(1)  # of bridges, prompts, plays and taps
+        self._prompts = PromptShelf(self._numbers)
 
     # --- life
 
@@ -172,7 +126,6 @@ class MediaEngine:
         self._legs.clear()
         self._bridges.clear()
         self._prompts.clear()
-        self._prompt_files.clear()
 
     # --- legs
 
@@ -198,7 +151,7 @@ class MediaEngine:
         except BaseException:
             self._ports.release(sockets)
             raise
-        leg = _Leg(LegHandle(link.index << 48 | native), link, native, sockets, call_id)
+        leg = Leg(LegHandle(link.index << 48 | native), link, native, sockets, call_id)
         self._legs[leg.handle] = leg
         link.keep(native, leg)
         try:
@@ -231,7 +184,7 @@ class MediaEngine:
         command_id = found.link.worker.close_leg(found.native)
         found.closing = True
         last = await found.link.reply(command_id, lambda status, result: self._forget(found))
-        return _leg_stats(leg, last)
+        return leg_stats(leg, last)
 
     async def set_gain(self, leg: LegHandle, gain_db: float) -> None:
         """Gain of what this leg says to others, -60..+20 dB."""
@@ -250,7 +203,7 @@ class MediaEngine:
     async def create_bridge(self) -> BridgeHandle:
         """An empty bridge. Whether its legs are relayed, transcoded or mixed, the worker decides and re-decides."""
         self._place(None)
-        bridge = _Bridge(BridgeHandle(next(self._numbers)))
+        bridge = Bridge(BridgeHandle(next(self._numbers)))
         self._bridges[bridge.handle] = bridge
         return bridge.handle
 
@@ -294,33 +247,17 @@ class MediaEngine:
 
         Raises PromptError.
         """
-        try:
-            key = (path, (await asyncio.to_thread(path.stat)).st_mtime_ns)
-        except OSError as error:
-            raise PromptError(f"{path}: cannot be read as audio ({error.strerror})") from error
-        task = self._prompt_files.get(key)
-        if task is None:
-            task = self._prompt_files[key] = asyncio.create_task(self._decode(path))
-            task.add_done_callback(lambda done: self._drop_failed(key, done))
-        return await asyncio.shield(task)
+        return await self._prompts.load_file(path)
 
     async def load_samples(self, rate_hz: int, samples: bytes) -> PromptHandle:
-        """int16 little-endian mono samples at 8, 16 or 48 kHz."""
-        if rate_hz not in (8_000, 16_000, 48_000) or len(samples) % 2:
-            raise PromptError(f"{len(samples)} bytes at {rate_hz} Hz: must be int16 at 8000, 16000 or 48000 Hz")
-        if len(samples) > 2 * rate_hz * PROMPT_SECONDS_MAX:
-            raise PromptError(f"a prompt of {len(samples) // 2 // rate_hz} s; at most {PROMPT_SECONDS_MAX} s")
-        handle = PromptHandle(next(self._numbers))
-        self._prompts[handle] = _Prompt(rate_hz, bytes(samples))
-        return handle
+        """int16 little-endian mono samples at 8, 16 or 48 kHz. Raises PromptError."""
+        return self._prompts.load_samples(rate_hz, samples)
 
     async def play(
         self, leg: LegHandle, prompt: PromptHandle, *, loop: bool = False, gain_db: float = 0.0, start_ms: int = 0
     ) -> PlayId:
         """The leg hears the prompt instead of its bridge until it ends or is stopped; then PlayFinished."""
         sound = self._prompts.get(prompt)
-        if sound is None:
-            raise StaleHandle(f"prompt {prompt} is not loaded")
         found = await self._settled(leg)
         play_id = PlayId(next(self._numbers))
         await found.link.reply(
@@ -383,7 +320,7 @@ class MediaEngine:
         if found.call_id and found.call_id != token.call_id:
             raise ConsentError(f"leg {leg:#x} cannot be captured: the consent is of another call")
         handle = TapHandle(next(self._numbers))
-        tap = _Tap(handle, leg, TapRing(handle))
+        tap = Tap(handle, leg, TapRing(handle))
         command_id = found.link.worker.open_tap(found.native, tap.ring)
         self._taps[handle] = tap
         try:
@@ -426,7 +363,7 @@ class MediaEngine:
         found = self._leg(leg)
         if found.last is not None:
             return found.last
-        return _leg_stats(leg, found.link.worker.leg_stats(found.native))
+        return leg_stats(leg, found.link.worker.leg_stats(found.native))
 
     def engine_stats(self) -> EngineStats:
         total: dict[str, int] = {}
@@ -447,32 +384,32 @@ class MediaEngine:
             return self._leg(near).link
         return min(self._links, key=lambda link: link.legs)
 
-    def _leg(self, handle: LegHandle) -> _Leg:
+    def _leg(self, handle: LegHandle) -> Leg:
         found = self._legs.get(handle)
         if found is None or found.closing:
             raise StaleHandle(f"leg {handle:#x} is closed")
         return found
 
-    async def _settled(self, handle: LegHandle) -> _Leg:
+    async def _settled(self, handle: LegHandle) -> Leg:
         """The leg, once it is not on its way between two workers."""
         while (moved := self._leg(handle).moved) is not None:
             await asyncio.shield(moved)
         return self._leg(handle)
 
-    def _bridge(self, handle: BridgeHandle) -> _Bridge:
+    def _bridge(self, handle: BridgeHandle) -> Bridge:
         found = self._bridges.get(handle)
         if found is None:
             raise StaleHandle(f"bridge {handle} is closed")
         return found
 
-    def _same_worker(self, bridge: _Bridge, *legs: _Leg) -> WorkerLink:
+    def _same_worker(self, bridge: Bridge, *legs: Leg) -> WorkerLink:
         if bridge.link is None or any(leg.link is not bridge.link for leg in legs):
             raise MediaError(f"the leg is not in bridge {bridge.handle}")
         return bridge.link
 
-    async def _move(self, leg: _Leg, to: WorkerLink) -> None:
+    async def _move(self, leg: Leg, to: WorkerLink) -> None:
         """The whole leg goes over to another worker; what plays, is tapped or counted goes with it."""
-        leg.last = _leg_stats(leg.handle, leg.link.worker.leg_stats(leg.native))
+        leg.last = leg_stats(leg.handle, leg.link.worker.leg_stats(leg.native))
         leg.moved = asyncio.get_running_loop().create_future()
         try:
             detached = await leg.link.reply(leg.link.worker.detach_leg(leg.native))
@@ -485,7 +422,7 @@ class MediaEngine:
             leg.moved.set_result(None)
             leg.moved = leg.last = None
 
-    def _forget(self, leg: _Leg) -> None:
+    def _forget(self, leg: Leg) -> None:
         leg.link.drop(leg.native)
         self._ports.release(leg.sockets)
         self._legs.pop(leg.handle, None)
@@ -493,54 +430,16 @@ class MediaEngine:
             if tap.leg == leg.handle:
                 tap.open = False
 
-    async def _decode(self, path: Path) -> PromptHandle:
-        rate_hz, samples = await asyncio.to_thread(decode_audio, path)
-        return await self.load_samples(rate_hz, samples.tobytes())
-
-    def _drop_failed(self, key: tuple[Path, int], task: asyncio.Task[PromptHandle]) -> None:
-        if task.cancelled() or task.exception() is not None:
-            self._prompt_files.pop(key, None)
-
     def _on_message(self, link: WorkerLink, message: tuple[Any, ...]) -> None:
-        event = self._event(link, message)
+        event: MediaEvent | None
+        if message[0] == "tap_behind":
+            tap = self._taps.get(message[1])
+            event = TapBehind(tap.handle, tap.ring.take_loss()) if tap is not None else None
+        else:
+            event = event_of(link, message)
         if event is not None:
             self._on_event(event)
-
-    def _event(self, link: WorkerLink, message: tuple[Any, ...]) -> MediaEvent | None:
-        kind, handle = message[0], message[1]
-        if kind == "tap_behind":
-            tap = self._taps.get(handle)
-            return TapBehind(tap.handle, tap.ring.take_loss()) if tap is not None else None
-        kept = link.kept(handle)
-        if kept is None:
-            return None
-        if kind == "speaker":
-            speaker = link.kept(message[2])
-            return ActiveSpeaker(kept.handle, speaker.handle) if speaker is not None else None
-        if kind == "datagram":
-            return LegDatagram(kept.handle, MediaAddress(*message[2]), message[3])
-        if kind == "source":
-            return SourceLatched(kept.handle, MediaAddress(*message[2]))
-        if kind == "silence":
-            return MediaSilent(kept.handle, message[2])
-        if kind == "digit":
-            return DtmfDigit(kept.handle, message[2], message[3], DTMF_SOURCES[message[4]])
-        return PlayFinished(kept.handle, PlayId(message[2]), message[3])
 
 
 def _q12(gain_db: float) -> int:
     return round(4096 * 10 ** (gain_db / 20))
-
-
-def _leg_stats(leg: LegHandle, raw: dict[str, Any]) -> LegStats:
-    fields = {name: raw[name] for name in LegStats.__slots__ if name in raw}
-    fraction = raw["remote_fraction"]
-    source = raw["source"]
-    fields.update(
-        leg=leg,
-        level_dbov=float(raw["level_dbov"]),
-        remote_loss_fraction=fraction / 256 if fraction >= 0 else -1.0,
-        relayed=bool(raw["relayed"]),
-        source=MediaAddress(*source) if source is not None else None,
-    )
-    return LegStats(**fields)

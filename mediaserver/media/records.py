@@ -1,0 +1,94 @@
+"""What the engine keeps of legs, bridges and taps, and how the workers' words become the vocabulary's values."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from mediaserver.ext.tap import TapRing
+from mediaserver.media.link import WorkerLink
+from mediaserver.media.ports import SocketPair
+from mediaserver.model import (
+    ActiveSpeaker,
+    BridgeHandle,
+    DtmfDigit,
+    DtmfSource,
+    LegDatagram,
+    LegHandle,
+    LegStats,
+    MediaAddress,
+    MediaEvent,
+    MediaSilent,
+    PlayFinished,
+    PlayId,
+    SourceLatched,
+    TapHandle,
+)
+
+DTMF_SOURCES = (DtmfSource.RTP_EVENT, DtmfSource.SIP_INFO, DtmfSource.IN_BAND)  # ext/dtmf.pxd DtmfWay
+
+
+@dataclass(slots=True)
+class Leg:
+    """What the engine keeps of a leg: where it lives now, and its sockets until the worker has let go of them."""
+
+    handle: LegHandle
+    link: WorkerLink
+    native: int  # the worker's handle
+    sockets: SocketPair
+    call_id: str
+    last: LegStats | None = None  # while it moves to another worker
+    moved: asyncio.Future[None] | None = None
+    closing: bool = False
+
+
+@dataclass(slots=True)
+class Bridge:
+    """Lives on the worker of the first leg that joins it; before that nowhere."""
+
+    handle: BridgeHandle
+    link: WorkerLink | None = None
+    native: int = 0
+
+
+@dataclass(slots=True)
+class Tap:
+    handle: TapHandle
+    leg: LegHandle
+    ring: TapRing
+    open: bool = True
+
+
+def event_of(link: WorkerLink, message: tuple[Any, ...]) -> MediaEvent | None:
+    """A worker's message about a leg or bridge as an event; None: what it is about is gone."""
+    kind, kept = message[0], link.kept(message[1])
+    if kept is None:
+        return None
+    if kind == "speaker":
+        speaker = link.kept(message[2])
+        return ActiveSpeaker(kept.handle, speaker.handle) if speaker is not None else None
+    if kind == "datagram":
+        return LegDatagram(kept.handle, MediaAddress(*message[2]), message[3])
+    if kind == "source":
+        return SourceLatched(kept.handle, MediaAddress(*message[2]))
+    if kind == "silence":
+        return MediaSilent(kept.handle, message[2])
+    if kind == "digit":
+        return DtmfDigit(kept.handle, message[2], message[3], DTMF_SOURCES[message[4]])
+    return PlayFinished(kept.handle, PlayId(message[2]), message[3])
+
+
+def leg_stats(leg: LegHandle, raw: dict[str, Any]) -> LegStats:
+    """raw: a worker's snapshot by field name (ext/leg.pxd LegSnapshot)."""
+    fields = {name: raw[name] for name in LegStats.__slots__ if name in raw}
+    fraction = raw["remote_fraction"]
+    source = raw["source"]
+    fields.update(
+        leg=leg,
+        level_dbov=float(raw["level_dbov"]),
+        remote_loss_fraction=fraction / 256 if fraction >= 0 else -1.0,
+        relayed=bool(raw["relayed"]),
+        source=MediaAddress(*source) if source is not None else None,
+    )
+    return LegStats(**fields)
