@@ -72,7 +72,7 @@ class Server:
         default_factory=dict
     )  # more lines in a section written here: {"media": "workers = 2"}
     rtp_ports: str = "21000-22999"
-    max_calls: int = 500  # of 2,000 RTP ports: two legs a call, two ports a leg
+    max_calls: int = 375  # of 1,500 RTP ports: two legs a call, two ports a leg
     host: str = "127.0.0.1"
     process: asyncio.subprocess.Process | None = None
 

@@ -104,7 +104,7 @@ async def server(tmp_path_factory: object, request: object) -> AsyncIterator[Ser
         extra=getattr(module, "EXTRA_CONFIG", ""),
         routes=getattr(module, "ROUTES", ""),
         sections=getattr(module, "SECTIONS", {}),
-        rtp_ports=f"{SERVER_RTP}-{SERVER_RTP + 1_999}",
+        rtp_ports=f"{SERVER_RTP}-{SERVER_RTP + 1_499}",
     )
     try:
         await running.start()
