@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mediaserver.calls.notice import NotedRecording
+from mediaserver.calls.tasks import finish
 from mediaserver.calls.voice import Voice
 from mediaserver.errors import CallEnded, MediaError, StorageError
 from mediaserver.limits import RECORD_SECONDS_MAX
@@ -44,9 +45,7 @@ async def record_message(
 ) -> RecordedMessage:
     """Notice, beep, then the caller until a terminator, silence or max_s. Raises StorageError, CallEnded."""
     leg = call.primary
-    recording = await NotedRecording.begin(call.house, call.facts(), NoticeKind.MESSAGE)
-    if recording is None:
-        raise StorageError("a message cannot be recorded: recording is switched off or its disk does not answer")
+    recording = await _begin(call)
     loop = asyncio.get_running_loop()
     try:
         if not await recording.admit(leg, notice, call.language, _BEEP if beep else None):
@@ -66,6 +65,28 @@ async def record_message(
     finally:
         await recording.leave(leg)
         await recording.end()
+
+
+async def _begin(call: Call) -> NotedRecording:
+    """Before anything is played. Raises StorageError with the recorder's own reason: there is no call without it."""
+    house = call.house
+    recorder = house.recorder
+    if recorder is None or not house.settings.recording.enabled:
+        raise StorageError("recording is switched off (recording.enabled = false)")
+    begun: list[NotedRecording] = []
+
+    async def begin() -> None:
+        begun.append(NotedRecording(house, await recorder.begin(call.facts(), NoticeKind.MESSAGE)))
+
+    try:
+        await finish(begin())
+    except asyncio.CancelledError:
+        for recording in begun:
+            await recording.end()
+        raise
+    except OSError as error:
+        raise StorageError(f"the recorder failed: {error}") from error
+    return begun[0]
 
 
 async def _until_done(listener: _Listener, voice: Voice, silence_s: float, terminators: str) -> None:

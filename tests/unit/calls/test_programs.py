@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import structlog
+from structlog.testing import capture_logs
 
 from mediaserver.errors import StorageError
 from mediaserver.model import Cause, DtmfSource, NoticeKind
@@ -111,10 +112,18 @@ async def test_a_caller_who_hangs_up_while_recording_leaves_a_complete_recording
     assert recording.ended
 
 
-async def test_without_a_recorder_602_apologises(stage: Stage) -> None:
-    stage.recorder.fail = StorageError("the disk is full")
-    await stage.call("602")
-    assert stage.heard() == ["technical-error"]
+async def test_without_a_recorder_602_apologises_before_it_asks_and_ends_with_the_true_reason_in_the_log(
+    stage: Stage,
+) -> None:
+    stage.recorder.fail = StorageError("/srv: 12 MB free, recording.min_free_mb is 200")
+    with capture_logs() as lines:
+        await stage.call("602")
+        assert stage.heard() == ["technical-error"]
+        await stage.wait(5.0)
+    (line,) = [line for line in lines if line["log_level"] == "error"]
+    assert line["error"] == "/srv: 12 MB free, recording.min_free_mb is 200"
+    (facts,) = stage.observer.ended
+    assert facts.cause is Cause.LOCAL_HANGUP
 
 
 PROGRAM_ROUTE = '[[route]]\nname="mine"\nnumber="1"\nprogram="mine"\n'
