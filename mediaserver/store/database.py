@@ -27,8 +27,9 @@ FILE_NAME = "mediaserver.db"
 class Database:
     """An open, migrated database. Make it with `open_database`."""
 
-    def __init__(self, engine: AsyncEngine, path: Path | None) -> None:
+    def __init__(self, engine: AsyncEngine, path: Path | None, *, makes_folder: bool) -> None:
         self.engine = engine
+        self._makes_folder = makes_folder
         self.path = path  # of the SQLite file; None: a server's
         self._inode = _inode(path)
 
@@ -58,7 +59,7 @@ class Database:
         """After a failure: drops the pooled connections and brings to HEAD whatever stands at the old place now."""
         await self.engine.dispose()
         if self.path is not None:
-            _prepare_file(self.path)
+            _prepare_file(self.path, makes_folder=self._makes_folder)
         async with self.engine.begin() as connection:
             await connection.run_sync(migrate)
         self._inode = _inode(self.path)
@@ -83,7 +84,7 @@ async def open_database(url: str, data_dir: Path) -> Database:
         parsed = make_url(url) if url else URL.create("sqlite+aiosqlite", database=str(data_dir / FILE_NAME))
         path = _sqlite_path(parsed)
         if path is not None:
-            _prepare_file(path)
+            _prepare_file(path, makes_folder=not url)
         engine = _engine(parsed)
     except ArgumentError as error:
         raise StorageError(
@@ -96,7 +97,7 @@ async def open_database(url: str, data_dir: Path) -> Database:
         raise StorageError(
             f"database file {path}: {error.strerror}; make the directory writable for this user"
         ) from error
-    database = Database(engine, path)
+    database = Database(engine, path, makes_folder=not url)
     try:
         async with engine.begin() as connection:
             await connection.run_sync(migrate)
@@ -166,9 +167,18 @@ def _sqlite_path(url: URL) -> Path | None:
     return Path(url.database)
 
 
-def _prepare_file(path: Path) -> None:
-    """Directory 0700 and file 0600 before SQLite makes them world-readable; its WAL takes the file's mode."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+def _prepare_file(path: Path, *, makes_folder: bool) -> None:
+    """Directory 0700 and file 0600 before SQLite makes them world-readable; its WAL takes the file's mode.
+
+    makes_folder False: a folder somebody wrote into store.url must stand; making it would hide a typo, or a disk that
+    is not mounted, behind an empty database. Raises OSError, StorageError.
+    """
+    if makes_folder:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    elif not path.parent.is_dir():
+        raise StorageError(
+            f"store.url names {path}, but there is no folder {path.parent}; make it, or correct store.url"
+        )
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 
 

@@ -1,5 +1,6 @@
 """Opening: what people get when it works, and what they read when it does not."""
 
+import re
 import sqlite3
 import stat
 import subprocess
@@ -72,6 +73,19 @@ async def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match=r"database file .*mediaserver\.db.*make the directory writable"):
         await open_database("", tmp_path / "file" / "data")
+
+
+async def test_a_missing_folder_in_the_url_is_named_and_not_made(tmp_path: Path) -> None:
+    folder = tmp_path / "typo"
+    with pytest.raises(StorageError, match=rf"there is no folder {re.escape(str(folder))}; make it, or correct"):
+        await open_database(f"sqlite+aiosqlite:///{folder}/x.db", tmp_path)
+    assert not folder.exists()
+
+
+async def test_the_default_data_dir_is_made(tmp_path: Path) -> None:
+    database = await open_database("", tmp_path / "new" / "data")
+    await database.close()
+    assert (tmp_path / "new" / "data" / "mediaserver.db").exists()
 
 
 async def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
