@@ -51,8 +51,13 @@ def begin(root: Path, directory: str, recording_id: str) -> Path:
         path = path / part
         path.mkdir(mode=0o700, exist_ok=True)
     mark = root / OPEN / recording_id
-    mark.write_text(directory, encoding="utf-8")
+    with open(mark, "w", encoding="utf-8", opener=_private) as file:
+        file.write(directory)
     return path
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
 def sync(root: Path, path: Path) -> None:

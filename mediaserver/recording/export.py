@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +33,7 @@ async def export_recording(
     """Renders the recording to `output`, which appears whole or not at all. Returns it.
 
     directory: the recordings directory. progress: percent done. Raises LookupError if the journals are gone,
-    StorageError if rendering or writing fails.
+    StorageError if rendering or writing fails. What people said is for the server's user only: the file is 0600.
     """
     journals = await asyncio.to_thread(catalogue.journals, directory, row.directory)
     if not journals:
@@ -41,6 +42,7 @@ async def export_recording(
     places = _places.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(RENDER_PROCESSES_MAX))
     try:
         async with places:
+            await asyncio.to_thread(_make_private, partial)
             await _run(form, partial, journals, progress)
         partial.replace(output)
     except OSError as error:
@@ -49,6 +51,12 @@ async def export_recording(
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
     return output
+
+
+def _make_private(path: Path) -> None:
+    """An empty file of mode 0600, which the worker fills; what a killed export left there goes. Raises OSError."""
+    path.unlink(missing_ok=True)
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 async def _run(form: str, output: Path, journals: list[Path], progress: Callable[[int], None]) -> None:

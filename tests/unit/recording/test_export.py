@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
 import av
 import pytest
@@ -36,6 +37,21 @@ async def test_an_export_appears_whole_with_its_progress(tmp_path: Path) -> None
     assert sorted(p.name for p in tmp_path.iterdir()) == ["2026", "call.opus"]
 
 
+@pytest.mark.parametrize("form", ["wav", "opus"])
+async def test_an_export_is_readable_by_its_owner_only(form: Literal["wav", "opus"], tmp_path: Path) -> None:
+    recorded(tmp_path)
+    (tmp_path / "call.part").touch(mode=0o644)  # left by an export that was killed
+    path = await export_recording(tmp_path, ROW, form, tmp_path / "call")
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_mark_of_an_unfinished_recording_is_readable_by_its_owner_only(tmp_path: Path) -> None:
+    catalogue.prepare(tmp_path)
+    catalogue.begin(tmp_path, ROW.directory, "r1")
+    assert (tmp_path / "open" / "r1").stat().st_mode & 0o777 == 0o600
+    assert list(catalogue.unfinished(tmp_path)) == [("r1", ROW.directory)]
+
+
 async def test_journals_that_are_gone_are_a_lookup_error(tmp_path: Path) -> None:
     with pytest.raises(LookupError, match="no journals under"):
         await export_recording(tmp_path, ROW, "wav", tmp_path / "call.wav")
@@ -52,7 +68,7 @@ async def test_a_directory_outside_is_never_read(tmp_path: Path) -> None:
 
 async def test_what_the_worker_says_is_passed_on_and_nothing_is_left_behind(tmp_path: Path) -> None:
     directory = recorded(tmp_path)
-    with pytest.raises(StorageError, match=r"rendering failed.*No such file"):
+    with pytest.raises(StorageError, match=r"cannot write .*No such file"):
         await export_recording(tmp_path, ROW, "wav", tmp_path / "missing" / "call.wav")
     (directory / "1.journal").write_bytes(header())
     with pytest.raises(StorageError, match=r"rendering failed.*nothing was captured"):
