@@ -131,7 +131,7 @@ class Facade(Protocol):
         ...
 
     async def export_recording(self, recording_id: str, form: ExportFormat) -> Path:
-        """A playable file, rendered on the first request and kept; both legs in step, stereo.
+        """A playable file, rendered on the first request and kept; both legs in step, stereo; of one leg mono.
 
         Raises NotFound, Conflict while it is still being recorded.
         """

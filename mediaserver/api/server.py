@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import structlog
-from aiohttp import web
+from aiohttp import web, web_response
 from aiohttp.typedefs import Handler, Middleware
 
 from mediaserver.api import views
@@ -48,6 +48,9 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+SERVER_NAME = "mediaserver"  # no versions: they tell an attacker which holes to try
+# aiohttp answers what is not HTTP at all by itself, past every hook of an application, and has no setting for it.
+vars(web_response)["SERVER_SOFTWARE"] = SERVER_NAME
 READING = ("GET", "HEAD", "OPTIONS")
 
 
@@ -125,6 +128,7 @@ def secure_app(http: HttpSettings, facade: Facade) -> web.Application:
         middlewares=[_headers, _errors, _guard(gate)],
         client_max_size=API_BODY_BYTES_MAX,
     )
+    app.on_response_prepare.append(_name_server)
     app.add_routes(Api(facade).routes())
     for address, (name, content_type) in PAGE_FILES.items():
         app.router.add_get(address, _page_file((PAGE / name).read_bytes(), content_type))
@@ -145,6 +149,7 @@ def plain_app(facade: Facade, metrics: Metrics) -> web.Application:
         return web.json_response(views.readiness_json(readiness), status=200 if readiness.ready else 503)
 
     app = web.Application(middlewares=[_headers, _errors], client_max_size=API_BODY_BYTES_MAX)
+    app.on_response_prepare.append(_name_server)
     app.add_routes([web.get("/metrics", render), web.get("/health/live", live), web.get("/health/ready", ready)])
     return app
 
@@ -156,6 +161,11 @@ def _page_file(content: bytes, content_type: str) -> Callable[[web.Request], Awa
         )
 
     return answer
+
+
+async def _name_server(_request: web.Request, response: web.StreamResponse) -> None:
+    """On WebSocket answers and refusals too, which pass no middleware unprepared."""
+    response.headers["Server"] = SERVER_NAME
 
 
 @web.middleware

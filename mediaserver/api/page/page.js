@@ -59,7 +59,7 @@ function score(mos, label, scale) {
 function party(leg) {
   const codec = leg.codec ? `${leg.codec}${leg.srtp ? " · SRTP" : ""}` : word[leg.state] || leg.state;
   return element("div", { className: "party" },
-    element("span", { className: "who", text: leg.party || leg.role }),
+    element("span", { className: "who", text: leg.party || word[leg.role] || leg.role }),
     element("span", { className: "codec", text: codec }),
     element("span", { className: "scores" },
       score(leg.mos_received, word.mos_from, leg.mos_scale), score(leg.mos_sent, word.mos_to, leg.mos_scale)));

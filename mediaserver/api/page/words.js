@@ -13,6 +13,7 @@ export const words = {
     save: "Save WAV", no_recordings: "No recordings. Dial 602 to leave a message.", preparing: "Preparing…",
     mos_from: "from this party", mos_to: "to this party", no_score: "no score yet",
     ringing: "ringing", talking: "talking", ended: "ended",
+    caller: "caller", callee: "called party",
     capturing: "running", complete: "complete", recovered: "recovered", failed: "failed",
   },
   ru: {
@@ -28,6 +29,7 @@ export const words = {
     save: "Скачать WAV", no_recordings: "Записей нет. Наберите 602, чтобы оставить сообщение.", preparing: "Готовим…",
     mos_from: "от участника", mos_to: "к участнику", no_score: "оценки ещё нет",
     ringing: "вызов", talking: "разговор", ended: "завершено",
+    caller: "звонящий", callee: "вызываемый",
     capturing: "идёт", complete: "готова", recovered: "восстановлена", failed: "ошибка",
   },
 };

@@ -1,5 +1,6 @@
 """The HTTP answers as a program sees them."""
 
+import asyncio
 import base64
 import re
 from collections.abc import AsyncIterator
@@ -179,6 +180,30 @@ async def test_the_page_needs_no_password_and_carries_its_policy(api: Client) ->
             assert (answer.status, answer.content_type) == (200, kind)
             assert "script-src 'self'" in answer.headers["Content-Security-Policy"]
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_no_answer_tells_which_versions_run(api: Client, plain: Client) -> None:
+    for client, path in ((api, "/"), (api, "/api/v1/calls"), (api, "/nowhere"), (plain, "/health/live")):
+        async with client.get(path) as answer:
+            assert answer.headers.getall("Server") == ["mediaserver"]
+
+
+async def test_an_answer_to_what_is_not_http_tells_no_versions_either(plain: Client) -> None:
+    reader, writer = await asyncio.open_connection(plain.host, plain.port)
+    writer.write(b"GARBAGE\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    assert answer.startswith(b"HTTP/1.0 400")
+    assert b"\r\nServer: mediaserver\r\n" in answer
+
+
+def test_the_page_names_every_role_of_a_leg_in_both_languages() -> None:
+    page = Path(api_package.__file__).parent / "page"
+    words = (page / "words.js").read_text(encoding="utf-8")
+    for role in ("caller", "callee"):
+        assert len(re.findall(rf'\b{role}: "\w', words)) == 2
+    assert "word[leg.role]" in (page / "page.js").read_text(encoding="utf-8")
 
 
 def test_the_page_speaks_both_languages_and_holds_no_inline_script() -> None:
