@@ -56,6 +56,8 @@ class ServerFacade:
     def counters(self) -> ServerCounters:
         server = self._server
         recorder = server.recorder
+        writer = recorder.writer.stats
+        authenticator = server.agent.authenticator
         return ServerCounters(
             engine=server.engine.engine_stats(),
             sip=server.agent.stack.counters,
@@ -68,12 +70,21 @@ class ServerFacade:
             },
             programs_failed=server.calls.programs_failed,
             registrations=len(server.agent.registrar.table),
+            sip_authentications={
+                "accepted": authenticator.accepted,
+                "failed": authenticator.failed,
+                "silenced": authenticator.silenced,
+            },
             recordings_active=recorder.active,
-            recording_lag_s=recorder.writer.stats.lag_s,
+            recording_lag_s=writer.lag_s,
             recording_lost_s=recorder.stats.packets_lost * PACKET_S,
             recording_failures=dict(recorder.stats.failures),
+            recording_fsyncs=writer.fsyncs,
+            recording_fsync_s=writer.fsync_s_total,
+            recordings_recovered=recorder.stats.recovered,
             consent_transitions=dict(recorder.stats.transitions),
             database_rows_dropped=server.spool.stats.rows_dropped + server.spool.stats.rows_refused,
+            database_rows_waiting=len(server.spool),
         )
 
     # -- calls
