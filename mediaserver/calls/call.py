@@ -21,7 +21,7 @@ from mediaserver.calls.leg import Leg
 from mediaserver.calls.library import Program, ProgramLibrary, ProgramMissing, place_of
 from mediaserver.calls.notice import NotedRecording
 from mediaserver.calls.parties import Party
-from mediaserver.calls.routing import Route
+from mediaserver.calls.routing import Route, route_or_status
 from mediaserver.calls.silence import SilenceWatch
 from mediaserver.calls.tasks import TaskGroup, finish
 from mediaserver.calls.transfer import Transfer
@@ -167,13 +167,12 @@ class Call:
 
     async def _serve(self) -> None:
         session = self.session
-        table = self.routing.table
-        self.route = table.find(session.called_user, session.identity)
-        if self.route is None:
-            status = 403 if table.forbids(session.called_user, session.identity) else 404
-            log.info("no route", status=status, called=Masked(session.called_user))
-            self.end(Cause.NO_ROUTE, "server", status)
+        found = route_or_status(self.routing.table, session.called_user, session.identity)
+        if isinstance(found, int):
+            log.info("no route", status=found, called=Masked(session.called_user))
+            self.end(Cause.NO_ROUTE, "server", found)
             return
+        self.route = found
         if not await self._prepare():
             return
         while self.route is not None and not self.ending:

@@ -20,7 +20,7 @@ from mediaserver.calls.dialing import Dialer, DialResult
 from mediaserver.calls.leg import Leg
 from mediaserver.calls.message import RecordedMessage, record_message
 from mediaserver.calls.parties import LegState
-from mediaserver.calls.routing import Route
+from mediaserver.calls.routing import Route, sendable
 from mediaserver.calls.targets import (
     Branch,
     route_branches,
@@ -345,7 +345,7 @@ class CallControl:
 
     def _branches(self, names: Sequence[str], trunk: str | None) -> tuple[list[Branch], int]:
         if trunk is not None:
-            return [trunk_branch(name, trunk) for name in names], 503
+            return [trunk_branch(name, trunk) for name in names if sendable(name)], 404
         users = [name for name in names if ":" not in name]
         found, status = user_branches(self._call.house.gateway, users)
         return found + [uri_branch(name) for name in names if ":" in name], status

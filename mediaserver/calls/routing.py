@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,6 +20,7 @@ from mediaserver.limits import ROUTING_RULES_MAX
 
 _NUMBER_CHARACTERS_MAX = 128  # what a number is matched against: bounds a slow regular expression
 _RANGE = re.compile(r"(\d{1,18})-(\d{1,18})")
+_SENDABLE = re.compile(r"[A-Za-z0-9+*#._-]*")  # what a trunk may be given as a number: nothing a URI could turn on
 _CALLER = re.compile(r"anyone|users|trunks|(user|trunk):.+")
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
 
@@ -41,7 +42,7 @@ class Rule(BaseModel):
     record: bool = False
     ring_timeout_s: Annotated[int, Field(ge=1, le=3_600)] | None = None
     strip: Annotated[int, Field(ge=0, le=64)] = 0
-    prepend: str = ""
+    prepend: Annotated[str, Field(pattern=rf"^{_SENDABLE.pattern}$")] = ""
     caller_id: str | None = None
     options: dict[str, Any] = {}
 
@@ -107,11 +108,30 @@ class Route:
 
     @property
     def outbound_number(self) -> str:
-        """What the trunk is given: `strip` leading characters off, `prepend` put before."""
-        return self.rule.prepend + self.number[self.rule.strip :]
+        """What the trunk is given: user parameters and `strip` leading characters off, `prepend` put before."""
+        return self.rule.prepend + self._kept
+
+    @property
+    def outbound_status(self) -> int | None:
+        """Why a trunk rule cannot send this number: 484 nothing is left of it, 404 it is none. None: it can.
+
+        RFC 3261 §21.4.22. A user part with "@" or the like could lead the call to another host.
+        """
+        if self.rule.trunk is None or (self._kept and sendable(self._kept)):
+            return None
+        return 404 if self._kept else 484
+
+    @property
+    def _kept(self) -> str:
+        return self.number.partition(";")[0][self.rule.strip :]
 
     def _fill(self, text: str) -> str:
         return text.replace("{number}", self.number)
+
+
+def sendable(number: str) -> bool:
+    """Whether a trunk may be given this as the user part of its URI."""
+    return bool(number) and _SENDABLE.fullmatch(number) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +200,19 @@ class RoutingTable:
         )
 
 
-def read_routing(path: Path, trunks: Sequence[str] = ()) -> RoutingTable:
-    """Reads and checks the file. trunks: names that exist. Raises ConfigError starting with `file:line:`."""
+def route_or_status(table: RoutingTable, number: str, identity: str | None) -> Route | int:
+    """Where this number leads this caller, or the status to refuse it with: 403, 404, 484."""
+    route = table.find(number, identity)
+    if route is None:
+        return 403 if table.forbids(number, identity) else 404
+    return route.outbound_status or route
+
+
+def read_routing(path: Path, trunks: Sequence[str] = (), programs: Collection[str] | None = None) -> RoutingTable:
+    """Reads and checks the file. Raises ConfigError starting with `file:line:`.
+
+    trunks, programs: names that exist; programs None: any name will do.
+    """
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -207,6 +238,11 @@ def read_routing(path: Path, trunks: Sequence[str] = ()) -> RoutingTable:
             known = ", ".join(trunks) or "none is configured"
             line = _line(lines, start, "trunk")
             raise ConfigError(f"{path}:{line}: trunk: no [trunks.{rule.trunk}] in the configuration; known: {known}")
+        if rule.program is not None and programs is not None and rule.program not in programs:
+            known = ", ".join(sorted(programs))
+            line = _line(lines, start, "program")
+            text = f"{rule.program!r} is neither shipped nor in routing.programs_dir; known: {known}"
+            raise ConfigError(f"{path}:{line}: program: {text}")
         if any(rule.name == other.name for other in rules):
             raise ConfigError(f"{path}:{_line(lines, start, 'name')}: name: {rule.name!r} is used twice")
         rules.append(rule)

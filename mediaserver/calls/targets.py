@@ -48,7 +48,8 @@ def uri_branch(uri: str) -> Branch:
 def route_branches(gateway: SipGateway, route: Route) -> tuple[list[Branch], int]:
     """What the `dial` program rings for a rule, and the status if there is nobody."""
     if route.rule.trunk is not None:
-        return [trunk_branch(route.outbound_number, route.rule.trunk)], 503
+        status = route.outbound_status  # a program may hand a call over to any number
+        return ([trunk_branch(route.outbound_number, route.rule.trunk)], 503) if status is None else ([], status)
     return user_branches(gateway, route.users)
 
 

@@ -13,7 +13,7 @@ import structlog
 from mediaserver.calls.bridge import Conversation, play_to
 from mediaserver.calls.dialing import Dialer, DialResult
 from mediaserver.calls.leg import Leg
-from mediaserver.calls.routing import Route
+from mediaserver.calls.routing import Route, route_or_status
 from mediaserver.calls.targets import route_branches, shown_caller
 from mediaserver.errors import MediaServerError, ParseError
 from mediaserver.model import Masked
@@ -64,12 +64,7 @@ class Transfer:
             return 501
         if not uri.is_sip or not uri.username or not self._is_ours(uri):
             return 404
-        table = self._call.routing.table
-        identity = self._transferor.party.identity
-        route = table.find(uri.username, identity)
-        if route is None:
-            return 403 if table.forbids(uri.username, identity) else 404
-        return route
+        return route_or_status(self._call.routing.table, uri.username, self._transferor.party.identity)
 
     def _is_ours(self, uri: Uri) -> bool:
         """Phones write the domain they are registered in, or the address they reach us by."""

@@ -353,3 +353,31 @@ async def test_a_callee_who_hangs_up_while_being_connected_leaves_nobody_waiting
             await asyncio.sleep(0)
         await stage.hang_up(callee)
         assert caller.over
+
+
+@pytest.mark.parametrize(
+    ("dialled", "status"),
+    [("9", 484), ("9;isub=1", 484), ("9128@evil.example", 404), ("9sip:1", 404), ("91 28", 404), ("91%28", 404)],
+)
+async def test_a_number_that_a_trunk_cannot_carry_is_refused_and_nothing_is_sent(
+    stage: Stage, dialled: str, status: int
+) -> None:
+    await stage.start(TRUNK + "record=true\n")
+    caller = await stage.call(dialled)
+    assert [what[:2] for what in caller.did] == [("reject", status)]
+    assert stage.gateway.sessions == []
+
+
+async def test_user_parameters_do_not_reach_the_trunk(stage: Stage) -> None:
+    await stage.start(TRUNK)
+    await stage.call("9128;isub=1")
+    assert [session.called_user for session in stage.gateway.sessions] == ["+7128"]
+
+
+async def test_a_program_can_give_a_trunk_numbers_only(stage: Stage) -> None:
+    stage.program(
+        "async def program(call):\n    await call.refuse(await call.dial('sip:1@evil.example', trunk='carrier'))\n"
+    )
+    await stage.start('[[route]]\nname="m"\nnumber="1"\nprogram="mine"\n')
+    assert (await stage.call("1")).did[-1][:2] == ("reject", 404)
+    assert stage.gateway.sessions == []
