@@ -104,15 +104,21 @@ def init(
 def check_config(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Read the configuration and say what is wrong with it: file, line, key, what is allowed, what to try.
 
-    Exit code 3 when something is wrong. The server itself is not touched.
+    The routing rules are read too: a trunk or program that does not exist is refused. Exit code 3 when something is
+    wrong. The server itself is not touched.
     """
     with told_as_text():
+        from mediaserver.calls.watch import RoutingFile
+
         settings = load_settings(config, [_tones])
+        routing = RoutingFile.of(settings)
+        routing.load()
         path = find_config(config)
         if as_json:
             typer.echo(settings.model_dump_json())
             return
         done(f"{path or 'the defaults'}: all {_count(settings.model_dump())} settings are fine")
+        done(f"{routing.path}: all {len(routing.table.rules)} rules are fine")
 
 
 def _tones(settings: Settings) -> Iterator[Complaint]:

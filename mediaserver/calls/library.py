@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import pkgutil
 import re
 import traceback
 from collections.abc import Awaitable, Callable
@@ -27,6 +28,17 @@ _SHIPPED = "mediaserver.calls.programs"
 
 class ProgramMissing(MediaServerError):
     """No program of that name, or its file cannot be imported and never could."""
+
+
+def program_names(own_dir: Path | None) -> frozenset[str]:
+    """Names a rule may give: the shipped programs and the files in `routing.programs_dir` as they are now."""
+    shipped = importlib.import_module(_SHIPPED).__path__
+    names = {module.name for module in pkgutil.iter_modules(shipped)}
+    try:
+        names |= {path.stem for path in own_dir.glob("*.py")} if own_dir is not None else set()
+    except OSError as error:
+        log.warning("programs of your own cannot be listed", folder=str(own_dir), error=str(error))
+    return frozenset(name for name in names if _NAME.fullmatch(name))
 
 
 class ProgramLibrary:

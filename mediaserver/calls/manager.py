@@ -22,7 +22,7 @@ from mediaserver.calls.watch import RoutingFile
 from mediaserver.clock import Clock
 from mediaserver.media.engine import MediaEngine, Tone
 from mediaserver.model import ActiveSpeaker, CallFacts, Cause, MediaEvent, TapBehind
-from mediaserver.settings import SHIPPED_CONFIG_DIR, Settings
+from mediaserver.settings import Settings
 from mediaserver.sip.session import InviteSession
 
 log = structlog.get_logger()
@@ -47,8 +47,7 @@ class CallManager:
     ) -> None:
         """tone: "ringback", "busy", "congestion" of settings.media.tones. routing_file: None for the shipped one."""
         self._house = House(settings, engine, gateway, prompts, clock, tone, recorder, tuple(observers))
-        path = settings.routing.file or routing_file or SHIPPED_CONFIG_DIR / "routing.toml"
-        self._routing = RoutingFile(path, tuple(settings.trunks))
+        self._routing = RoutingFile.of(settings, routing_file)
         self._programs = ProgramLibrary(settings.routing.programs_dir)
         self._rooms = Rooms(self._house)
         self._calls: dict[str, Call] = {}

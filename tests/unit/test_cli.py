@@ -103,6 +103,23 @@ def test_check_config_says_when_all_is_well_and_hides_the_password(mediaserver: 
     assert '"pw"' not in out
 
 
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ('trunk = "carrier"', "routing.toml:4: trunk: no [trunks.carrier] in the configuration"),
+        ('program = "nonexist"', "routing.toml:4: program: 'nonexist' is neither shipped nor in routing.programs_dir"),
+    ],
+)
+def test_check_config_refuses_a_rule_that_leads_nowhere(
+    mediaserver: Any, tmp_path: Path, target: str, told: str
+) -> None:
+    (tmp_path / "routing.toml").write_text(f'[[route]]\nname = "out"\nnumber = "9*"\n{target}\n')
+    for words in (("check-config",), ("check-config", "--json")):
+        code, _, err = mediaserver(*words)
+        assert code == Exit.CONFIG
+        assert told in err
+
+
 def test_a_country_without_tones_is_refused_with_those_that_have(mediaserver: Any, tmp_path: Path) -> None:
     (tmp_path / "mediaserver.toml").write_text('[media]\ntones = "xx"\n')
     code, _, err = mediaserver("check-config")

@@ -147,3 +147,18 @@ def test_a_bad_change_keeps_the_former_rules(tmp_path: Path) -> None:
     path.write_text('[[route]]\nname="a"\nnumber="2"\nprogram="echo"\n', "utf-8")
     assert rules.reload()
     assert rules.table.find("1", None) is None
+
+
+def test_a_program_that_does_not_exist_is_refused_until_its_file_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "routing.toml"
+    path.write_text('[[route]]\nname="a"\nnumber="1"\nprogram="echo"\n', "utf-8")
+    rules = RoutingFile(path, [], tmp_path)
+    rules.load()
+    path.write_text('[[route]]\nname="a"\nnumber="2"\nprogram="mine"\n', "utf-8")
+    assert not rules.reload()
+    assert rules.table.find("1", None) is not None
+    with pytest.raises(ConfigError, match=r"routing.toml:4: program: 'mine' is neither .* known: conference, dial"):
+        rules.load()
+    (tmp_path / "mine.py").write_text("async def program(call): ...\n", "utf-8")
+    assert rules.reload()
+    assert rules.table.find("2", None) is not None
