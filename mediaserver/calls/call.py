@@ -16,6 +16,7 @@ import structlog
 
 from mediaserver.calls.bridge import Conversation
 from mediaserver.calls.control import CallControl
+from mediaserver.calls.domains import is_for_us
 from mediaserver.calls.house import House
 from mediaserver.calls.leg import Leg
 from mediaserver.calls.library import Program, ProgramLibrary, ProgramMissing, place_of
@@ -167,6 +168,10 @@ class Call:
 
     async def _serve(self) -> None:
         session = self.session
+        if not is_for_us(session, self.house.settings):
+            log.warning("no route: the call is for another host; name it in sip.domains if it is ours", status=404)
+            self.end(Cause.NO_ROUTE, "server", 404)
+            return
         found = route_or_status(self.routing.table, session.called_user, session.identity)
         if isinstance(found, int):
             log.info("no route", status=found, called=Masked(session.called_user))

@@ -12,6 +12,7 @@ import structlog
 
 from mediaserver.calls.bridge import Conversation, play_to
 from mediaserver.calls.dialing import Dialer, DialResult
+from mediaserver.calls.domains import is_our_host
 from mediaserver.calls.leg import Leg
 from mediaserver.calls.routing import Route, route_or_status
 from mediaserver.calls.targets import route_branches, shown_caller
@@ -68,14 +69,13 @@ class Transfer:
 
     def _is_ours(self, uri: Uri) -> bool:
         """Phones write the domain they are registered in, or the address they reach us by."""
-        settings = self._call.house.settings
-        names = {settings.server.realm, settings.sip.external_host, *settings.sip.domains}
+        hosts: set[str] = set()
         for leg in self._call.legs:
             if leg.session is not None:
-                names.add(leg.session.local_host)
+                hosts.add(leg.session.local_host)
                 if leg.session.incoming:
-                    names.add(_host(leg.session.request_uri))
-        return uri.host in {name.lower() for name in names if name}
+                    hosts.add(_host(leg.session.request_uri))
+        return is_our_host(uri.host, self._call.house.settings, hosts)
 
     async def _to_program(self, route: Route, conversation: Conversation, transferee: Leg) -> None:
         self._notify(200)

@@ -42,7 +42,11 @@ class Stage:
         self.programs_dir = tmp_path / "programs"
         self.programs_dir.mkdir(exist_ok=True)
         self.settings = Settings.model_validate(
-            {"routing": {"programs_dir": self.programs_dir}, "trunks": {"carrier": {"uri": "sip:carrier.example"}}}
+            {
+                "server": {"realm": "pbx.example"},
+                "routing": {"programs_dir": self.programs_dir},
+                "trunks": {"carrier": {"uri": "sip:carrier.example"}},
+            }
             | settings
         )
         self.manager: CallManager | None = None
@@ -79,8 +83,9 @@ class Stage:
         identity: str | None = "",
         offer: bytes | None = b"",
         settle: bool = True,
+        uri: str | None = None,
     ) -> FakeSession:
-        """Somebody dials a number."""
+        """Somebody dials a number. uri: the whole Request-URI, where its host matters."""
         if self.manager is None:
             await self.start()
         assert self.manager is not None
@@ -91,6 +96,7 @@ class Stage:
             identity=caller if identity == "" else identity,
             sdp=sdp() if offer == b"" else offer,
         )
+        session.request_uri = uri or session.request_uri
         self.manager.on_invite(session)  # type: ignore[arg-type]
         if settle:
             await self.settle()
