@@ -23,8 +23,8 @@ app = typer.Typer(
     no_args_is_help=True,
     help="""Recordings of calls.
 
-    [bold]mediaserver recordings export ID --format wav --output call.wav[/bold] writes a stereo file, both parties in
-    step.""",
+    [bold]mediaserver recordings export ID --format wav --output call.wav[/bold] writes both parties in step,
+    one on each channel; a message left by one party is mono.""",
 )
 
 
@@ -51,7 +51,7 @@ def list_recordings(
 @app.command()
 def export(
     recording_id: Annotated[str, typer.Argument(metavar="ID", help="As `mediaserver recordings list` shows it.")],
-    form: Annotated[Form, typer.Option("--format", help="wav: 16-bit stereo. opus: Ogg Opus, a tenth of the size.")] = (
+    form: Annotated[Form, typer.Option("--format", help="wav: 16 bit. opus: Ogg Opus, a tenth of the size.")] = (
         Form.WAV
     ),
     output: Annotated[

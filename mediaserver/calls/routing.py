@@ -258,6 +258,8 @@ def _read_rule(path: Path, lines: list[str], start: int, entry: object) -> Rule:
         text = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
             text = f"unknown key; known: {', '.join(Rule.model_fields)}"
+        elif first["type"] == "missing":
+            text = f"is missing; every [[route]] needs it; add a line {key} = …"
         raise ConfigError(f"{path}:{_line(lines, start, key)}: {f'{key}: ' if key else ''}{text}") from None
 
 
