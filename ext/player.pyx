@@ -26,6 +26,8 @@ from mediaserver.ext.receivers cimport Receiver, receivers_find, receivers_init
 cdef enum:
     WAITING_MS_MAX = 200           # 60 ms asked for, a bridge and a packet of 60 ms on top of it, a stretched period
     WAITING_OPUS_MS_MAX = 210      # an Opus packet may last 120 ms, but is never bridged
+    WAITING_OPUS_MS = 90           # what most need: 20 ms asked for, a gap of 60 ms or a packet and a period, spare
+    USUAL_MS = 20                  # pulls and Opus packets that this is for
     BRIDGE_NS_MAX = 60000000
     FADED_MS = 100                 # a gap so long is no longer concealment: what sounds is background
     STREAM_END_MS = 2000           # nothing for so long: silence instead of comfort noise
@@ -53,11 +55,14 @@ cdef void player_init(Player* p, int64_t min_delay_ns, int64_t max_delay_ns, int
     watch_anew(p)
 
 
-cdef int player_reserve(Player* p, const Receiver* receiver) noexcept nogil:
-    cdef int waiting_ms
+cdef int player_reserve(Player* p, const Receiver* receiver, int samples) noexcept nogil:
+    cdef int waiting_ms = WAITING_MS_MAX
     if receiver is NULL or receiver.opened != 1:
         return 0
-    waiting_ms = WAITING_OPUS_MS_MAX if receiver.config.codec_id == CODEC_OPUS else WAITING_MS_MAX
+    if receiver.config.codec_id == CODEC_OPUS:
+        if samples > receiver.codec.rate_hz // 1000 * USUAL_MS:
+            p.roomy = 1
+        waiting_ms = WAITING_OPUS_MS_MAX if p.roomy else WAITING_OPUS_MS
     return line_reserve(&p.line, receiver.codec.rate_hz // 1000 * (LINE_HISTORY_MS + waiting_ms))
 
 
@@ -191,19 +196,22 @@ cdef void decode_next(Player* p, int64_t now_ns, PacketPool* pool) noexcept nogi
         return
     note_slack(p, jitter_slack_ns(&p.jitter, p.jitter.media_ns[sequence % JITTER_SLOTS], now_ns))
     samples = -1
-    if receiver is not NULL and player_reserve(p, receiver) == 0:
+    if receiver is not NULL:
+        samples = codec_samples(&receiver.codec, payload_of(packet), packet.payload_size)
+    if samples > 0 and player_reserve(p, receiver, samples) == 0:
         if line.rate_hz != receiver.codec.rate_hz:
             set_line_rate(p, receiver.codec.rate_hz)
         if receiver is not p.voice and p.voice is not NULL and line.covered == 0:
             line.covered = 1                   # another decoder begins elsewhere: blended in
         p.voice = receiver
         p.comfort = NULL
-        samples = codec_samples(&receiver.codec, payload_of(packet), packet.payload_size)
-        if samples > 0 and line_room(line, samples):
+        if line_room(line, samples):
             samples = codec_decode(&receiver.codec, payload_of(packet), packet.payload_size, line.pcm + line.end,
                                    line.capacity - line.end)
         else:
             samples = -1
+    else:
+        samples = -1
     if samples <= 0:                           # its payload type was taken away while it waited, or it is damaged
         jitter_played(&p.jitter, p.jitter.packet_ns)
         player_release(p, sequence, pool)
@@ -328,7 +336,7 @@ cdef int begin(Player* p, int64_t now_ns) noexcept nogil:
         return 0
     receiver = receivers_find(&p.receivers, p.slots[p.jitter.next_sequence % JITTER_SLOTS])
     if p.line.rate_hz == 0:
-        if receiver is NULL or player_reserve(p, receiver) != 0:
+        if receiver is NULL or player_reserve(p, receiver, 0) != 0:
             return 0
         set_line_rate(p, receiver.codec.rate_hz)
     p.playing = 1
@@ -338,6 +346,10 @@ cdef int begin(Player* p, int64_t now_ns) noexcept nogil:
 cdef int player_fill(Player* p, int64_t now_ns, int samples, PacketPool* pool) noexcept nogil:
     cdef int wanted
     cdef int64_t concealed_ns = p.line.kind_ns[<int> PLAYED_CONCEALED]
+    if samples > p.rate_hz // 1000 * USUAL_MS and not p.roomy:
+        p.roomy = 1
+        if line_reserve(&p.line, p.line.rate_hz // 1000 * (LINE_HISTORY_MS + WAITING_OPUS_MS_MAX)) != 0:
+            p.roomy = 0                        # what does not fit is not made
     if not p.playing and not begin(p, now_ns):
         return -1
     skip_excess(p, now_ns, pool)

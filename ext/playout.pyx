@@ -97,11 +97,20 @@ cdef int is_possible(const Receiver* receiver, const Packet* packet) noexcept no
     return 0 < samples <= receiver.codec.rate_hz // 1000 * PACKET_MS_MAX
 
 
+cdef int has_room(Playout* p, const Receiver* receiver, const Packet* packet) noexcept nogil:
+    cdef int samples = codec_samples(&receiver.codec, packet.data + packet.payload_offset, packet.payload_size)
+    return player_reserve(&p.player, receiver, samples) == 0
+
+
+cdef int playout_line_bytes(const Playout* p) noexcept nogil:
+    return p.player.line.capacity * <int> sizeof(int16_t)
+
+
 cdef PlayoutPut playout_put(Playout* p, Packet* packet, int64_t now_ns, PacketPool* pool) noexcept nogil:
     cdef Receiver* receiver = receivers_open(&p.player.receivers, packet.payload_type, p.player.rate_hz)
     cdef JitterArrival arrival
     cdef uint16_t oldest
-    if receiver is NULL or player_reserve(&p.player, receiver) != 0 or not is_possible(receiver, packet):
+    if receiver is NULL or not is_possible(receiver, packet) or not has_room(p, receiver, packet):
         return PUT_BAD
     while True:
         arrival = jitter_arrive(&p.player.jitter, packet.sequence, packet.timestamp, receiver.codec.clock_hz,

@@ -59,5 +59,9 @@ class PlayoutHarness:
     @property
     def free_count(self) -> int: ...
     @property
+    def line_bytes(self) -> int:
+        """What the line of samples takes at present."""
+
+    @property
     def stats(self) -> dict[str, int]:
         """PlayoutStats by field name."""

@@ -10,9 +10,9 @@ from mediaserver.ext.packet cimport (
     PACKET_BYTES, Packet, PacketPool, packet_pool_free, packet_pool_init, packet_release, packet_take,
 )
 from mediaserver.ext.playout cimport (
-    PUT_QUEUED, Playout, PlayoutConfig, PlayoutPut, PlayoutStats, playout_clear_codecs, playout_free, playout_new,
-    playout_note, playout_observe, playout_pull, playout_put, playout_restart, playout_set_codec, playout_set_rate,
-    playout_stats,
+    PUT_QUEUED, Playout, PlayoutConfig, PlayoutPut, PlayoutStats, playout_clear_codecs, playout_free,
+    playout_line_bytes, playout_new, playout_note, playout_observe, playout_pull, playout_put, playout_restart,
+    playout_set_codec, playout_set_rate, playout_stats,
 )
 
 from mediaserver.codecs.audio import CODEC_IDS
@@ -150,6 +150,10 @@ cdef class PlayoutHarness:
     @property
     def free_count(self):
         return self.pool.free_count
+
+    @property
+    def line_bytes(self):
+        return playout_line_bytes(self.playout)
 
     @property
     def stats(self):

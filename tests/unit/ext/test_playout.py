@@ -398,3 +398,25 @@ def test_opus_rebuilds_a_lost_frame_from_the_next_packet() -> None:
         size = min(len(whole.pcm), len(heard.pcm))
         errors[fec] = float(np.sqrt(np.mean((whole.pcm[:size].astype(float) - heard.pcm[:size]) ** 2)))
     assert errors[True] < 0.7 * errors[False]
+
+
+def test_the_line_of_an_opus_playout_is_small_until_long_packets_come() -> None:
+    h = PlayoutHarness(rate_hz=48000)
+    h.set_codec(111, "opus")
+    assert h.line_bytes == 0
+    c = Codec("opus", rate_hz=48000)
+    now, timestamp = 0, 0
+    for n in range(100):
+        h.put(n, timestamp, c.encode(np.zeros(960, np.int16)), 111, arrival_ns=now)
+        h.pull(now + PHASE_NS, 960)
+        now, timestamp = now + FRAME_NS, timestamp + 960
+    assert 0 < h.line_bytes <= 13_500
+    long = c.encode(np.zeros(2880, np.int16))
+    for n in range(100, 150):
+        assert h.put(n, timestamp, long, 111, arrival_ns=now) == "queued"
+        for _ in range(3):
+            h.pull(now + PHASE_NS, 960)
+            now += FRAME_NS
+        timestamp += 2880
+    assert 13_500 < h.line_bytes <= 25_000
+    assert h.stats["packets_lost"] == 0
