@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.listen import at_rate, delay_samples, read_wav, tone_levels_db
+from tests.support.listen import read_wav, tone_levels_db
 from tests.support.speech import speech, tone
 from tests.wire.conftest import Phones
 
@@ -59,6 +59,12 @@ async def test_601_speaks_russian_and_english(phones: Phones) -> None:
     assert sum(loud) > 8, f"speech in {sum(loud)} of {len(loud)} seconds"
 
 
+def envelope(samples: np.ndarray, rate: int) -> np.ndarray:
+    """Loudness in blocks of 25 ms."""
+    block = rate // 40
+    return np.sqrt(np.mean(samples[: len(samples) // block * block].reshape(-1, block) ** 2, axis=1)) + 1e-9
+
+
 async def test_602_plays_back_the_message_that_was_left(phones: Phones) -> None:
     phone = await phones.pjsua("ann", "PCMU", says=speech("ann", 16_000), loop=True)
     await phone.dial(f"sip:602@{phones.server.sip}")
@@ -67,15 +73,13 @@ async def test_602_plays_back_the_message_that_was_left(phones: Phones) -> None:
     await phone.do("digits", digits="#")
     await phone.wait_for("closed", timeout_s=60)
     rate, heard = read_wav(phone.heard)
-    # The message was my own speech; it comes back after the key press.
+    # The message was my own speech; it comes back after the key press. Judged by its envelope: a busy machine shifts
+    # samples about, not words.
     original_rate, original = read_wav(speech("ann", 16_000))
-    tail = at_rate(heard[22 * rate :], rate, 8_000)
-    sentence = at_rate(original, original_rate, 8_000)
-    begin = delay_samples(sentence, tail)
-    piece = tail[max(0, begin) : max(0, begin) + len(sentence)]
-    part = sentence[max(0, -begin) : max(0, -begin) + len(piece)]
-    correlation = float(np.corrcoef(part[: len(piece)], piece[: len(part)])[0, 1])
-    assert correlation > 0.7
+    sentence, tail = envelope(original, original_rate), envelope(heard[22 * rate :], rate)
+    middle = sentence[50:250]  # five seconds of it
+    fits = [float(np.corrcoef(middle, tail[at : at + 200])[0, 1]) for at in range(len(tail) - 200)]
+    assert max(fits) > 0.8
 
 
 async def test_a_wrong_password_registers_nobody(phones: Phones) -> None:
