@@ -58,7 +58,7 @@ def room(module: str) -> str:
     part = module.split(".")[1] if "." in module else ""
     if part == "__main__":
         return "cli"
-    for family in ("cli", "settings", "app"):
+    for family in ("cli", "settings", "app", "model"):
         if part == family or part.startswith(f"{family}_"):
             return family
     return part
