@@ -22,6 +22,7 @@ from mediaserver.calls.leg import Leg
 from mediaserver.calls.library import Program, ProgramLibrary, ProgramMissing, place_of
 from mediaserver.calls.notice import NotedRecording
 from mediaserver.calls.parties import Party
+from mediaserver.calls.ports import Session
 from mediaserver.calls.routing import Route, route_or_status
 from mediaserver.calls.silence import SilenceWatch
 from mediaserver.calls.tasks import TaskGroup, finish
@@ -30,7 +31,7 @@ from mediaserver.calls.watch import RoutingFile
 from mediaserver.errors import CallEnded, MediaError, MediaServerError, NegotiationError, NoPortFree, ParseError
 from mediaserver.limits import LEGS_PER_CALL_MAX, REROUTES_MAX
 from mediaserver.model import CallFacts, Cause, DtmfSource, Masked, NoticeKind
-from mediaserver.sip.session import InviteSession, ReferReceived
+from mediaserver.sip.session import ReferReceived
 
 if TYPE_CHECKING:
     from mediaserver.calls.conference import Rooms
@@ -52,7 +53,7 @@ class Call:
     def __init__(
         self,
         call_id: str,
-        session: InviteSession,
+        session: Session,
         house: House,
         routing: RoutingFile,
         programs: ProgramLibrary,

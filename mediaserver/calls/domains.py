@@ -10,15 +10,15 @@ import socket
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from mediaserver.calls.ports import Session
 from mediaserver.errors import ParseError
 from mediaserver.settings import Settings
-from mediaserver.sip.session import InviteSession
 from mediaserver.sip.uri import parse_uri
 
 _ANY_PORT = 9  # connecting a UDP socket sends nothing: the port does not matter
 
 
-def is_for_us(session: InviteSession, settings: Settings) -> bool:
+def is_for_us(session: Session, settings: Settings) -> bool:
     """Whether an incoming INVITE names us. A trunk may write any address: many write the one before their NAT."""
     try:
         uri = parse_uri(session.request_uri)

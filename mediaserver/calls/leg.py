@@ -17,6 +17,7 @@ from mediaserver.calls.browser import BrowserPath, PathChanged
 from mediaserver.calls.digits import digit_of_info
 from mediaserver.calls.house import House
 from mediaserver.calls.parties import LegOwner, LegState, Party
+from mediaserver.calls.ports import Session
 from mediaserver.calls.tasks import TaskGroup
 from mediaserver.calls.voice import Voice
 from mediaserver.errors import MediaError, NegotiationError, ParseError
@@ -32,7 +33,6 @@ from mediaserver.sip.session import (
     Ended,
     Failed,
     InfoReceived,
-    InviteSession,
     Progress,
     ReferReceived,
     Reoffer,
@@ -64,7 +64,7 @@ class Leg:
         self.role = role
         self.party = party
         self.state = LegState.NEW
-        self.session: InviteSession | None = None
+        self.session: Session | None = None
         self.voice = Voice(house.engine)
         self.policy = policy
         self.early = False  # media before the answer
@@ -144,7 +144,7 @@ class Leg:
 
     # -- incoming
 
-    def attach(self, session: InviteSession) -> None:
+    def attach(self, session: Session) -> None:
         """Takes the session's events from now on; call it before anything can happen."""
         self.session = session
         session.belongs_to(self._owner.call_id)
@@ -406,7 +406,7 @@ class Leg:
 
     # -- inside
 
-    def _session(self) -> InviteSession:
+    def _session(self) -> Session:
         if self.session is None:
             raise MediaError("the leg has no session yet")
         return self.session

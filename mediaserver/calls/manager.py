@@ -17,13 +17,12 @@ from mediaserver.calls.call import RETRY_AFTER_S, Call
 from mediaserver.calls.conference import RoomFacts, Rooms
 from mediaserver.calls.house import House
 from mediaserver.calls.library import ProgramLibrary
-from mediaserver.calls.ports import CallObserver, Prompts, Recorder, SipGateway
+from mediaserver.calls.ports import CallObserver, Prompts, Recorder, Session, SipGateway
 from mediaserver.calls.watch import RoutingFile
 from mediaserver.clock import Clock
 from mediaserver.media.engine import MediaEngine, Tone
 from mediaserver.model import ActiveSpeaker, CallFacts, Cause, MediaEvent, TapBehind
 from mediaserver.settings import Settings
-from mediaserver.sip.session import InviteSession
 
 log = structlog.get_logger()
 _DRAIN_LOOK_S = 0.2
@@ -90,7 +89,7 @@ class CallManager:
 
     # -- events
 
-    def on_invite(self, session: InviteSession) -> None:
+    def on_invite(self, session: Session) -> None:
         """A new incoming session; takes it over before returning."""
         limit = self._house.settings.sip.max_calls
         if self._draining or len(self._calls) >= limit:

@@ -5,12 +5,56 @@ The call room imports neither recording nor quality nor the store; they match th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from mediaserver.model import CallFacts, LegFacts, LegHandle, LegStats, Notice, NoticeKind, StreamSettings, TapBehind
-from mediaserver.sip.session import InviteSession
+from mediaserver.sip.session_events import SessionEvent
+
+
+class Session(Protocol):
+    """One leg's signalling, whatever carries it: `sip.session.InviteSession` or `web_session.WebSession`.
+
+    Their docstrings say what each method does; one that does not fit the state does nothing.
+    """
+
+    incoming: bool
+    call_id: str  # of the signalling: SIP's Call-ID
+    request_uri: str  # what the caller asked for, as a URI
+    called_user: str
+    caller_user: str
+    caller_name: str
+    identity: str | None  # authenticated user, "trunk:NAME", or None
+    local_host: str  # our address as this peer reaches us
+    remote_sdp: bytes | None  # the offer of an incoming one
+    on_event: Callable[[SessionEvent], None]  # set by the call room at once; told in order, never re-entrantly
+
+    def belongs_to(self, call_id: str) -> None: ...
+
+    def ring(self, status: int = 180, sdp: bytes | None = None, headers: Sequence[tuple[str, str]] = ()) -> None: ...
+
+    def accept(self, sdp: bytes, headers: Sequence[tuple[str, str]] = ()) -> None: ...
+
+    def reject(self, status: int, reason: str = "", headers: Sequence[tuple[str, str]] = ()) -> None: ...
+
+    def cancel(self) -> None: ...
+
+    def send_answer(self, sdp: bytes) -> None: ...
+
+    def reinvite(self, sdp: bytes | None) -> None: ...
+
+    def answer_reoffer(self, sdp: bytes) -> None: ...
+
+    def reject_reoffer(self, status: int) -> None: ...
+
+    def send_info(self, content_type: str, body: bytes) -> None: ...
+
+    def refer(self, target_uri: str, referred_by: str | None = None) -> None: ...
+
+    def notify_refer(self, status: int, reason: str = "") -> None: ...
+
+    def hang_up(self, headers: Sequence[tuple[str, str]] = ()) -> None: ...
 
 
 class SipGateway(Protocol):
@@ -38,7 +82,7 @@ class SipGateway(Protocol):
         called_user: str = "",
         trunk: str | None = None,
         headers: Sequence[tuple[str, str]] = (),
-    ) -> InviteSession:
+    ) -> Session:
         """Starts a session; its events come later, never inside this call. trunk: its route and credentials apply."""
         ...
 

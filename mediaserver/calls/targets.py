@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 
 from mediaserver.calls.leg import Leg
 from mediaserver.calls.parties import Party
-from mediaserver.calls.ports import SipGateway
+from mediaserver.calls.ports import Session, SipGateway
 from mediaserver.calls.routing import Route, Rule
 from mediaserver.model import Masked
-from mediaserver.sip.session import InviteSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ def route_branches(gateway: SipGateway, route: Route) -> tuple[list[Branch], int
     return user_branches(gateway, route.users)
 
 
-def shown_caller(session: InviteSession, rule: Rule, leg: Leg | None = None) -> tuple[str, str]:
+def shown_caller(session: Session, rule: Rule, leg: Leg | None = None) -> tuple[str, str]:
     """Number and name the called party sees: the rule's, else those of `leg`, else of whoever started the call."""
     if rule.caller_id is not None:
         return rule.caller_id, ""
