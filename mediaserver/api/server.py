@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import structlog
 from aiohttp import web, web_response
@@ -21,29 +19,25 @@ from mediaserver.api import views
 from mediaserver.api.access import Gate, Verdict
 from mediaserver.api.facade import Conflict, Facade, NotFound
 from mediaserver.api.metrics import Metrics
+from mediaserver.api.pages import page_routes
 from mediaserver.api.routes import Api, BadRequest
 from mediaserver.api.websocket import SipDoor, SipWebSockets
 from mediaserver.errors import ConfigError, StorageError
 from mediaserver.limits import API_BODY_BYTES_MAX
 from mediaserver.settings import HttpSettings, Settings
+from mediaserver.web import assets
 
 log = structlog.get_logger()
 
-PAGE = Path(__file__).parent / "page"
-PAGE_FILES = {
-    "/": ("index.html", "text/html"),
-    "/page.js": ("page.js", "text/javascript"),
-    "/words.js": ("words.js", "text/javascript"),
-    "/page.css": ("page.css", "text/css"),
-}
 METRICS_TYPE = "text/plain; version=1.0.0; charset=utf-8"
 SHUTDOWN_TIMEOUT_S = 2.0  # for answers under way when the server stops
 SECURITY_HEADERS = {
-    # The page plays recordings from blobs: it fetches them with its password, which an <audio src> cannot send.
+    # A page plays recordings from blobs: it fetches them with its password, which an <audio src> cannot send.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "media-src blob:; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), microphone=(self), display-capture=(self), geolocation=(), payment=()",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -130,8 +124,7 @@ def secure_app(http: HttpSettings, facade: Facade) -> web.Application:
     )
     app.on_response_prepare.append(_name_server)
     app.add_routes(Api(facade).routes())
-    for address, (name, content_type) in PAGE_FILES.items():
-        app.router.add_get(address, _page_file((PAGE / name).read_bytes(), content_type))
+    app.add_routes(page_routes(assets.load()))
     return app
 
 
@@ -152,15 +145,6 @@ def plain_app(facade: Facade, metrics: Metrics) -> web.Application:
     app.on_response_prepare.append(_name_server)
     app.add_routes([web.get("/metrics", render), web.get("/health/live", live), web.get("/health/ready", ready)])
     return app
-
-
-def _page_file(content: bytes, content_type: str) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def answer(_request: web.Request) -> web.Response:
-        return web.Response(
-            body=content, content_type=content_type, charset="utf-8", headers={"Cache-Control": "no-cache"}
-        )
-
-    return answer
 
 
 async def _name_server(_request: web.Request, response: web.StreamResponse) -> None:

@@ -35,7 +35,8 @@ ALLOWED: dict[str, set[str]] = {
     "quality": VOCABULARY | {"media", "store"},
     "logs": VOCABULARY,
     "bootstrap": VOCABULARY,
-    "api": VOCABULARY | {"sip", "sdp", "media", "calls", "recording", "quality", "store", "webrtc"},
+    "web": VOCABULARY,
+    "api": VOCABULARY | {"sip", "sdp", "media", "calls", "recording", "quality", "store", "webrtc", "web"},
 }
 # Outermost: may import everything below, and each other, but nothing below may import them.
 OUTERMOST = {"app", "cli"}

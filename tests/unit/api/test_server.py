@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from aiohttp import ClientSession
 from aiohttp.test_utils import TestClient, TestServer
 from pydantic import SecretStr
 
-import mediaserver.api as api_package
 from mediaserver.api.metrics import Metrics
 from mediaserver.api.server import HttpServer, plain_app, secure_app, tls_context
 from mediaserver.bootstrap import ensure_certificate
@@ -174,14 +172,6 @@ async def test_a_wrong_method_is_405_and_says_which_are_right(api: Client) -> No
         assert "GET" in answer.headers["Allow"]
 
 
-async def test_the_page_needs_no_password_and_carries_its_policy(api: Client) -> None:
-    for path, kind in {"/": "text/html", "/page.js": "text/javascript", "/page.css": "text/css"}.items():
-        async with api.get(path) as answer:
-            assert (answer.status, answer.content_type) == (200, kind)
-            assert "script-src 'self'" in answer.headers["Content-Security-Policy"]
-            assert answer.headers["X-Content-Type-Options"] == "nosniff"
-
-
 async def test_no_answer_tells_which_versions_run(api: Client, plain: Client) -> None:
     for client, path in ((api, "/"), (api, "/api/v1/calls"), (api, "/nowhere"), (plain, "/health/live")):
         async with client.get(path) as answer:
@@ -196,24 +186,6 @@ async def test_an_answer_to_what_is_not_http_tells_no_versions_either(plain: Cli
     await writer.wait_closed()
     assert answer.startswith(b"HTTP/1.0 400")
     assert b"\r\nServer: mediaserver\r\n" in answer
-
-
-def test_the_page_names_every_role_of_a_leg_in_both_languages() -> None:
-    page = Path(api_package.__file__).parent / "page"
-    words = (page / "words.js").read_text(encoding="utf-8")
-    for role in ("caller", "callee"):
-        assert len(re.findall(rf'\b{role}: "\w', words)) == 2
-    assert "word[leg.role]" in (page / "page.js").read_text(encoding="utf-8")
-
-
-def test_the_page_speaks_both_languages_and_holds_no_inline_script() -> None:
-    page = Path(api_package.__file__).parent / "page"
-    html = (page / "index.html").read_text(encoding="utf-8")
-    assert not re.search(r"<script>| on[a-z]+=| style=|https?://", html)
-    english, russian = (page / "words.js").read_text(encoding="utf-8").split("ru: {")
-    keys = [set(re.findall(r'(\w+): "', part)) for part in (english, russian)]
-    assert keys[0] == keys[1]
-    assert set(re.findall(r'data-word="(\w+)"', html)) <= keys[0]
 
 
 async def test_metrics_and_health_are_plain(plain: Client, facade: FakeFacade) -> None:

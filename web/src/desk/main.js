@@ -1,6 +1,10 @@
 // The desk: running calls with their MOS, and recordings with a player. Talks to /api/v1 with the admin password, which
 // stays in this tab (sessionStorage) and goes nowhere but into the Authorization header. Texts go in as text, never as
 // HTML: a caller's name may hold anything.
+import "../common/base.css";
+import "../common/header.js";
+import { language as spoken, onLanguage } from "../common/i18n.js";
+import "./desk.css";
 import { words } from "./words.js";
 
 const REFRESH_MS = 2000;
@@ -8,8 +12,8 @@ const RECORDINGS = 30;
 const $ = (id) => document.getElementById(id);
 const seconds = (total) => `${Math.floor(total / 60)}:${String(Math.floor(total % 60)).padStart(2, "0")}`;
 
-let language = localStorage.getItem("language") || (navigator.language.startsWith("ru") ? "ru" : "en");
-let word = words[language] || words.en;
+let language = spoken();
+let word = words[language];
 let shownRecordings = "";
 let playing = null;
 
@@ -66,7 +70,7 @@ function party(leg) {
 }
 
 function callRow(call) {
-  const end = element("button", { type: "button", className: "quiet", text: word.hang_up });
+  const end = element("button", { type: "button", className: "tiny", text: word.hang_up });
   end.addEventListener("click", () => {
     if (confirm(word.sure)) guarded(() => ask(`calls/${encodeURIComponent(call.id)}/hangup`, { method: "POST" }));
   });
@@ -105,8 +109,8 @@ async function save(recording) {
 }
 
 function recordingRow(recording) {
-  const listen = element("button", { type: "button", text: word.play });
-  const keep = element("button", { type: "button", className: "quiet", text: word.save });
+  const listen = element("button", { type: "button", className: "tiny", text: word.play });
+  const keep = element("button", { type: "button", className: "tiny", text: word.save });
   listen.disabled = keep.disabled = recording.state === "capturing" || recording.length === 0;
   listen.addEventListener("click", () => guarded(() => play(recording, listen)));
   keep.addEventListener("click", () => guarded(() => save(recording)));
@@ -131,7 +135,7 @@ function showRecordings(recordings) {
 }
 
 function showDesk(signedIn) {
-  $("desk").hidden = $("sign-out").hidden = !signedIn;
+  $("desk").hidden = !signedIn;
   $("sign-in").hidden = signedIn;
   if (!signedIn) $("password").focus();
 }
@@ -140,7 +144,7 @@ function showDesk(signedIn) {
 async function guarded(work) {
   try {
     await work();
-    $("dot").className = "dot up";
+    $("dot").className = "state up";
     $("problem").textContent = "";
   } catch (error) {
     if (error instanceof Refused && (error.status === 401 || error.status === 429)) {
@@ -149,7 +153,7 @@ async function guarded(work) {
       showDesk(false);
       $("sign-in-problem").textContent = tried ? word[error.status === 401 ? "wrong_password" : "slow_down"] : "";
     } else {
-      $("dot").className = "dot down";
+      $("dot").className = "state down";
       $("problem").textContent = error instanceof Refused ? error.message : word.unreachable;
     }
   }
@@ -171,16 +175,12 @@ async function refreshForever() {
 }
 
 function speak() {
-  document.documentElement.lang = language;
   for (const place of document.querySelectorAll("[data-word]")) place.textContent = word[place.dataset.word];
-  $("language").textContent = word.other_language;
-  $("language").lang = word.other;
 }
 
-$("language").addEventListener("click", () => {
-  language = word.other;
+onLanguage((chosen) => {
+  language = chosen;
   word = words[language];
-  localStorage.setItem("language", language);
   speak();
   guarded(refresh);
 });

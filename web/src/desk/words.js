@@ -1,7 +1,7 @@
-// Every text of the page, in its languages. Keys are the data-word attributes of index.html and the words in page.js.
+// Every text of the page, in its languages. Keys are the data-word attributes of index.html and the words in main.js.
 export const words = {
   en: {
-    other_language: "Русский", other: "ru",
+    title: "Calls and recordings of this server", server: "Server",
     sign_in: "Sign in", sign_out: "Sign out", password: "Password",
     sign_in_hint: "The password of user “admin” stands in the configuration as http.admin_password.",
     wrong_password: "That is not the password.", slow_down: "Too many wrong passwords. Wait a minute.",
@@ -17,7 +17,7 @@ export const words = {
     capturing: "running", complete: "complete", recovered: "recovered", failed: "failed",
   },
   ru: {
-    other_language: "English", other: "en",
+    title: "Звонки и записи этого сервера", server: "Сервер",
     sign_in: "Войти", sign_out: "Выйти", password: "Пароль",
     sign_in_hint: "Пароль пользователя «admin» указан в конфигурации: http.admin_password.",
     wrong_password: "Пароль неверный.", slow_down: "Слишком много неверных паролей. Подождите минуту.",
