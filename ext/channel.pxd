@@ -23,6 +23,14 @@ cdef enum Operation:
     OP_PUBLISH = 18                    # statistics of the target now
     OP_REPORT_DIGIT = 19               # value: ASCII digit that came by signalling (SIP INFO)
 
+    OP_OPEN_PORT = 50                  # data: Port*
+    OP_CLOSE_PORT = 51                 # reply.data: the Port* back
+    OP_BIND = 52                       # target port, other leg (0: nobody), data: Address*; back at once
+    OP_OPEN_CONN = 53                  # data: Conn*
+    OP_CLOSE_CONN = 54                 # reply.data: the Conn* back
+    OP_BIND_CONN = 55                  # target connection, other leg
+    OP_SEND_CONN = 56                  # target connection, data: Frame*; back at once
+
 cdef enum Status:
     STATUS_OK = 0
     STATUS_STALE_HANDLE = 1
@@ -36,6 +44,7 @@ cdef enum MessageKind:
     CHANGED_LEG = 4
     CHANGED_TAP = 5
     CHANGED_BRIDGE = 6
+    CHANGED_CONN = 50                  # the peer has closed it
 
 cdef struct Command:
     uint64_t id

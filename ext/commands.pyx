@@ -25,6 +25,7 @@ from mediaserver.ext.channel cimport (
     OP_GROW_BRIDGE,
     OP_OPEN_BRIDGE,
     OP_OPEN_LEG,
+    OP_OPEN_PORT,
     OP_OPEN_TAP,
     OP_PLAY,
     OP_PUBLISH,
@@ -45,6 +46,7 @@ from mediaserver.ext.channel cimport (
 from mediaserver.ext.context cimport TICK_MS, context_reply
 from mediaserver.ext.digits cimport digits_merge
 from mediaserver.ext.dtmf cimport DTMF_SIP_INFO
+from mediaserver.ext.gate cimport gate_command
 from mediaserver.ext.keypad cimport DtmfOrder, keypad_order
 from mediaserver.ext.leg cimport (
     TAPS_MAX,
@@ -74,7 +76,8 @@ cdef void open_leg(Worker* w, Leg* leg) noexcept nogil:
     w.live[w.live_count] = leg
     w.live_count += 1
     w.ctx.counters.legs = w.live_count
-    w.ctx.net.watch(w.ctx.net.state, leg.rtp_socket, leg.handle << 1)
+    if not leg.shares_port:            # else the port hands it what is its own (ext/gate)
+        w.ctx.net.watch(w.ctx.net.state, leg.rtp_socket, leg.handle << 1)
     if leg.rtcp_socket >= 0:
         w.ctx.net.watch(w.ctx.net.state, leg.rtcp_socket, (leg.handle << 1) | 1)
     if w.tick_next_ns == 0:
@@ -85,7 +88,8 @@ cdef void open_leg(Worker* w, Leg* leg) noexcept nogil:
 
 cdef void take_out(Worker* w, Leg* leg) noexcept nogil:
     """The leg leaves this worker: no socket watched, no packet held, no bridge, no tick. What plays stays with it."""
-    w.ctx.net.unwatch(w.ctx.net.state, leg.rtp_socket)
+    if not leg.shares_port:
+        w.ctx.net.unwatch(w.ctx.net.state, leg.rtp_socket)
     if leg.rtcp_socket >= 0:
         w.ctx.net.unwatch(w.ctx.net.state, leg.rtcp_socket)
     if leg.bridge is not NULL:
@@ -227,6 +231,8 @@ cdef void run_command(Worker* w, const Command* c) noexcept nogil:
         w.bridges[b.handle & 0xFFFF].thing = b
         w.bridges[b.handle & 0xFFFF].handle = b.handle
         w.ctx.counters.bridges += 1
+    elif c.operation >= OP_OPEN_PORT:
+        reply.status = gate_command(w, c, &reply)
     elif OP_CLOSE_BRIDGE <= c.operation <= OP_SET_HEARS:
         b = worker_bridge(w, c.target)
         reply.status = bridge_command(w, c, b, &reply) if b is not NULL else STATUS_STALE_HANDLE

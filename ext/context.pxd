@@ -51,6 +51,9 @@ cdef struct Context:
     int64_t tick_ns                    # of the tick under way, on the grid
     void** ticking_legs                # Leg*: those with something of their own to do each tick
     void** ticking_bridges             # Bridge*: those that mix
+    void** conns                       # Conn*: TCP connections by the place in their number
+    int32_t conns_max
+    int32_t conns_count
     int32_t ticking_legs_count
     int32_t ticking_bridges_count
     int32_t spoke                      # something was put out in this round: ring the bell

@@ -2,22 +2,30 @@
 
 from collections.abc import Sequence
 
-from mediaserver.ext.mailbox import DetachedLeg, Mailbox
+from mediaserver.ext.doorkeeper import Doorkeeper
+from mediaserver.ext.mailbox import DetachedLeg
 from mediaserver.ext.tap import TapRing
 from mediaserver.model import StreamSettings
 
-class Worker(Mailbox):
+class Worker(Doorkeeper):
     """Every command method returns the command's id; its reply comes out of `drain` exactly once.
 
     Raises QueueFull when `queue_size` commands are unanswered, StaleHandle for a handle that is known to be closed.
     """
 
     def open_leg(
-        self, rtp_socket: int, rtcp_socket: int, ssrc: int, sequence: int, timestamp: int, datagrams: bool = False
+        self,
+        rtp_socket: int,
+        rtcp_socket: int,
+        ssrc: int,
+        sequence: int,
+        timestamp: int,
+        datagrams: bool = False,
+        shares_port: bool = False,
     ) -> tuple[int, int]:
         """(command id, leg handle). The sockets stay the caller's to close, after the reply to close_leg.
 
-        datagrams: STUN and DTLS of the RTP socket come out of `drain`.
+        datagrams: STUN and DTLS of the RTP socket come out of `drain`. shares_port: the RTP socket is an open port's.
         """
 
     def set_stream(self, leg: int, settings: StreamSettings) -> int: ...

@@ -31,9 +31,10 @@ from mediaserver.ext.channel cimport (
 )
 from mediaserver.ext.datagram cimport DATAGRAMS_PER_LEG_MAX
 from mediaserver.ext.digits cimport digits_init
+from mediaserver.ext.doorkeeper cimport Doorkeeper
 from mediaserver.ext.keypad cimport KEYPAD_PRESSES_MAX, DtmfOrder
 from mediaserver.ext.leg cimport Leg, StreamChange
-from mediaserver.ext.mailbox cimport DetachedLeg, Mailbox
+from mediaserver.ext.mailbox cimport DetachedLeg
 from mediaserver.ext.mix cimport speaker_init
 from mediaserver.ext.play cimport Play, play_new_samples, play_new_tone
 from mediaserver.ext.rtp cimport rtp_sender_init
@@ -43,15 +44,15 @@ from mediaserver.ext.tap cimport TapRing
 from mediaserver.errors import QueueFull
 
 
-cdef class Worker(Mailbox):
+cdef class Worker(Doorkeeper):
     """One worker. Raises QueueFull when `queue_size` commands are unanswered, StaleHandle for a handle that is known to
     be closed."""
 
     def open_leg(self, int rtp_socket, int rtcp_socket, uint32_t ssrc, uint16_t sequence, uint32_t timestamp,
-                 bint datagrams=False) -> tuple[int, int]:
+                 bint datagrams=False, bint shares_port=False) -> tuple[int, int]:
         """(command id, leg handle). The sockets stay the caller's to close, after the reply to close_leg.
 
-        datagrams: STUN and DTLS of the RTP socket come out of `drain`.
+        datagrams: STUN and DTLS of the RTP socket come out of `drain`. shares_port: the RTP socket is an open port's.
         """
         cdef Command c
         cdef Leg* leg = <Leg*>calloc(1, sizeof(Leg))
@@ -65,6 +66,7 @@ cdef class Worker(Mailbox):
         leg.rtp_socket = rtp_socket
         leg.rtcp_socket = rtcp_socket
         leg.hands_datagrams = datagrams
+        leg.shares_port = shares_port
         leg.datagrams_left = DATAGRAMS_PER_LEG_MAX
         leg.row = -1
         leg.gain_q12 = 4096

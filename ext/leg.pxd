@@ -118,6 +118,7 @@ cdef struct Leg:                       # what every relayed packet touches comes
     int32_t send_clock_hz              # RTP clock of the audio we send; 0: none is negotiated
     int32_t hands_datagrams            # STUN and DTLS of its RTP socket go to Python
     int32_t datagrams_left             # until the next housekeeping
+    int32_t shares_port                # its socket is a port's: not its own to watch
     SrtpSession* srtp_send             # NULL: plain RTP
     SrtpSession* srtp_receive
     Stream stream                      # by value: a pointer would cost each packet a line of memory more
@@ -201,6 +202,8 @@ cdef struct Leg:                       # what every relayed packet touches comes
 
 # One datagram of the leg's RTP or RTCP socket. Returns 1 when the packet was kept (the playout owns it now).
 cdef int leg_receive(Context* ctx, Leg* leg, Packet* packet, const Address* source, bint on_rtcp) noexcept nogil
+# Fetches the legs after legs[i] into the cache; NULL ones are skipped.
+cdef void leg_ahead(Leg** legs, int i, int count) noexcept nogil
 cdef void leg_set_stream(Context* ctx, Leg* leg, StreamChange* change) noexcept nogil
 # Every 100 ms: statistics, RTCP when due, silence.
 cdef void leg_housekeep(Context* ctx, Leg* leg) noexcept nogil

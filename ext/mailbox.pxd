@@ -31,6 +31,8 @@ cdef class Mailbox:
     cdef MemoryNetwork memory
     cdef HandleTable legs
     cdef HandleTable bridges
+    cdef HandleTable ports
+    cdef HandleTable conns
     cdef dict pending                  # command id -> operation
     cdef dict settings                 # leg handle -> the StreamSettings it has
     cdef dict plays                    # play id -> (leg handle, samples): they live as long as the worker reads them
@@ -48,4 +50,5 @@ cdef class Mailbox:
     cdef object detached(self, Message* m)
     cdef int forget_tap(self, uint64_t leg, void* tap) except -1
     cdef int forget_leg(self, uint64_t handle) except -1
+    cdef object gate_reply(self, int operation, Message* m)
     cdef tuple reply(self, Message* m)

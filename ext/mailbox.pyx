@@ -17,17 +17,23 @@ from mediaserver.ext.atomic cimport (
 from mediaserver.ext.bridge cimport Bridge, bridge_free
 from mediaserver.ext.channel cimport (
     CHANGED_BRIDGE,
+    CHANGED_CONN,
     CHANGED_LEG,
     CHANGED_TAP,
     EVENT_DIGIT,
     NOTE_PLAY_ENDED,
+    OP_BIND,
     OP_CLOSE_BRIDGE,
+    OP_CLOSE_CONN,
     OP_CLOSE_LEG,
+    OP_CLOSE_PORT,
     OP_CLOSE_TAP,
     OP_DETACH_LEG,
     OP_GROW_BRIDGE,
+    OP_OPEN_PORT,
     OP_OPEN_TAP,
     OP_PLAY,
+    OP_SEND_CONN,
     OP_SEND_DTMF,
     OP_SET_STREAM,
     STATUS_OK,
@@ -36,11 +42,14 @@ from mediaserver.ext.channel cimport (
     command_push,
     message_pop,
 )
+from mediaserver.ext.conn cimport CONN_TAG_KIND, Conn
 from mediaserver.ext.context cimport Counters
 from mediaserver.ext.datagram cimport Datagram, datagram_done, datagram_peek
 from mediaserver.ext.leg cimport CHANGE_SILENCE, CHANGE_SOURCE, Leg, LegSnapshot, StreamChange
 from mediaserver.ext.net cimport Address, UdpNetwork, address_to_python, udp_wake
 from mediaserver.ext.play cimport Play
+from mediaserver.ext.port cimport PORT_TAG_KIND, Port, port_free
+from mediaserver.ext.state cimport CONNS_PER_WORKER_MAX, PORTS_PER_WORKER_MAX
 from mediaserver.ext.stream cimport change_free, leg_free, snapshot_to_python
 from mediaserver.ext.tap cimport TapRing
 from mediaserver.ext.worker cimport worker_free, worker_init, worker_run, worker_step
@@ -110,6 +119,8 @@ cdef class Mailbox:
         self.native.ctx.silence_ns = silence_ns
         self.legs = HandleTable(legs_max, 0)
         self.bridges = HandleTable(bridges_max, 1)
+        self.ports = HandleTable(PORTS_PER_WORKER_MAX, PORT_TAG_KIND)
+        self.conns = HandleTable(CONNS_PER_WORKER_MAX, CONN_TAG_KIND)
         self.pending = {}
         self.settings = {}
         self.plays = {}
@@ -125,6 +136,10 @@ cdef class Mailbox:
             leg_free(<Leg*><size_t>pointer)
         for pointer in self.bridges.pointers.values() if self.bridges is not None else ():
             bridge_free(<Bridge*><size_t>pointer)
+        for pointer in self.ports.pointers.values() if self.ports is not None else ():
+            port_free(<Port*><size_t>pointer)
+        for pointer in self.conns.pointers.values() if self.conns is not None else ():
+            free(<void*><size_t>pointer)
         worker_free(&self.native)
 
     # --- the worker's own thread
@@ -167,7 +182,8 @@ cdef class Mailbox:
     def drain(self) -> list[tuple]:
         """Everything the worker has said since: ("reply", id, status, result), ("digit", leg, digit, ms, source),
         ("source", leg, (host, port)), ("silence", leg, silent), ("play_ended", leg, play_id, completed),
-        ("tap_behind", tap), ("speaker", bridge, leg), ("datagram", leg, (host, port), bytes)."""
+        ("tap_behind", tap), ("speaker", bridge, leg), ("datagram", leg or port or connection, (host, port[, via]),
+        bytes), ("conn_closed", connection)."""
         cdef Message m
         cdef const Datagram* datagram
         cdef Address source
@@ -189,6 +205,8 @@ cdef class Mailbox:
                 self.bridge_changes(m.handle, out)
             elif m.kind == CHANGED_TAP:
                 out.append(("tap_behind", m.handle))
+            elif m.kind == CHANGED_CONN:
+                out.append(("conn_closed", m.handle))
         return out
 
     cdef int leg_changes(self, uint64_t handle, list out) except -1:
@@ -247,10 +265,26 @@ cdef class Mailbox:
             self.members[bridge].discard(handle)
         return 0
 
+    cdef object gate_reply(self, int operation, Message* m):
+        """Of a command for a port or connection: its result."""
+        dropped = None
+        if operation == OP_BIND or operation == OP_SEND_CONN:
+            free(m.data)
+        elif operation == OP_CLOSE_PORT and m.status == STATUS_OK:
+            self.ports.drop(m.handle)
+            port_free(<Port*>m.data)
+        elif operation == OP_CLOSE_CONN and m.status == STATUS_OK:
+            self.conns.drop(m.handle)
+            dropped = (<Conn*>m.data).frames_dropped
+            free(m.data)
+        return dropped
+
     cdef tuple reply(self, Message* m):
         cdef int operation = self.pending.pop(m.id)
         result = None
-        if operation == OP_SET_STREAM:
+        if operation >= OP_OPEN_PORT:
+            result = self.gate_reply(operation, m)
+        elif operation == OP_SET_STREAM:
             change_free(<StreamChange*>m.data)
         elif operation == OP_CLOSE_LEG and m.status == STATUS_OK:
             result = self.leg_stats(m.handle)

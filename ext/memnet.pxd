@@ -1,4 +1,4 @@
-# A network in memory behind the same five functions: what is delivered waits in queues, what is sent is kept.
+# A network in memory behind the same functions: what is delivered waits in queues, what is sent is kept.
 from libc.stdint cimport int64_t, uint64_t
 from mediaserver.ext.net cimport Address, Network
 
@@ -22,6 +22,7 @@ cdef struct MemoryState:
     int sockets
     int64_t now_ns                 # set by whoever drives the worker
     int refuse_sends               # the next so many sends fail
+    int write_room                 # bytes that TCP connections still take; -1: all
 
 cdef class MemoryNetwork:
     cdef MemoryState state

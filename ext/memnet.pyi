@@ -10,6 +10,9 @@ class MemoryNetwork:
     def sent(self) -> list[tuple[int, bytes, tuple[str, int], int]]:
         """(socket, datagram, destination, virtual time) in order of sending, since the last call."""
 
+    def take_bytes(self, count: int) -> None:
+        """TCP connections take so many bytes more, then none; -1: all."""
+
     def refuse_sends(self, count: int) -> None: ...
     @property
     def waiting(self) -> int: ...

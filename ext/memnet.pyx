@@ -5,7 +5,7 @@ Allocates as it likes: it stands where the kernel stands. Datagrams to a socket 
 
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy, memmove, memset
 from mediaserver.ext.net cimport address_from_python, address_to_python
 from mediaserver.ext.packet cimport Packet
 
@@ -91,6 +91,50 @@ cdef int memory_receive(void* state, int socket, Packet* packet, Address* source
     return result
 
 
+cdef int memory_receive_many(void* state, int socket, Packet** packets, Address* sources, int count) noexcept nogil:
+    cdef int got = 0
+    cdef int one
+    while got < count:
+        one = memory_receive(state, socket, packets[got], &sources[got])
+        if one == 0:
+            break
+        if one < 0:
+            packets[got].size = 0
+        got += 1
+    return got
+
+
+cdef int memory_read(void* state, int socket, uint8_t* data, int size) noexcept nogil:
+    """The bytes of one delivery, or as many of them as there is room for; an empty delivery is the peer's goodbye."""
+    cdef MemoryState* s = <MemoryState*>state
+    cdef MemoryDatagram* item
+    cdef int got
+    if s.inbound.count == 0 or s.inbound.items[s.inbound.head].socket != socket:
+        return 0
+    item = &s.inbound.items[s.inbound.head]
+    got = item.size if item.size < size else size
+    memcpy(data, item.data, got)
+    if got < item.size:
+        item.size -= got
+        memmove(item.data, item.data + got, item.size)
+        return got
+    queue_pop(&s.inbound)
+    return got if got > 0 else -1
+
+
+cdef int memory_write(void* state, int socket, const uint8_t* data, int size) noexcept nogil:
+    cdef MemoryState* s = <MemoryState*>state
+    cdef Address nobody
+    memset(&nobody, 0, sizeof(nobody))
+    if 0 <= s.write_room < size:
+        size = s.write_room
+    if s.write_room > 0:
+        s.write_room -= size
+    if size > 0:
+        queue_push(&s.outbound, socket, data, size, &nobody, s.now_ns)
+    return size
+
+
 cdef int memory_send(void* state, int socket, const uint8_t* data, int size, const Address* to) noexcept nogil:
     cdef MemoryState* s = <MemoryState*>state
     if s.refuse_sends > 0:
@@ -105,6 +149,7 @@ cdef class MemoryNetwork:
     def __cinit__(self):
         memset(&self.state, 0, sizeof(MemoryState))
         self.state.sockets = SOCKETS_MAX
+        self.state.write_room = -1
         self.state.tags = <uint64_t*>calloc(SOCKETS_MAX, sizeof(uint64_t))
         if self.state.tags is NULL:
             raise MemoryError
@@ -113,6 +158,9 @@ cdef class MemoryNetwork:
         self.net.unwatch = memory_unwatch
         self.net.ready = memory_ready
         self.net.receive = memory_receive
+        self.net.receive_many = memory_receive_many
+        self.net.read = memory_read
+        self.net.write = memory_write
         self.net.send = memory_send
 
     def __dealloc__(self):
@@ -139,6 +187,9 @@ cdef class MemoryNetwork:
             out.append((item.socket, item.data[:item.size], address_to_python(&item.peer), item.at_ns))
             queue_pop(&self.state.outbound)
         return out
+
+    def take_bytes(self, int count) -> None:
+        self.state.write_room = count
 
     def refuse_sends(self, int count) -> None:
         self.state.refuse_sends = count

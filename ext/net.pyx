@@ -6,7 +6,7 @@ the control side. Level-triggered: one datagram is read per readiness, so that n
 
 import socket as python_socket
 
-from libc.errno cimport EINTR, errno
+from libc.errno cimport EAGAIN, EINTR, errno
 from libc.string cimport memcmp, memcpy, memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, itimerspec, timespec
 from posix.unistd cimport close, read, write
@@ -17,7 +17,25 @@ cdef extern from "<sys/socket.h>" nogil:
         pass
     ssize_t recvfrom(int fd, void* buffer, size_t size, int flags, sockaddr* source, socklen_t* source_size)
     ssize_t sendto(int fd, const void* data, size_t size, int flags, const sockaddr* to, socklen_t to_size)
+    cdef struct iovec:
+        void* iov_base
+        size_t iov_len
+    cdef struct msghdr:
+        void* msg_name
+        socklen_t msg_namelen
+        iovec* msg_iov
+        size_t msg_iovlen
+        void* msg_control
+        size_t msg_controllen
+        int msg_flags
+    cdef struct mmsghdr:
+        msghdr msg_hdr
+        unsigned int msg_len
+    int recvmmsg(int fd, mmsghdr* messages, unsigned int count, int flags, timespec* timeout)
+    ssize_t recv(int fd, void* buffer, size_t size, int flags)
+    ssize_t send(int fd, const void* data, size_t size, int flags)
     int MSG_DONTWAIT
+    int MSG_NOSIGNAL
     int MSG_TRUNC
     int AF_INET
     int AF_INET6
@@ -76,7 +94,8 @@ cdef bint address_same_host(const Address* a, const Address* b) noexcept nogil:
 
 
 cdef bint address_equal(const Address* a, const Address* b) noexcept nogil:
-    return a.raw[PORT_AT] == b.raw[PORT_AT] and a.raw[PORT_AT + 1] == b.raw[PORT_AT + 1] and address_same_host(a, b)
+    return (a.raw[PORT_AT] == b.raw[PORT_AT] and a.raw[PORT_AT + 1] == b.raw[PORT_AT + 1] and a.via == b.via
+            and address_same_host(a, b))
 
 
 cdef void address_set_port(Address* a, int port) noexcept nogil:
@@ -88,11 +107,12 @@ cdef int address_port(const Address* a) noexcept nogil:
     return (a.raw[PORT_AT] << 8) | a.raw[PORT_AT + 1]
 
 
-cdef Address address_from_python(host, int port) except *:
+cdef Address address_from_python(host, int port, uint32_t via=0) except *:
     cdef Address a
     cdef uint16_t family
     cdef bytes packed
     memset(&a, 0, sizeof(Address))
+    a.via = via
     if not 0 <= port <= 65535:
         raise ValueError(f"port {port} is not 0..65535")
     try:
@@ -114,12 +134,14 @@ cdef Address address_from_python(host, int port) except *:
 
 
 cdef object address_to_python(const Address* a):
-    """(host, port), or None for no address."""
+    """(host, port), for a TCP connection (host, port, via), or None for no address."""
     if a.size == SIZE4:
-        return python_socket.inet_ntop(python_socket.AF_INET, a.raw[ADDRESS4_AT:ADDRESS4_AT + 4]), address_port(a)
-    if a.size == SIZE6:
-        return python_socket.inet_ntop(python_socket.AF_INET6, a.raw[ADDRESS6_AT:ADDRESS6_AT + 16]), address_port(a)
-    return None
+        host = python_socket.inet_ntop(python_socket.AF_INET, a.raw[ADDRESS4_AT:ADDRESS4_AT + 4])
+    elif a.size == SIZE6:
+        host = python_socket.inet_ntop(python_socket.AF_INET6, a.raw[ADDRESS6_AT:ADDRESS6_AT + 16])
+    else:
+        return None
+    return (host, address_port(a), a.via) if a.via else (host, address_port(a))
 
 
 cdef int udp_watch(void* state, int fd, uint64_t tag) noexcept nogil:
@@ -152,8 +174,50 @@ cdef int udp_receive(void* state, int fd, Packet* packet, Address* source) noexc
     if got > <ssize_t>sizeof(packet.data):
         return -1
     source.size = source_size
+    source.via = 0
     packet.size = <uint16_t>got
     return 1
+
+
+cdef int udp_receive_many(void* state, int fd, Packet** packets, Address* sources, int count) noexcept nogil:
+    cdef mmsghdr messages[RECEIVE_BATCH_MAX]
+    cdef iovec parts[RECEIVE_BATCH_MAX]
+    cdef int64_t now_ns
+    cdef int got
+    cdef int i
+    for i in range(count):
+        parts[i].iov_base = packets[i].data
+        parts[i].iov_len = sizeof(packets[i].data)
+        memset(&messages[i], 0, sizeof(mmsghdr))
+        messages[i].msg_hdr.msg_name = sources[i].raw
+        messages[i].msg_hdr.msg_namelen = ADDRESS_BYTES
+        messages[i].msg_hdr.msg_iov = &parts[i]
+        messages[i].msg_hdr.msg_iovlen = 1
+    got = recvmmsg(fd, messages, count, MSG_DONTWAIT, NULL)
+    if got <= 0:
+        return 0
+    now_ns = monotonic_ns()
+    for i in range(got):
+        packets[i].arrival_ns = now_ns
+        packets[i].size = 0 if messages[i].msg_hdr.msg_flags & MSG_TRUNC else <uint16_t>messages[i].msg_len
+        sources[i].size = messages[i].msg_hdr.msg_namelen
+        sources[i].via = 0
+    return got
+
+
+cdef inline int taken(ssize_t got) noexcept nogil:
+    if got >= 0:
+        return <int>got
+    return 0 if errno == EAGAIN or errno == EINTR else -1
+
+
+cdef int tcp_read(void* state, int fd, uint8_t* data, int size) noexcept nogil:
+    cdef ssize_t got = recv(fd, data, size, MSG_DONTWAIT)
+    return -1 if got == 0 else taken(got)
+
+
+cdef int tcp_write(void* state, int fd, const uint8_t* data, int size) noexcept nogil:
+    return taken(send(fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL))
 
 
 cdef int udp_send(void* state, int fd, const uint8_t* data, int size, const Address* to) noexcept nogil:
@@ -221,6 +285,9 @@ cdef class UdpNetwork:
         self.net.unwatch = udp_unwatch
         self.net.ready = udp_ready
         self.net.receive = udp_receive
+        self.net.receive_many = udp_receive_many
+        self.net.read = tcp_read
+        self.net.write = tcp_write
         self.net.send = udp_send
 
     def __dealloc__(self):

@@ -23,6 +23,7 @@ from mediaserver.ext.rtcp cimport (
 )
 from mediaserver.ext.rtp cimport RtpReceiver, rtp_receiver_expected, rtp_receiver_highest, rtp_sender_now
 from mediaserver.ext.srtp cimport SRTP_OK, SRTP_TRAILER_MAX, srtp_protect_control, srtp_unprotect_control
+from mediaserver.ext.way cimport way_send
 
 
 cdef bint rtcp_admitted(const Leg* leg, const Address* source) noexcept nogil:
@@ -140,7 +141,7 @@ cdef void report_send(Context* ctx, Leg* leg, bint bye) noexcept nogil:
         ctx.counters.send_errors += 1
         return
     socket = leg.rtp_socket if leg.stream.rtcp_mux or leg.rtcp_socket < 0 else leg.rtcp_socket
-    if ctx.net.send(ctx.net.state, socket, data, size, &to) < 0:
+    if way_send(ctx, socket, data, size, &to) < 0:
         ctx.counters.send_errors += 1
     else:
         leg.rtcp_sent += 1

@@ -4,6 +4,11 @@ from mediaserver.ext.bridge cimport Bridge
 from mediaserver.ext.channel cimport CommandRing
 from mediaserver.ext.context cimport Context, Counters
 from mediaserver.ext.leg cimport Leg
+from mediaserver.ext.port cimport Port
+
+cdef enum:
+    PORTS_PER_WORKER_MAX = 16          # one for each local address that browsers reach us by
+    CONNS_PER_WORKER_MAX = 1024        # 70 KB each, when its buffers are used
 
 cdef struct Slot:
     void* thing                        # Leg*, Bridge* or Tap*; NULL: closed
@@ -14,6 +19,8 @@ cdef struct Worker:
     CommandRing commands
     Slot* legs                         # by index
     Slot* bridges
+    Slot ports[PORTS_PER_WORKER_MAX]   # Port*
+    void* stranger_port                # Port*: bounds what strangers' TCP connections ask of Python
     int32_t legs_max
     int32_t bridges_max
     Leg** live                         # dense list for housekeeping; Leg.index is the place in it
@@ -35,6 +42,9 @@ cdef inline void* thing_of(const Slot* table, int size, uint64_t handle) noexcep
 # NULL: closed, or never opened.
 cdef inline Leg* worker_leg(const Worker* w, uint64_t handle) noexcept nogil:
     return <Leg*>thing_of(w.legs, w.legs_max, handle)
+
+cdef inline Port* worker_port(const Worker* w, uint64_t handle) noexcept nogil:
+    return <Port*>thing_of(w.ports, PORTS_PER_WORKER_MAX, handle)
 
 cdef inline Bridge* worker_bridge(const Worker* w, uint64_t handle) noexcept nogil:
     return <Bridge*>thing_of(w.bridges, w.bridges_max, handle)

@@ -88,7 +88,7 @@ cdef int fill_addresses(Stream* s, settings) except -1:
     remote = settings.remote
     if remote is None or remote.port == 0:
         return 0
-    s.remote = address_from_python(remote.host, remote.port)
+    s.remote = address_from_python(remote.host, remote.port, remote.via)
     control = settings.remote_rtcp
     if settings.rtcp_mux:
         s.remote_rtcp = s.remote

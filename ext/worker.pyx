@@ -13,11 +13,12 @@ from mediaserver.ext.channel cimport Command, command_pop, command_ring_init, me
 from mediaserver.ext.commands cimport run_command
 from mediaserver.ext.context cimport TICK_MS
 from mediaserver.ext.datagram cimport datagram_ring_init
-from mediaserver.ext.leg cimport Leg, leg_housekeep, leg_receive
+from mediaserver.ext.gate cimport gate_flush, gate_receive, is_gate_tag
+from mediaserver.ext.leg cimport Leg, leg_ahead, leg_housekeep, leg_receive
 from mediaserver.ext.net cimport NETWORK_READY_MAX, Address, monotonic_ns, udp_wait
 from mediaserver.ext.packet cimport Packet, packet_pool_free, packet_pool_init, packet_release, packet_take
-from mediaserver.ext.playout cimport playout_ahead
-from mediaserver.ext.state cimport Slot, worker_leg
+from mediaserver.ext.port cimport Port, port_free, port_new
+from mediaserver.ext.state cimport CONNS_PER_WORKER_MAX, Slot, worker_leg
 from mediaserver.ext.tick cimport tick_all
 from posix.time cimport clock_gettime, timespec
 from posix.unistd cimport write
@@ -29,11 +30,7 @@ cdef extern from "<sys/prctl.h>" nogil:
     int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)
     int PR_SET_TIMERSLACK
 
-cdef extern from *:
-    void prefetch "__builtin_prefetch"(const void* at) noexcept nogil
-
 cdef enum:
-    LEG_LINES = 22                     # of 64 bytes: up to and with Leg.keypad's first
     TIMER_SLACK_NS = 1000              # the default of 50 us would lengthen every nap of an ordinary thread
     TICK_NS = TICK_MS * 1000000
     IDLE_NS = 1000000000               # a worker without legs still looks up once a second
@@ -55,15 +52,20 @@ cdef int worker_init(Worker* w, Network* net, int legs_max, int bridges_max, int
     w.bridges = <Slot*>calloc(bridges_max, sizeof(Slot))
     w.ctx.ticking_legs = <void**>calloc(legs_max, sizeof(void*))
     w.ctx.ticking_bridges = <void**>calloc(bridges_max, sizeof(void*))
+    w.ctx.conns = <void**>calloc(CONNS_PER_WORKER_MAX, sizeof(void*))
+    w.ctx.conns_max = CONNS_PER_WORKER_MAX
+    w.stranger_port = port_new(-1, 0)
     w.ctx.tick_number = 1              # a leg's "last tick" of 0 is never this one
     if w.legs is NULL or w.live is NULL or w.bridges is NULL:
         return -1
     if w.ctx.ticking_legs is NULL or w.ctx.ticking_bridges is NULL:
         return -1
+    if w.ctx.conns is NULL or w.stranger_port is NULL:
+        return -1
     if packet_pool_init(&w.ctx.pool, pool_size + 1) < 0 or command_ring_init(&w.commands, queue_size) < 0:
         return -1
     # Replies outstanding: one per command in the queue, one per play on each leg; notes: one per thing.
-    while out_size < queue_size + 4 * <uint32_t>legs_max + <uint32_t>bridges_max:
+    while out_size < queue_size + 4 * <uint32_t>legs_max + <uint32_t>bridges_max + CONNS_PER_WORKER_MAX:
         out_size *= 2
     if message_ring_init(&w.ctx.replies, out_size) < 0 or message_ring_init(&w.ctx.changes, out_size) < 0:
         return -1
@@ -83,6 +85,8 @@ cdef void worker_free(Worker* w) noexcept nogil:
     free(w.bridges)
     free(w.ctx.ticking_legs)
     free(w.ctx.ticking_bridges)
+    free(w.ctx.conns)
+    port_free(<Port*>w.stranger_port)
     free(w.commands.items)
     free(w.ctx.replies.items)
     free(w.ctx.changes.items)
@@ -99,26 +103,6 @@ cdef bint run_commands(Worker* w) noexcept nogil:
             return False
         run_command(w, &c)
     return True
-
-
-cdef inline void prefetch_lines(const void* at, int lines) noexcept nogil:
-    cdef int line
-    if at is not NULL:
-        for line in range(lines):
-            prefetch(<const char*>at + 64 * line)
-
-
-cdef inline void look_ahead(Leg** legs, int i, int count) noexcept nogil:
-    """Starts the way of the next legs out of memory while the kernel works for this one: first the leg itself, then
-    what it points to. A thousand legs do not fit a core's cache."""
-    cdef Leg* leg
-    if i + 2 < count:
-        prefetch_lines(legs[i + 2], LEG_LINES)
-    if i + 1 < count and legs[i + 1] is not NULL:
-        leg = legs[i + 1]
-        if leg.playout is not NULL:
-            playout_ahead(leg.playout)
-        prefetch_lines(leg.relay_to, LEG_LINES)
 
 
 cdef int receive_ready(Worker* w) noexcept nogil:
@@ -138,11 +122,13 @@ cdef int receive_ready(Worker* w) noexcept nogil:
             break
         seen += count
         for i in range(count):
-            legs[i] = worker_leg(w, tags[i] >> 1)
+            legs[i] = worker_leg(w, tags[i] >> 1)      # NULL for a port or a connection: theirs are of other kinds
         for i in range(count):
-            look_ahead(legs, i, count)
+            leg_ahead(legs, i, count)
             leg = legs[i]
             if leg is NULL:
+                if is_gate_tag(tags[i]):
+                    seen += gate_receive(w, tags[i])
                 continue
             if packet is NULL:
                 packet = packet_take(&w.ctx.pool)
@@ -186,6 +172,8 @@ cdef void tick(Worker* w) noexcept nogil:
     while i < w.live_count:
         leg_housekeep(&w.ctx, w.live[i])
         i += HOUSEKEEPING_TICKS
+    if w.ctx.conns_count:
+        gate_flush(w)
     w.ctx.counters.ticks += 1
 
 

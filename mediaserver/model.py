@@ -107,6 +107,7 @@ class CodecParams:
 class MediaAddress:
     host: str  # IPv4 or IPv6 literal
     port: int
+    via: int = 0  # 0: UDP; else the engine's number of the TCP connection whose other end this is
 
 
 @dataclass(frozen=True, slots=True)

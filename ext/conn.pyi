@@ -1,0 +1,1 @@
+"""Framed TCP connections of browsers; native (conn.pxd)."""

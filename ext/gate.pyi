@@ -1,0 +1,1 @@
+"""Shared ports and TCP connections of a worker; native (gate.pxd)."""
