@@ -164,7 +164,8 @@ class ServerFacade:
         if not output.exists():
             await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True, exist_ok=True)
             try:
-                await export_recording(self._server.recorder.root, row, form, output)
+                ring = await self._server.recorder.keys()
+                await export_recording(self._server.recorder.root, ring, row, form, output)
             except LookupError as error:
                 raise NotFound(str(error)) from error
         return output

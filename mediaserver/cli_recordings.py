@@ -10,7 +10,16 @@ from typing import Annotated, Any
 
 import typer
 
-from mediaserver.cli_common import CommandFailed, ConfigOption, JsonOption, done, load_settings, show, told_as_text
+from mediaserver.cli_common import (
+    CommandFailed,
+    ConfigOption,
+    JsonOption,
+    done,
+    errors,
+    load_settings,
+    show,
+    told_as_text,
+)
 from mediaserver.settings import Settings
 
 
@@ -74,6 +83,66 @@ def export(
         done(f"{written} ({size:,} bytes)", as_json=as_json, id=recording_id, file=str(written), bytes=size)
 
 
+@app.command()
+def verify(
+    recording: Annotated[str, typer.Argument(metavar="ID|FOLDER", help="A recording's id, or a folder of its files.")],
+    public_key: Annotated[
+        Path | None, typer.Option("--public-key", help="PEM of the signer; without it the one in data_dir.")
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Prove that nothing of a recording was changed, removed, reordered or cut off; needs no server and no secret.
+
+    Exit codes: 0 proven · 1 not as it was signed · 5 not closed yet, or of a version that signed nothing.
+    """
+    with told_as_text():
+        from mediaserver.recording.keys import PUBLIC_NAME, load_public
+        from mediaserver.recording.verify import verify_directory
+
+        folder = Path(recording)
+        settings = Settings() if public_key and folder.is_dir() else load_settings(config)
+        if not folder.is_dir():
+            folder = _folder_of(settings, recording)
+        report = verify_directory(folder, load_public(public_key or settings.server.data_dir / PUBLIC_NAME))
+        for text in [] if as_json else report.facts:
+            done(text)
+        for text in [] if as_json else report.findings:
+            errors.print(text, style="red", markup=False)
+        words = {0: "proven: every byte is as it was signed", 1: "NOT as it was signed", 5: "cannot be proven"}
+        verdict = report.verdict.name.lower()
+        done(words[report.verdict], as_json=as_json, verdict=verdict, findings=report.findings, facts=report.facts)
+        if report.verdict:
+            raise typer.Exit(report.verdict)
+
+
+@app.command()
+def rewrap(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Wrap every recording's key by the master key that is given first now; then older ones can be thrown away."""
+    with told_as_text():
+        from mediaserver.recording import keys
+
+        settings = load_settings(config)
+        ring = keys.load_ring(settings.recording, settings.server.data_dir)
+        changed, kept = keys.rewrap(_root(settings), ring)
+        text = f"{changed} keys wrapped by master key {ring.current.master_id}, {kept} were so already"
+        done(text, as_json=as_json, changed=changed, kept=kept, master=ring.current.master_id)
+
+
+def _root(settings: Settings) -> Path:
+    return settings.recording.directory or settings.server.data_dir / "recordings"
+
+
+def _folder_of(settings: Settings, recording_id: str) -> Path:
+    from mediaserver.recording.catalogue import SAFE_NAME
+
+    safe = SAFE_NAME.fullmatch(recording_id)
+    found = next(_root(settings).glob(f"[0-9]*/[0-9]*/[0-9]*/{recording_id}"), None) if safe else None
+    if found is None:
+        raise CommandFailed(f"there is no recording {recording_id} under {_root(settings)}")
+    return found
+
+
 async def _export(settings: Settings, recording_id: str, form: Form, target: Path) -> Path:
     from mediaserver.store.database import open_database
     from mediaserver.store.recordings import RecordingStore
@@ -86,10 +155,11 @@ async def _export(settings: Settings, recording_id: str, form: Form, target: Pat
     if row is None:
         raise CommandFailed(f"there is no recording {recording_id}; see: mediaserver recordings list")
     from mediaserver.recording.export import export_recording  # renders, so it loads what decodes
+    from mediaserver.recording.keys import load_ring
 
-    directory = settings.recording.directory or settings.server.data_dir / "recordings"
+    ring = load_ring(settings.recording, settings.server.data_dir)
     try:
-        return await export_recording(directory, row, "wav" if form is Form.WAV else "opus", target)
+        return await export_recording(_root(settings), ring, row, "wav" if form is Form.WAV else "opus", target)
     except LookupError as error:
         raise CommandFailed(str(error.args[0])) from error
 

@@ -80,6 +80,10 @@ METRICS_LEGS_MAX: Final = 16_384  # legs whose intervals are being counted; four
 
 # --- recording
 JOURNAL_TEXT_BYTES_MAX: Final = 65_535  # what the frame's 16-bit size can say
+SEGMENT_BYTES_MAX: Final = 524_288  # of a journal's sealed segment: twice a tap's ring, with room for notes
+KEY_FILE_BYTES_MAX: Final = 4_096  # a wrapped data key is 400
+KEY_COMMAND_S_MAX: Final = 20.0  # a key service that takes longer counts as absent
+MANIFEST_BYTES_MAX: Final = 16_777_216  # a day of a busy room's windows; read whole
 TAP_DRAIN_BYTES: Final = 262_144  # one call of drain_tap: a whole ring, so that a late writer catches up in one go
 REORDER_NS_MAX: Final = 2_000_000_000  # a packet later than this is not put back into its place when rendering
 RECORDING_SECONDS_MAX: Final = 86_400  # a render stops there: 5.5 GB of 16 kHz stereo would not fit a WAV header

@@ -83,6 +83,9 @@ class RecordingSettings(Section):
     flush_interval_ms: Annotated[int, Field(ge=20, le=1_000)] = 100
     fsync_interval_ms: Annotated[int, Field(ge=0, le=60_000)] = 200
     min_free_mb: Annotated[int, Field(ge=0)] = 200
+    key_file: Path | None = None  # master keys, base64, one a line; None: data_dir/recording-master.key
+    key: SecretStr = SecretStr("")  # the same, from the environment
+    key_command: str = ""  # prints the same
 
 
 class QualitySettings(Section):

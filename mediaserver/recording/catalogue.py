@@ -1,7 +1,7 @@
 """Where recordings lie on disk, and how a started one is found again after a crash.
 
-Owns the directory layout (`YYYY/MM/DD/<recording id>/<leg id>.journal`, all 0700) and the marks of unfinished
-recordings under `open/`. The rows themselves are the store's.
+Owns the directory layout (`YYYY/MM/DD/<recording id>/<leg id>.journal`, each with its key, and the manifest; all 0700)
+and the marks of unfinished recordings under `open/`. The rows themselves are the store's.
 """
 
 from __future__ import annotations

@@ -10,14 +10,16 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 from weakref import WeakKeyDictionary
 
 from mediaserver.errors import StorageError
 from mediaserver.limits import RENDER_PROCESSES_MAX
-from mediaserver.recording import catalogue
+from mediaserver.recording import catalogue, keys
+from mediaserver.recording.journal import is_sealed
+from mediaserver.recording.keys import KeyRing
 from mediaserver.store.recordings import RecordingRow
 
 _places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
@@ -25,6 +27,7 @@ _places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakK
 
 async def export_recording(
     directory: Path,
+    ring: KeyRing,
     row: RecordingRow,
     form: Literal["wav", "opus"],
     output: Path,
@@ -35,9 +38,7 @@ async def export_recording(
     directory: the recordings directory. progress: percent done. Raises LookupError if the journals are gone,
     StorageError if rendering or writing fails. What people said is for the server's user only: the file is 0600.
     """
-    journals = await asyncio.to_thread(catalogue.journals, directory, row.directory)
-    if not journals:
-        raise LookupError(f"recording {row.recording_id}: no journals under {directory / row.directory}")
+    journals = await asyncio.to_thread(open_journals, directory, ring, row)
     partial = output.with_name(output.name + ".part")
     places = _places.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(RENDER_PROCESSES_MAX))
     try:
@@ -53,21 +54,47 @@ async def export_recording(
     return output
 
 
+def open_journals(directory: Path, ring: KeyRing, row: RecordingRow) -> dict[Path, bytes | None]:
+    """The journals that can still be read, each with its key; None for one of version 1. Blocking.
+
+    Raises LookupError if there are none (never were, or were erased), StorageError if a master key is missing.
+    """
+    found: dict[Path, bytes | None] = {}
+    erased = 0
+    for path in catalogue.journals(directory, row.directory):
+        values = keys.read_key(path)
+        if values is not None:
+            found[path] = ring.unwrap(values)
+        elif is_sealed(path):
+            erased += 1
+        else:
+            found[path] = None
+    if not found:
+        why = "its keys were destroyed" if erased else f"no journals under {directory / row.directory}"
+        raise LookupError(f"recording {row.recording_id}: {why}")
+    return found
+
+
 def _make_private(path: Path) -> None:
     """An empty file of mode 0600, which the worker fills; what a killed export left there goes. Raises OSError."""
     path.unlink(missing_ok=True)
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
-async def _run(form: str, output: Path, journals: list[Path], progress: Callable[[int], None]) -> None:
+async def _run(form: str, output: Path, journals: Mapping[Path, bytes | None], progress: Callable[[int], None]) -> None:
     process = await asyncio.create_subprocess_exec(
         "nice", "-n", "10", sys.executable, "-m", "mediaserver.recording.render", "--form", form,
         "--output", str(output), *map(str, journals),
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
+    assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
     try:
+        # Keys go by a pipe: arguments and environment of a process can be read by others.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            process.stdin.write(json.dumps([key.hex() if key else None for key in journals.values()]).encode())
+            process.stdin.close()
         errors = asyncio.create_task(process.stderr.read())
         async for line in process.stdout:
             with contextlib.suppress(ValueError, KeyError):

@@ -1,7 +1,8 @@
 """The journal: one append-only, self-describing file per recorded leg, readable up to where a crash stopped it.
 
-Owns the record frame and the file's own records (header, codecs, open, close, lost, end). Packet records are written as
-the media plane's tap hands them out, in the same frame. Knows no threads (`writer.py`), no time line (`timeline.py`).
+Owns the record frame and the file's own records (header, codecs, open, close, lost, end …). Packet records are written
+as the media plane's tap hands them out, in the same frame. Records stand in sealed segments (`segment.py`); files of
+version 1 are nothing but records. Knows no threads (`writer.py`), no time line (`timeline.py`).
 Format: docs/recording-and-consent.md.
 """
 
@@ -15,12 +16,16 @@ import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mediaserver.limits import JOURNAL_TEXT_BYTES_MAX
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-VERSION = 1
+from mediaserver.limits import JOURNAL_TEXT_BYTES_MAX
+from mediaserver.recording import segment
+from mediaserver.recording.segment import Sealer, Segment
+
 SUFFIX = ".journal"
 SYNC = 0x50545352  # "RSTP" in the file
 SYNC_BYTES = SYNC.to_bytes(4, "little")
@@ -81,21 +86,26 @@ def note(kind: Kind, at_ns: int, values: Mapping[str, Any]) -> bytes:
     return frame(kind, at_ns, json.dumps(values, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace"))
 
 
-def create(path: Path, header: Mapping[str, Any], at_ns: int) -> int:
-    """A new journal that holds its header. Returns the descriptor. Raises OSError.
+def create(
+    path: Path, sealer: Sealer, facts: Mapping[str, Any], header: Mapping[str, Any], at_ns: int
+) -> tuple[int, int]:
+    """A new journal that holds its facts, in the clear, and its header, sealed. Returns descriptor and size.
 
-    Mode 0600 in a 0700 directory: recordings are for the server's own user. header gets the format's version.
-    Not synced: a party talks already and a disk may take 100 ms; the writer syncs file and directory in its interval.
+    Mode 0600 in a 0700 directory: recordings are for the server's own user. Both get the format's version. Raises
+    OSError. Not synced: a party talks already and a disk may take 100 ms; the writer syncs in its interval.
     """
+    named = {"format": "mediaserver-journal", "version": segment.VERSION}
+    start = sealer.facts({**named, "cipher": "AES-256-GCM", **facts}, at_ns)
+    start += sealer.seal(note(Kind.HEADER, at_ns, {**named, **header}), at_ns)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         # Held as long as this process lives: recovery leaves files alone that somebody is still writing.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.write(descriptor, note(Kind.HEADER, at_ns, {"format": "mediaserver-journal", "version": VERSION, **header}))
+        os.write(descriptor, start)
     except OSError:
         os.close(descriptor)
         raise
-    return descriptor
+    return descriptor, len(start)
 
 
 def sync_directory(path: Path) -> None:
@@ -108,10 +118,61 @@ def sync_directory(path: Path) -> None:
 
 
 @dataclass(slots=True)
+class Window:
+    """One stretch of capture. Between two windows nothing of this party was stored, and `reason` says why."""
+
+    from_ns: int
+    to_ns: int
+    evidence: str
+    reason: str = ""
+
+
+@dataclass(slots=True)
 class ReadStats:
     records: int = 0
     bytes_skipped: int = 0  # torn or corrupted, between good records
-    good_until: int = 0  # file offset after the last good record
+    good_until: int = 0  # file offset after the last good record, or segment
+    segments: int = 0
+    last: Segment | None = None  # of the good ones
+    facts: dict[str, Any] = field(default_factory=dict)  # what a file of version 2 says in the clear
+
+
+def records(path: Path, key: bytes | None = None, stats: ReadStats | None = None) -> Iterator[Record]:
+    """Every intact record of a file of either version. Without its key a sealed one gives none. Raises OSError."""
+    stats = stats if stats is not None else ReadStats()
+    sealed = is_sealed(path)
+    with path.open("rb") as file:
+        yield from _read_sealed(file, key, stats) if sealed else read(file, stats)
+
+
+def is_sealed(path: Path) -> bool:
+    """Of version 2. Whichever mark stands first decides, so that a damaged start does not. Raises OSError."""
+    with path.open("rb") as file:
+        start = file.read(READ_BYTES)
+    sealed, plain = start.find(segment.SYNC), start.find(SYNC_BYTES)
+    return sealed >= 0 and not 0 <= plain < sealed
+
+
+def _read_sealed(file: BinaryIO, key: bytes | None, stats: ReadStats) -> Iterator[Record]:
+    """A changed segment costs what is in it, nothing else."""
+    cipher = None if key is None else AESGCM(key)
+    for item in segment.scan(file):
+        if isinstance(item, int):
+            stats.bytes_skipped += item
+            continue
+        plain = item.open(cipher) if item.kind == segment.SEALED and cipher is not None else b""
+        if plain is None:
+            stats.bytes_skipped += len(item.head) + len(item.body)
+            continue
+        stats.segments += 1
+        stats.good_until, stats.last = item.end, item
+        if item.kind == segment.FACTS:
+            stats.facts = stats.facts or item.facts
+        elif item.kind == segment.RECOVERED:
+            yield Record(Kind.END, 0, item.sealed_ns, item.body)
+        inside = ReadStats()
+        yield from read(BytesIO(plain), inside)
+        stats.records += inside.records
 
 
 def read(file: BinaryIO, stats: ReadStats | None = None) -> Iterator[Record]:
@@ -168,29 +229,37 @@ class Summary:
     packets_lost: int
     bytes: int
     read: ReadStats
+    windows: list[Window] = field(default_factory=list)
 
 
-def summarize(path: Path) -> Summary:
-    """Reads the whole file. Raises OSError; ValueError if it has no header of this format."""
+def summarize(path: Path, key: bytes | None = None) -> Summary:
+    """Reads the whole file. Raises OSError; ValueError if it has no header of this format, or the key is another's."""
     header: dict[str, Any] = {}
     stats = ReadStats()
     ended = False
     first_ns = last_ns = packets = lost = 0
-    with path.open("rb") as file:
-        for record in read(file, stats):
-            if record.kind == Kind.RTP:
-                packets += 1
-                last_ns = max(last_ns, record.arrival_ns)
-            elif record.kind == Kind.HEADER:
-                header = header or record.values
-            elif record.kind == Kind.OPEN:
-                first_ns = first_ns or record.arrival_ns
-            elif record.kind == Kind.CLOSE:
-                last_ns = max(last_ns, record.arrival_ns)
-            elif record.kind == Kind.LOST:
-                packets_lost = record.values.get("packets", 0)
-                lost += packets_lost if isinstance(packets_lost, int) else 0
-            ended = record.kind == Kind.END
+    windows: list[Window] = []
+    for record in records(path, key, stats):
+        if record.kind == Kind.RTP:
+            packets += 1
+            last_ns = max(last_ns, record.arrival_ns)
+        elif record.kind == Kind.HEADER:
+            header = header or record.values
+        elif record.kind == Kind.OPEN:
+            first_ns = first_ns or record.arrival_ns
+            evidence = record.values.get("evidence")
+            evidence_id = str(evidence.get("evidence_id", "")) if isinstance(evidence, dict) else ""
+            windows.append(Window(record.arrival_ns, record.arrival_ns, evidence_id, "interrupted"))
+        elif record.kind == Kind.CLOSE:
+            last_ns = max(last_ns, record.arrival_ns)
+            if windows:
+                windows[-1].to_ns, windows[-1].reason = record.arrival_ns, str(record.values.get("reason", ""))
+        elif record.kind == Kind.LOST:
+            packets_lost = record.values.get("packets", 0)
+            lost += packets_lost if isinstance(packets_lost, int) else 0
+        ended = record.kind == Kind.END
     if header.get("format") != "mediaserver-journal":
-        raise ValueError(f"{path}: not a journal, or its header is destroyed")
-    return Summary(header, ended, first_ns, max(first_ns, last_ns), packets, lost, path.stat().st_size, stats)
+        raise ValueError(f"{path}: not a journal, its header is destroyed, or its key is not given")
+    if windows and windows[-1].reason == "interrupted":
+        windows[-1].to_ns = max(windows[-1].from_ns, last_ns)
+    return Summary(header, ended, first_ns, max(first_ns, last_ns), packets, lost, path.stat().st_size, stats, windows)

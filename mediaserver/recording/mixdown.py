@@ -8,7 +8,6 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_right
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +15,7 @@ import soxr
 
 from mediaserver.codecs.audio import Codec as AudioCodec
 from mediaserver.limits import REORDER_NS_MAX
-from mediaserver.recording.journal import Kind, Record, read
+from mediaserver.recording.journal import Kind, Record, records
 from mediaserver.recording.timeline import NOT_AUDIO, Leg, Packet, Piece, Unwrapper, parse_rtp
 from mediaserver.recording.warp import AFTER, BEFORE, Samples, warp
 
@@ -43,7 +42,7 @@ class LegPlayer:
             firsts.append(player.piece.first_sequence)
             players.append(player)
         self._unwrappers: dict[int, Unwrapper] = {}
-        self._records = self._packets(leg.path)
+        self._records = self._packets(leg)
         self._next: Packet | None = next(self._records, None)
         self._position = 0
         self.packets_misplaced = 0  # late by more than REORDER_NS_MAX, or of no piece
@@ -64,12 +63,11 @@ class LegPlayer:
             self._players.remove(player)
         return block
 
-    def _packets(self, path: Path) -> Iterator[Packet]:
-        with path.open("rb") as file:
-            for record in read(file):
-                packet = self._audio(record)
-                if packet is not None:
-                    yield packet
+    def _packets(self, leg: Leg) -> Iterator[Packet]:
+        for record in records(leg.path, leg.key):
+            packet = self._audio(record)
+            if packet is not None:
+                yield packet
 
     def _audio(self, record: Record) -> Packet | None:
         if record.kind != Kind.RTP:

@@ -32,6 +32,7 @@ from mediaserver.model import (
 )
 from mediaserver.recording import catalogue
 from mediaserver.recording.consent import ConsentAuthority, State
+from mediaserver.recording.keys import KeyRing, Signer, load_ring, load_signer
 from mediaserver.recording.recovery import recover
 from mediaserver.recording.session import JournalRecording
 from mediaserver.recording.writer import JournalWriter, LegFile
@@ -84,6 +85,9 @@ class JournalRecorder:
         self.streams: dict[LegHandle, StreamSettings] = {}
         self.running: dict[str, JournalRecording] = {}
         self.taps: dict[TapHandle, tuple[JournalRecording, LegFile]] = {}
+        self._data_dir = data_dir
+        self._ring: KeyRing | None = None
+        self._signer: Signer | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.writer = JournalWriter(
@@ -102,11 +106,30 @@ class JournalRecorder:
             return
         self._loop = asyncio.get_running_loop()
         await asyncio.to_thread(catalogue.prepare, self.root)
-        for row in await asyncio.to_thread(recover, self.root):
+        try:
+            await self.keys()
+        except StorageError as error:
+            # The server serves calls without them; each recording asks again.
+            log.critical("recording.no_key", error=str(error), advice="nothing is recorded until the key is there")
+            self.stats.failures["missing_key"] += 1
+        for row in await asyncio.to_thread(recover, self.root, self._ring, self._signer, self.clock.wall()):
             self.store.put(row)
             self.stats.recovered += 1
             log.warning("recording.recovered", recording=row.recording_id, call=row.call_id, length_ms=row.length_ms)
         self.writer.start()
+
+    async def keys(self) -> KeyRing:
+        """The master keys; asked for again as long as they are missing. Raises StorageError."""
+        if self._ring is None or self._signer is None:
+            self._ring = await asyncio.to_thread(load_ring, self.settings, self._data_dir)
+            self._signer = await asyncio.to_thread(load_signer, self._data_dir)
+        return self._ring
+
+    @property
+    def signer(self) -> Signer:
+        if self._signer is None:
+            raise StorageError("the key that signs recordings is missing")
+        return self._signer
 
     async def stop(self) -> None:
         """Ends what still runs, waits until it is on the disk."""
@@ -127,7 +150,12 @@ class JournalRecorder:
                 f"{self.root}: {self.writer.stats.free_bytes >> 20} MB free, recording.min_free_mb is "
                 f"{self.settings.min_free_mb}; free space or move recording.directory"
             )
-        recording = JournalRecording(self, call, kind)
+        try:
+            ring = await self.keys()
+        except StorageError:
+            self.stats.failures["missing_key"] += 1
+            raise
+        recording = JournalRecording(self, call, kind, ring)
         self.running[recording.recording_id] = recording
         return recording
 

@@ -1,32 +1,46 @@
-"""What a crash left: every unfinished recording is closed and gets its catalogue row, without a hand.
+"""What a crash left: every unfinished recording is closed, signed and gets its catalogue row, without a hand.
 
-Owns the scan at start. A journal still locked by a living process is left alone; a torn last record is cut off, all
-else stays as it was written.
+Owns the scan at start. A journal still locked by a living process is left alone; a torn last segment is cut off, all
+else stays as it was written. Without the keys that open a journal it waits for a start that has them.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
 
 from mediaserver.errors import StorageError
 from mediaserver.model import Masked
-from mediaserver.recording import catalogue
+from mediaserver.recording import catalogue, keys, manifest, segment
 from mediaserver.recording.journal import Kind, Summary, note, summarize
+from mediaserver.recording.keys import KeyRing, Signer
 from mediaserver.store.recordings import RecordingRow
 
 log = structlog.get_logger(__name__)
 
 
-def recover(root: Path) -> list[RecordingRow]:
-    """Final rows of all interrupted recordings, which are marked finished. Blocking; one broken one stops no other."""
+@dataclass(frozen=True, slots=True)
+class _Tools:
+    root: Path
+    ring: KeyRing | None
+    signer: Signer | None
+    wall: float
+
+
+def recover(root: Path, ring: KeyRing | None, signer: Signer | None, wall: float) -> list[RecordingRow]:
+    """Final rows of all interrupted recordings, which are marked finished. Blocking; one broken one stops no other.
+
+    wall: when, for the manifests.
+    """
     rows = []
+    tools = _Tools(root, ring, signer, wall)
     for recording_id, directory in catalogue.unfinished(root):
         try:
-            row = _recover_one(root, recording_id, directory)
+            row = _recover_one(tools, recording_id, directory)
             if row is not None:
                 rows.append(row)
         except BlockingIOError:
@@ -36,18 +50,28 @@ def recover(root: Path) -> list[RecordingRow]:
     return rows
 
 
-def _recover_one(root: Path, recording_id: str, directory: str) -> RecordingRow | None:
-    """None: nothing was captured. Raises BlockingIOError if a process still writes it."""
+def _recover_one(tools: _Tools, recording_id: str, directory: str) -> RecordingRow | None:
+    """None: nothing was captured. Raises BlockingIOError if a process still writes it, StorageError without its key."""
     summaries: list[Summary] = []
-    for path in catalogue.journals(root, directory) if directory else []:
+    sealed: list[manifest.FileFacts] = []
+    for path in catalogue.journals(tools.root, directory) if directory else []:
         try:
-            summaries.append(_close(path))
+            summary = _close(path, _key(tools, path))
         except ValueError as error:  # killed before its header was written: it cannot hold audio
             log.warning("recording.journal_without_header", path=str(path), error=str(error))
-    summaries = [summary for summary in summaries if summary.first_ns]
-    catalogue.finished(root, recording_id)
-    if not summaries:
-        return None
+            continue
+        summaries.append(summary)
+        if summary.read.last is not None:
+            sealed.append(_facts(path, summary))
+    captured = [summary for summary in summaries if summary.first_ns]
+    state = "complete" if all(summary.ended for summary in captured) else "recovered"
+    if captured and len(sealed) == len(summaries):
+        _sign(tools, tools.root / directory, recording_id, str(captured[0].header.get("call", "")), state, sealed)
+    catalogue.finished(tools.root, recording_id)
+    return _row(recording_id, directory, state, captured) if captured else None
+
+
+def _row(recording_id: str, directory: str, state: str, summaries: list[Summary]) -> RecordingRow:
     header = summaries[0].header
     first_ns = min(summary.first_ns for summary in summaries)
     length_ms = round((max(summary.last_ns for summary in summaries) - first_ns) / 1e6)
@@ -57,7 +81,7 @@ def _recover_one(root: Path, recording_id: str, directory: str) -> RecordingRow 
     return RecordingRow(
         recording_id=recording_id,
         call_id=str(header.get("call", "")),
-        state="complete" if all(summary.ended for summary in summaries) else "recovered",
+        state=state,
         kind=str(header.get("kind", "call")),
         directory=directory,
         caller=Masked(header.get("caller", "")),
@@ -71,16 +95,51 @@ def _recover_one(root: Path, recording_id: str, directory: str) -> RecordingRow 
     )
 
 
-def _close(path: Path) -> Summary:
-    """Cuts a torn tail, appends the END that the crash prevented. Raises ValueError for a file without header."""
+def _key(tools: _Tools, path: Path) -> bytes | None:
+    """None: a journal of version 1, or its key was destroyed. Raises StorageError if the master key is missing."""
+    values = keys.read_key(path)
+    if values is None:
+        return None
+    if tools.ring is None:
+        raise StorageError("no master key is given, so it cannot be read; it is recovered at a start that has one")
+    return tools.ring.unwrap(values)
+
+
+def _sign(
+    tools: _Tools, directory: Path, recording_id: str, call_id: str, state: str, files: list[manifest.FileFacts]
+) -> None:
+    if manifest.read_lines(directory / manifest.NAME):  # the crash came after it: it stands
+        return
+    if tools.signer is None:
+        raise StorageError("the key that signs recordings is missing")
+    manifest.append(directory, manifest.manifest_body(recording_id, call_id, state, tools.wall, files), tools.signer)
+
+
+def _facts(path: Path, summary: Summary) -> manifest.FileFacts:
+    last = summary.read.last
+    assert last is not None
+    leg = str(summary.header.get("leg", ""))
+    key_id = str(summary.read.facts.get("key", ""))
+    return manifest.FileFacts(path.name, leg, last.end, last.number + 1, last.digest.hex(), key_id, summary.windows)
+
+
+def _close(path: Path, key: bytes | None) -> Summary:
+    """Cuts a torn tail, appends the end that the crash prevented. Raises ValueError for a file without header."""
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        summary = summarize(path)
-        if not summary.ended:
-            os.ftruncate(descriptor, summary.read.good_until)
+        summary = summarize(path, key)
+        if summary.ended:
+            return summary
+        os.ftruncate(descriptor, summary.read.good_until)
+        last = summary.read.last
+        if last is None:
             os.write(descriptor, note(Kind.END, summary.last_ns, {"reason": "recovered"}))
-            os.fsync(descriptor)
-        return summary
+        else:
+            os.write(descriptor, segment.recovered(last, {"reason": "recovered"}, summary.last_ns))
+        os.fsync(descriptor)
+        after = summarize(path, key)
+        after.read.bytes_skipped = summary.read.bytes_skipped
+        return replace(after, ended=False)
     finally:
         os.close(descriptor)

@@ -10,7 +10,7 @@ import argparse
 import json
 import struct
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,10 +52,16 @@ class Sink(Protocol):
 
 
 def render(
-    journals: Sequence[Path], output: Path, form: str, progress: Callable[[float], None] = lambda _share: None
+    journals: Mapping[Path, bytes | None],
+    output: Path,
+    form: str,
+    progress: Callable[[float], None] = lambda _share: None,
 ) -> Rendered:
-    """Writes `output`, form "wav" or "opus". Raises ValueError if nothing was captured, OSError or FFmpegError."""
-    legs = [survey(path) for path in journals]
+    """Writes `output`, form "wav" or "opus", from journals and their keys (None: of version 1).
+
+    Raises ValueError if nothing was captured, OSError or FFmpegError.
+    """
+    legs = [survey(path, key) for path, key in journals.items()]
     legs = [leg for leg in legs if leg.opened_ns]
     if not legs:
         raise ValueError("nothing was captured: no journal holds an opened window")
@@ -202,7 +208,10 @@ class OpusSink:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The worker process: one JSON line per percent and one for the result; errors go to stderr, exit code 1."""
+    """The worker process: one JSON line per percent and one for the result; errors go to stderr, exit code 1.
+
+    On stdin it takes a JSON list: each journal's key in hexadecimal, or null.
+    """
     parser = argparse.ArgumentParser(prog="mediaserver.recording.render")
     parser.add_argument("--form", choices=("wav", "opus"), required=True)
     parser.add_argument("--output", type=Path, required=True)
@@ -217,7 +226,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(json.dumps({"percent": percent}), flush=True)
 
     try:
-        rendered = render(options.journals, options.output, options.form, progress)
+        given = [bytes.fromhex(key) if key else None for key in json.load(sys.stdin)]
+        rendered = render(dict(zip(options.journals, given, strict=True)), options.output, options.form, progress)
     except (OSError, ValueError, av.error.FFmpegError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1

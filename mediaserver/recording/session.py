@@ -19,9 +19,10 @@ import structlog
 from mediaserver import __version__
 from mediaserver.errors import ConsentError, MediaError, StorageError
 from mediaserver.model import CallFacts, LegFacts, LegHandle, Notice, NoticeKind, StreamSettings, TapHandle
-from mediaserver.recording import catalogue
+from mediaserver.recording import catalogue, keys, manifest
 from mediaserver.recording.consent import POLICY, PURPOSE, Evidence, State
-from mediaserver.recording.journal import Kind, create, note
+from mediaserver.recording.journal import Kind, Window, create, note
+from mediaserver.recording.segment import Sealer
 from mediaserver.recording.writer import LegFile
 from mediaserver.store.recordings import EvidenceRow, RecordingRow
 
@@ -34,8 +35,9 @@ log = structlog.get_logger(__name__)
 class JournalRecording:
     """What the call room holds of one recording. Its methods may be called in any order and never raise for a disk."""
 
-    def __init__(self, recorder: JournalRecorder, call: CallFacts, kind: NoticeKind) -> None:
+    def __init__(self, recorder: JournalRecorder, call: CallFacts, kind: NoticeKind, ring: keys.KeyRing) -> None:
         self._recorder = recorder
+        self._keys = ring
         self._call = call
         self._kind = kind
         self._wall = recorder.clock.wall()
@@ -108,7 +110,9 @@ class JournalRecording:
             raise StorageError(f"recording {self.recording_id} is still running: end it before rendering")
         if self._row is None or self._directory is None:
             raise StorageError(f"recording {self.recording_id} captured nothing: no party heard the notice to its end")
-        return await export_recording(self._recorder.root, self._row, "wav", self._directory / "message.wav")
+        return await export_recording(
+            self._recorder.root, self._keys, self._row, "wav", self._directory / "message.wav"
+        )
 
     # -- driven by the recorder
 
@@ -193,7 +197,9 @@ class JournalRecording:
             return
         self._taps[leg] = tap
         self._recorder.taps[tap] = (self, file)
-        opening = note(Kind.OPEN, now_ns, {"evidence": asdict(self._consent.evidence(leg))})
+        evidence = self._consent.evidence(leg)
+        opening = note(Kind.OPEN, now_ns, {"evidence": asdict(evidence)})
+        file.windows.append(Window(now_ns, now_ns, evidence.evidence_id))
         attached = self._recorder.writer.attach(file, tap, opening, now_ns)
         self._first_ns = self._first_ns or now_ns
         if not self._consent.may_capture:
@@ -214,6 +220,7 @@ class JournalRecording:
             closed_ns = self._recorder.clock.now_ns()
             if file.open_until_ns is not None:
                 closed_ns = min(closed_ns, file.open_until_ns)
+            file.windows[-1].to_ns, file.windows[-1].reason = closed_ns, reason
             closing = note(Kind.CLOSE, closed_ns, {"reason": reason})
             await asyncio.wrap_future(self._recorder.writer.detach(file, closing))
             self._recorder.taps.pop(tap, None)
@@ -228,9 +235,17 @@ class JournalRecording:
             self._directory = catalogue.begin(self._recorder.root, relative, self.recording_id)
         for leg in legs:
             if leg not in self._files:
-                facts, now_ns = self._legs[leg], self._recorder.clock.now_ns()
-                path = self._directory / catalogue.journal_name(self._directory, facts.leg_id, len(self._files))
-                self._files[leg] = LegFile(path, create(path, self._header(facts, now_ns), now_ns), dirty=True)
+                self._files[leg] = self._create_file(self._directory, self._legs[leg])
+
+    def _create_file(self, directory: Path, facts: LegFacts) -> LegFile:
+        """The journal and, before it, its wrapped key: a journal that nobody can open is worth nothing."""
+        path = directory / catalogue.journal_name(directory, facts.leg_id, len(self._files))
+        key = keys.new_key()
+        keys.write_key(path, self._keys.wrap(key, self.recording_id, path.name))
+        sealer, key_id, now_ns = Sealer(key), keys.fingerprint(key), self._recorder.clock.now_ns()
+        clear = {"recording": self.recording_id, "journal": path.name, "key": key_id}
+        descriptor, size = create(path, sealer, clear, self._header(facts, now_ns), now_ns)
+        return LegFile(path, descriptor, sealer, size, key_id, facts.leg_id, dirty=True)
 
     def _header(self, facts: LegFacts, now_ns: int) -> dict[str, Any]:
         stream = self._recorder.streams.get(facts.handle)
@@ -256,13 +271,21 @@ class JournalRecording:
         ending = note(Kind.END, now_ns, {"reason": self.failure or reason})
         for file in self._files.values():
             await asyncio.wrap_future(self._recorder.writer.finish(file, ending))
-        self._put_row("failed" if self.failure else "complete")
+        state = "failed" if self.failure else "complete"
+        self._put_row(state)
         if not self.failure:
             self._recorder.stats.completed += 1
         try:
+            await asyncio.to_thread(self._close_manifest, self._directory, state)
             await asyncio.to_thread(catalogue.finished, self._recorder.root, self.recording_id)
-        except OSError as error:
-            log.error("recording.mark_stays", recording=self.recording_id, error=error.strerror)
+        except (OSError, StorageError) as error:
+            log.error("recording.mark_stays", recording=self.recording_id, error=str(error))
+
+    def _close_manifest(self, directory: Path, state: str) -> None:
+        """Signs what the files are. Blocking; the next start makes up for one that could not be written."""
+        files = [file.facts() for file in self._files.values()]
+        body = manifest.manifest_body(self.recording_id, self.call_id, state, self._recorder.clock.wall(), files)
+        manifest.append(directory, body, self._recorder.signer)
 
     def _put_row(self, state: str) -> None:
         length_ns = max(0, self._last_ns - self._first_ns)

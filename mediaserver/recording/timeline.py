@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mediaserver.recording.journal import Kind, ReadStats, Record, read
+from mediaserver.recording.journal import Kind, ReadStats, Record, records
 
 KNOT_NS = 5_000_000_000  # one point of the curve per 5 s: 250 packets, of which the earliest counts
 DEADBAND_NS = 1_000_000  # smaller deviations are jitter, not drift: such audio is placed bit for bit
@@ -89,6 +89,7 @@ class Leg:
     """What the first pass found in one journal."""
 
     path: Path
+    key: bytes | None = field(default=None, repr=False)
     header: dict[str, Any] = field(default_factory=dict)
     pieces: list[Piece] = field(default_factory=list)
     codecs: CodecMaps = field(default_factory=lambda: CodecMaps())
@@ -181,21 +182,20 @@ class Unwrapper:
         return sequence, timestamp
 
 
-def survey(path: Path) -> Leg:
+def survey(path: Path, key: bytes | None = None) -> Leg:
     """One pass over a journal; memory grows by one knot per 5 s. Raises OSError."""
-    leg = Leg(path)
-    with path.open("rb") as file:
-        surveyor = Surveyor(leg)
-        for record in read(file, leg.read):
-            surveyor.feed(record)
-        surveyor.finish()
+    leg = Leg(path, key)
+    surveyor = Surveyor(leg)
+    for record in records(path, key, leg.read):
+        surveyor.feed(record)
+    surveyor.finish()
     return leg
 
 
-def survey_records(records: Iterable[Record], path: Path = Path()) -> Leg:
+def survey_records(found: Iterable[Record], path: Path = Path()) -> Leg:
     leg = Leg(path)
     surveyor = Surveyor(leg)
-    for record in records:
+    for record in found:
         surveyor.feed(record)
     surveyor.finish()
     return leg

@@ -27,7 +27,9 @@ from mediaserver.errors import MediaError
 from mediaserver.limits import TAP_DRAIN_BYTES
 from mediaserver.model import TapHandle
 from mediaserver.recording import catalogue
-from mediaserver.recording.journal import FRAME, SYNC
+from mediaserver.recording.journal import FRAME, SYNC, Window
+from mediaserver.recording.manifest import FileFacts
+from mediaserver.recording.segment import Sealer
 
 log = structlog.get_logger(__name__)
 
@@ -47,15 +49,31 @@ class LegFile:
 
     path: Path
     descriptor: int
+    sealer: Sealer
+    bytes_written: int  # whole segments that are in the file
+    key_id: str = ""
+    leg_id: str = ""
+    windows: list[Window] = field(default_factory=list)
+    segments: int = 0  # in the file, and the digest of the last one: what the manifest will say
+    head: bytes = b""
     tap: TapHandle | None = None
     open_from_ns: int = 0  # nothing that arrived earlier may be written
     open_until_ns: int | None = None  # set at the very moment permission ends: nothing that arrived later is written
-    bytes_written: int = 0
     packets_lost: int = 0  # of the open tap
     failure: str = ""
     named: bool = False  # its directory entry is synced too
     fresh: bool = False  # the first drain after opening is checked record by record
     dirty: bool = False
+
+    def __post_init__(self) -> None:
+        self.segments, self.head = self.sealer.number, self.sealer.previous
+
+    def facts(self) -> FileFacts:
+        """What the manifest says of it, once it is closed."""
+        head = self.head.hex()
+        return FileFacts(
+            self.path.name, self.leg_id, self.bytes_written, self.segments, head, self.key_id, self.windows
+        )
 
 
 @dataclass(slots=True)
@@ -244,11 +262,13 @@ class JournalWriter:
             self._write(file, view)
             return
         file.fresh = False
+        kept = bytearray()
         for start, end, arrival_ns in _records(view):
             if arrival_ns < file.open_from_ns or (until_ns is not None and arrival_ns >= until_ns):
                 self.stats.packets_outside_window += 1
             else:
-                self._write(file, view[start:end])
+                kept += view[start:end]
+        self._write(file, kept)
 
     def _note_lag(self, size: int) -> None:
         if size >= FRAME.size:
@@ -257,19 +277,24 @@ class JournalWriter:
             self.stats.lag_s = max(self.stats.lag_s, lag_s)
             self.stats.lag_s_max = max(self.stats.lag_s_max, lag_s)
 
-    def _write(self, file: LegFile, data: bytes | memoryview) -> None:
-        if file.failure or not data:
+    def _write(self, file: LegFile, records: bytes | bytearray | memoryview) -> None:
+        """Seals whole records as one segment and appends it: encryption costs here, on the writer's thread."""
+        if file.failure or not records:
             return
-        view = memoryview(data)
+        segment = file.sealer.seal(bytes(records), self._now_ns())
+        view = memoryview(segment)
         try:
             while view:
                 written = os.write(file.descriptor, view)
                 view = view[written:]
         except OSError as error:
+            with contextlib.suppress(OSError):  # half a segment proves nothing
+                os.ftruncate(file.descriptor, file.bytes_written)
             self._fail(file, REASONS.get(error.errno or 0, "write_error"), error)
             return
-        file.bytes_written += len(data)
-        self.stats.bytes_written += len(data)
+        file.segments, file.head = file.sealer.number, file.sealer.previous
+        file.bytes_written += len(segment)
+        self.stats.bytes_written += len(segment)
         file.dirty = True
 
     def _fail(self, file: LegFile, reason: str, error: OSError | None = None) -> None:

@@ -10,6 +10,7 @@ from mediaserver.recording import catalogue
 from mediaserver.recording.journal import Kind, frame, note, read, summarize
 from mediaserver.recording.recovery import recover
 from mediaserver.recording.render import render
+from tests.support.sealed import RING, SIGNER
 from tests.support.synthetic_taps import CLOCKS, PAYLOAD_TYPES, T0_NS, WALL0, header, packet_record, rtp
 
 ROUNDS = int(os.environ.get("MEDIASERVER_FUZZ_ROUNDS", "150"))
@@ -70,10 +71,10 @@ def test_no_journal_is_too_broken(tmp_path: Path) -> None:
         except ValueError as error:
             assert "not a journal" in str(error), seed
             summary = None
-        rows = recover(tmp_path)
+        rows = recover(tmp_path, RING, SIGNER, WALL0)
         assert len(rows) == int(summary is not None and summary.first_ns > 0), seed
         try:
-            result = render([path], directory / "out.wav", "wav")
+            result = render({path: None}, directory / "out.wav", "wav")
         except ValueError:
             continue  # no window was ever opened
         assert result.length_ms <= SPAN_NS // 1_000_000 + 40, seed

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
@@ -17,6 +18,8 @@ from mediaserver.bootstrap import ensure_certificate, with_certificates
 from mediaserver.cli import app
 from mediaserver.cli_common import CommandFailed, Exit
 from mediaserver.settings import HttpSettings, Settings
+from tests.support.sealed import SIGNER, sign, write_sealed
+from tests.support.synthetic_taps import T0_NS, rtp
 from tests.unit.api.fake_facade import FakeFacade
 
 PORT = 35_444
@@ -183,3 +186,26 @@ async def test_the_running_server_is_asked_by_its_own_certificate_and_password(t
         assert caught.value.code is Exit.UNREACHABLE
     finally:
         await listener.stop()
+
+
+def test_a_recording_is_proven_from_its_folder_and_the_public_key_alone(mediaserver: Any, tmp_path: Path) -> None:
+    public = tmp_path / "public.pem"
+    public.write_bytes(SIGNER.public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    folder = tmp_path / "r1"
+    folder.mkdir()
+    file = write_sealed(folder, [(T0_NS, rtp(1, 160, b"x"))], closed_ns=T0_NS + 1)
+    words = ("recordings", "verify", str(folder), "--public-key", str(public))
+    assert mediaserver(*words)[0] == 5  # nobody has signed yet
+    sign(folder, file)
+    code, out, _ = mediaserver(*words)
+    assert (code, out.splitlines()[-1]) == (0, "proven: every byte is as it was signed")
+    (folder / "1.journal").write_bytes((folder / "1.journal").read_bytes()[:-1])
+    code, out, err = mediaserver(*words)
+    assert (code, out.splitlines()[-1]) == (1, "NOT as it was signed")
+    assert "1.journal: the last 1 segments are missing" in err
+    assert mediaserver("recordings", "verify", "../../etc")[0] == 1
+
+
+def test_rewrapping_nothing_says_so(mediaserver: Any) -> None:
+    code, out, _ = mediaserver("recordings", "rewrap")
+    assert (code, out.split(" keys")[0]) == (0, "0")

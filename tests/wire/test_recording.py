@@ -87,6 +87,8 @@ async def test_the_export_is_as_long_as_the_talk_and_both_sides_are_in_step(phon
         )
         assert code == 0, text + err
         assert out.stat().st_size > 10_000
+    code, text, err = await phones.server.cli("recordings", "verify", found["id"])
+    assert code == 0, text + err
     rate, samples = stereo(tmp_path / "export.wav")
     length = len(samples) / rate
     assert abs(length - found["length_s"]) <= 0.02

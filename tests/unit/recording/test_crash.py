@@ -11,9 +11,13 @@ import pytest
 
 from mediaserver.recording import catalogue
 from mediaserver.recording.export import export_recording
-from mediaserver.recording.journal import Kind, create, frame, note, read, summarize
+from mediaserver.recording.journal import Kind, frame, note, read, summarize
+from mediaserver.recording.keys import load_ring, load_signer, read_key
 from mediaserver.recording.recovery import recover
-from tests.support.synthetic_taps import CODECS, T0_NS, WALL0, Talker, header, tone, write_journal
+from mediaserver.recording.verify import Verdict, verify_directory
+from mediaserver.settings import RecordingSettings
+from tests.support.sealed import RING, SIGNER, begin_sealed, put
+from tests.support.synthetic_taps import T0_NS, WALL0, Talker, header, tone, write_journal
 
 LOST_NS_MAX = 200_000_000
 ROOT = Path(__file__).parents[3]
@@ -33,7 +37,7 @@ async def test_a_killed_server_loses_at_most_200_ms_and_the_next_start_finishes_
         assert line.startswith("capturing")
         journals = sorted(root.rglob("*.journal"))
         # Mid-stream: a dozen flushes have happened, another is under way.
-        while min(path.stat().st_size for path in journals) < 50 * 200:
+        while min(path.stat().st_size for path in journals) < 15_000:
             time.sleep(0.005)
         killed_ns = time.monotonic_ns()
         child.send_signal(signal.SIGKILL)
@@ -43,18 +47,21 @@ async def test_a_killed_server_loses_at_most_200_ms_and_the_next_start_finishes_
         child.wait()
         if child.stdout is not None:
             child.stdout.close()
+    ring, signer = load_ring(RecordingSettings(), tmp_path), load_signer(tmp_path)
     for path in journals:
-        summary = summarize(path)
+        summary = summarize(path, ring.unwrap(read_key(path) or {}))
         assert not summary.ended
         assert killed_ns - summary.last_ns <= LOST_NS_MAX
         assert summary.packets == (summary.last_ns - summary.first_ns) // 20_000_000 + 1  # and none is missing before
-    (row,) = recover(root)
+    (row,) = recover(root, ring, signer, WALL0)
     assert (row.recording_id, row.call_id, row.state, row.legs) == (line.split()[1], "c1", "recovered", 2)
     assert row.length_ms >= 900
     assert list(catalogue.unfinished(root)) == []
-    assert recover(root) == []
-    assert all(summarize(path).ended for path in journals)
-    wav = await export_recording(root, row, "wav", tmp_path / "export.wav")
+    assert recover(root, ring, signer, WALL0) == []
+    assert all(summarize(path, ring.unwrap(read_key(path) or {})).ended for path in journals)
+    report = verify_directory(journals[0].parent, signer.public)
+    assert (report.verdict, report.body["state"]) == (Verdict.PROVEN, "recovered")
+    wav = await export_recording(root, ring, row, "wav", tmp_path / "export.wav")
     assert abs((wav.stat().st_size - 700) / 32_000 * 1000 - row.length_ms) <= 40  # stereo, 8 kHz
 
 
@@ -68,7 +75,7 @@ def test_a_torn_tail_is_cut_off_and_nothing_else(tmp_path: Path) -> None:
     path = write_journal(directory / "1.journal", list(Talker(tone(440, 1)).packets()))
     whole = path.read_bytes()
     path.write_bytes(whole + frame(1, T0_NS, b"x" * 160)[:-50])
-    (row,) = recover(tmp_path)
+    (row,) = recover(tmp_path, RING, SIGNER, WALL0)
     assert (row.state, row.length_ms, row.started_ms) == ("recovered", 980, round(WALL0 * 1000))
     assert path.read_bytes()[: len(whole)] == whole
     with path.open("rb") as file:
@@ -80,7 +87,7 @@ def test_a_torn_tail_is_cut_off_and_nothing_else(tmp_path: Path) -> None:
 def test_a_recording_that_ended_but_lost_its_row_is_complete(tmp_path: Path) -> None:
     directory = begin(tmp_path, "r1")
     write_journal(directory / "1.journal", list(Talker(tone(440, 1)).packets()), closed_ns=T0_NS + 1_000_000_000)
-    (row,) = recover(tmp_path)
+    (row,) = recover(tmp_path, RING, SIGNER, WALL0)
     assert (row.state, row.length_ms) == ("complete", 1_000)
 
 
@@ -89,14 +96,14 @@ def test_a_journal_without_its_header_cannot_hold_audio_and_stops_nobody(content
     (begin(tmp_path, "r1") / "1.journal").write_bytes(content)
     other = begin(tmp_path, "r2")
     write_journal(other / "1.journal", list(Talker(tone(440, 1)).packets()))
-    assert [row.recording_id for row in recover(tmp_path)] == ["r2"]
+    assert [row.recording_id for row in recover(tmp_path, RING, SIGNER, WALL0)] == ["r2"]
     assert list(catalogue.unfinished(tmp_path)) == []
 
 
 def test_nothing_captured_leaves_no_row(tmp_path: Path) -> None:
     (begin(tmp_path, "r1") / "1.journal").write_bytes(header())
     begin(tmp_path, "r2")
-    assert recover(tmp_path) == []
+    assert recover(tmp_path, RING, SIGNER, WALL0) == []
     assert list(catalogue.unfinished(tmp_path)) == []
 
 
@@ -104,7 +111,7 @@ def test_a_mark_that_was_never_filled_finds_its_directory(tmp_path: Path) -> Non
     directory = begin(tmp_path, "r1")
     write_journal(directory / "1.journal", list(Talker(tone(440, 1)).packets()))
     (tmp_path / "open" / "r1").write_text("")
-    assert [row.recording_id for row in recover(tmp_path)] == ["r1"]
+    assert [row.recording_id for row in recover(tmp_path, RING, SIGNER, WALL0)] == ["r1"]
 
 
 def test_marks_that_point_elsewhere_are_not_followed(tmp_path: Path) -> None:
@@ -113,19 +120,17 @@ def test_marks_that_point_elsewhere_are_not_followed(tmp_path: Path) -> None:
     outside.mkdir()
     write_journal(outside / "1.journal", list(Talker(tone(440, 1)).packets()))
     (tmp_path / "recordings" / "open" / "r1").write_text("../outside")
-    assert recover(tmp_path / "recordings") == []
+    assert recover(tmp_path / "recordings", RING, SIGNER, WALL0) == []
     assert not summarize(outside / "1.journal").ended
 
 
 def test_a_recording_that_another_process_still_writes_is_left_alone(tmp_path: Path) -> None:
     path = begin(tmp_path, "r1") / "1.journal"
-    values = {"recording": "r1", "call": "c1", "codecs": CODECS, "clock": {"monotonic_ns": T0_NS, "wall": WALL0}}
-    descriptor = create(path, values, T0_NS)
-    with path.open("ab") as file:
-        file.write(note(Kind.OPEN, T0_NS, {}))
+    file = begin_sealed(path.parent)
+    put(file, note(Kind.OPEN, T0_NS, {}))
     size = path.stat().st_size
-    assert recover(tmp_path) == []
+    assert recover(tmp_path, RING, SIGNER, WALL0) == []
     assert path.stat().st_size == size
     assert [mark for mark, _ in catalogue.unfinished(tmp_path)] == ["r1"]
-    os.close(descriptor)
-    assert [row.state for row in recover(tmp_path)] == ["recovered"]
+    os.close(file.descriptor)
+    assert [row.state for row in recover(tmp_path, RING, SIGNER, WALL0)] == ["recovered"]

@@ -12,6 +12,7 @@ from mediaserver.model import Masked
 from mediaserver.recording import catalogue
 from mediaserver.recording.export import export_recording
 from mediaserver.store.recordings import RecordingRow
+from tests.support.sealed import RING
 from tests.support.synthetic_taps import T0_NS, WALL0, Talker, header, tone, write_journal
 
 ROW = RecordingRow("r1", "c1", "complete", "call", "2026/09/21/r1", Masked("1"), Masked("2"), round(WALL0 * 1000))
@@ -27,7 +28,7 @@ def recorded(root: Path) -> Path:
 async def test_an_export_appears_whole_with_its_progress(tmp_path: Path) -> None:
     recorded(tmp_path)
     seen: list[int] = []
-    path = await export_recording(tmp_path, ROW, "opus", tmp_path / "call.opus", seen.append)
+    path = await export_recording(tmp_path, RING, ROW, "opus", tmp_path / "call.opus", seen.append)
     with av.open(str(path)) as container:
         assert float(container.duration) / 1e6 == pytest.approx(1.0, abs=0.02)
         assert container.metadata.get("DATE", "").startswith("2026-09-21T14:13:20") or any(
@@ -41,7 +42,7 @@ async def test_an_export_appears_whole_with_its_progress(tmp_path: Path) -> None
 async def test_an_export_is_readable_by_its_owner_only(form: Literal["wav", "opus"], tmp_path: Path) -> None:
     recorded(tmp_path)
     (tmp_path / "call.part").touch(mode=0o644)  # left by an export that was killed
-    path = await export_recording(tmp_path, ROW, form, tmp_path / "call")
+    path = await export_recording(tmp_path, RING, ROW, form, tmp_path / "call")
     assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -54,7 +55,7 @@ def test_the_mark_of_an_unfinished_recording_is_readable_by_its_owner_only(tmp_p
 
 async def test_journals_that_are_gone_are_a_lookup_error(tmp_path: Path) -> None:
     with pytest.raises(LookupError, match="no journals under"):
-        await export_recording(tmp_path, ROW, "wav", tmp_path / "call.wav")
+        await export_recording(tmp_path, RING, ROW, "wav", tmp_path / "call.wav")
 
 
 async def test_a_directory_outside_is_never_read(tmp_path: Path) -> None:
@@ -62,17 +63,17 @@ async def test_a_directory_outside_is_never_read(tmp_path: Path) -> None:
     for outside in ("../../etc", "/etc", ""):
         with pytest.raises(StorageError, match="not inside"):
             await export_recording(
-                tmp_path / "x", dataclasses.replace(ROW, directory=outside), "wav", tmp_path / "o.wav"
+                tmp_path / "x", RING, dataclasses.replace(ROW, directory=outside), "wav", tmp_path / "o.wav"
             )
 
 
 async def test_what_the_worker_says_is_passed_on_and_nothing_is_left_behind(tmp_path: Path) -> None:
     directory = recorded(tmp_path)
     with pytest.raises(StorageError, match=r"cannot write .*No such file"):
-        await export_recording(tmp_path, ROW, "wav", tmp_path / "missing" / "call.wav")
+        await export_recording(tmp_path, RING, ROW, "wav", tmp_path / "missing" / "call.wav")
     (directory / "1.journal").write_bytes(header())
     with pytest.raises(StorageError, match=r"rendering failed.*nothing was captured"):
-        await export_recording(tmp_path, ROW, "wav", tmp_path / "call.wav")
+        await export_recording(tmp_path, RING, ROW, "wav", tmp_path / "call.wav")
     assert not list(tmp_path.glob("*.wav*"))
 
 

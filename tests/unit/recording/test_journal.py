@@ -18,6 +18,7 @@ from mediaserver.recording.journal import (
     read,
     summarize,
 )
+from mediaserver.recording.segment import Sealer
 from tests.support.synthetic_taps import T0_NS, Talker, tone, write_journal
 
 
@@ -98,10 +99,10 @@ def test_notes_are_json_and_packets_are_not() -> None:
 
 def test_a_new_journal_is_private_and_never_overwrites(tmp_path: Path) -> None:
     path = tmp_path / "1.journal"
-    create(path, {"call": "c1"}, 5)
+    create(path, Sealer(bytes(32)), {}, {"call": "c1"}, 5)
     assert path.stat().st_mode & 0o777 == 0o600
     with pytest.raises(FileExistsError):
-        create(path, {"call": "c2"}, 6)
+        create(path, Sealer(bytes(32)), {}, {"call": "c2"}, 6)
 
 
 def test_a_summary_tells_what_the_catalogue_needs(tmp_path: Path) -> None:

@@ -30,13 +30,15 @@ from mediaserver.model import (
 )
 from mediaserver.recording import catalogue
 from mediaserver.recording.consent import ConsentAuthority
-from mediaserver.recording.journal import Kind, Record, read, summarize
+from mediaserver.recording.journal import Kind, Record
+from mediaserver.recording.keys import load_ring
 from mediaserver.recording.recorder import JournalRecorder
 from mediaserver.settings import RecordingSettings
 from mediaserver.store.database import Database, open_database
 from mediaserver.store.recordings import RecordingStore
 from mediaserver.store.spool import Spool
 from tests.support.fake_taps import FakeTaps
+from tests.support.sealed import read_sealed
 from tests.support.synthetic_taps import rtp
 
 STREAM = StreamSettings(
@@ -131,8 +133,7 @@ async def room(make_room: Callable[..., Room]) -> Room:
 
 
 def records(path: Path) -> list[Record]:
-    with path.open("rb") as file:
-        return list(read(file))
+    return read_sealed(path, load_ring(RecordingSettings(), path.parents[5]))
 
 
 def kinds(path: Path) -> list[int]:
@@ -174,7 +175,7 @@ async def test_the_journal_describes_itself_and_points_to_its_evidence(room: Roo
     await recording.end()
     header, opening, *_ = records(room.journals()[0])
     assert header.values["codecs"]["0"] == {"name": "PCMU", "clock_hz": 8_000, "channels": 1}
-    assert {"call": "c1", "kind": "message", "party": "+37120000001", "version": 1}.items() <= header.values.items()
+    assert {"call": "c1", "kind": "message", "party": "+37120000001", "version": 2}.items() <= header.values.items()
     evidence = opening.values["evidence"]
     assert evidence["prompt_sha256"] == sha256(room.prompt.read_bytes()).hexdigest()
     assert evidence["ended_ns"] <= opening.arrival_ns
@@ -401,7 +402,8 @@ async def test_a_tap_that_overflowed_is_in_the_journal_and_in_the_catalogue(room
     await room.spool.flush()
     (row,) = await room.store.list()
     assert row.packets_lost == 17
-    assert summarize(room.journals()[0]).packets_lost == 17
+    lost = [r.values["packets"] for r in records(room.journals()[0]) if r.kind == Kind.LOST]
+    assert lost == [10, 7]
     assert room.recorder.stats.packets_lost == 17
 
 

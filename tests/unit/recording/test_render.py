@@ -2,7 +2,9 @@
 
 import random
 import struct
+import sys
 import wave
+from io import StringIO
 from pathlib import Path
 
 import av
@@ -35,7 +37,7 @@ def read_wav(path: Path) -> tuple[int, np.ndarray]:
 
 def rendered(tmp_path: Path, *journals: Path) -> tuple[int, np.ndarray]:
     output = tmp_path / "out.wav"
-    render(journals, output, "wav")
+    render(dict.fromkeys(journals), output, "wav")
     return read_wav(output)
 
 
@@ -275,7 +277,7 @@ def test_three_parties_share_two_channels(tmp_path: Path) -> None:
 def test_the_wav_carries_its_utc_start(tmp_path: Path) -> None:
     talker = Talker(tone(440, 1), "PCMU")
     output = tmp_path / "out.wav"
-    render([write_journal(tmp_path / "1.journal", list(talker.packets()))], output, "wav")
+    render({write_journal(tmp_path / "1.journal", list(talker.packets())): None}, output, "wav")
     data = output.read_bytes()
     at = data.index(b"bext") + 8
     assert data[at + 320 : at + 338] == b"2026-09-2114:13:20"  # 1,790,000,000 s
@@ -292,7 +294,7 @@ def test_ogg_opus_has_the_same_length_and_sound(codec: str, tmp_path: Path) -> N
     left = write_journal(tmp_path / "1.journal", list(talker.packets()), closed_ns=close)
     right = write_journal(tmp_path / "2.journal", [], leg="2", closed_ns=close)
     output = tmp_path / "out.opus"
-    render([left, right], output, "opus")
+    render({left: None, right: None}, output, "opus")
     with av.open(str(output)) as container:
         assert container.streams.audio[0].codec_context.name in ("opus", "libopus")
         frames = [frame.to_ndarray() for frame in container.decode(audio=0)]
@@ -311,7 +313,7 @@ def test_damage_costs_only_itself(tmp_path: Path) -> None:
     data[middle : middle + 300] = bytes(300)
     path.write_bytes(data)
     output = tmp_path / "out.wav"
-    result = render([path], output, "wav")
+    result = render({path: None}, output, "wav")
     rate, pcm = read_wav(output)
     assert 300 <= result.bytes_skipped < 1_000
     assert 150 - 4 <= result.packets < 150
@@ -319,9 +321,12 @@ def test_damage_costs_only_itself(tmp_path: Path) -> None:
     assert np.allclose(click_times(pcm[:, 0], rate), [0.5, 2.5], atol=0.0005)
 
 
-def test_nothing_captured_is_said_and_no_file_is_claimed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_captured_is_said_and_no_file_is_claimed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "1.journal"
     path.write_bytes(header())
+    monkeypatch.setattr(sys, "stdin", StringIO("[null]"))
     assert main(["--form", "wav", "--output", str(tmp_path / "o.wav"), str(path)]) == 1
     assert "nothing was captured" in capsys.readouterr().err
     assert main(["--form", "wav", "--output", str(tmp_path / "o.wav"), str(tmp_path / "missing")]) == 1
@@ -341,5 +346,5 @@ def test_any_peer_input_in_a_journal_renders_without_an_exception(tmp_path: Path
                 packet[draw.randrange(len(packet))] = draw.randrange(256)
             records.append((T0_NS + n * 20_000_000, bytes(packet)[: draw.randrange(1, len(packet) + 1)]))
         path = write_journal(tmp_path / f"{round_number}.journal", records)
-        result = render([path], tmp_path / "out.wav", "wav")
+        result = render({path: None}, tmp_path / "out.wav", "wav")
         assert result.length_ms <= 5_000

@@ -1,0 +1,60 @@
+#!/usr/bin/env python3
+"""Proves a recording without the server's code: python3 verify_recording.py FOLDER recording-signing.pub.pem
+
+Needs Python 3.9 and `cryptography`. Exit code 0: every byte is as it was signed; 1: it is not, and the text says where.
+The format: docs/recording-and-consent.md, "Proof".
+"""
+
+import json
+import struct
+import sys
+import zlib
+from hashlib import sha256
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+
+def check_lines(data, public):
+    before, bodies = b"", []
+    if not data.endswith(b"\n"):
+        raise ValueError("the manifest does not end with a whole line")
+    for text in data.splitlines(keepends=True):
+        outer = json.loads(text)
+        body, signature = json.loads(outer["body"]), bytes.fromhex(outer["signature"])
+        public.verify(signature, outer["body"].encode())
+        written = {"body": outer["body"], "signature": signature.hex()}
+        if json.dumps(written, sort_keys=True, separators=(",", ":")).encode() + b"\n" != text:
+            raise ValueError("a line of the manifest is not written as it was signed")
+        if body["previous"] != (sha256(before).hexdigest() if before else None):
+            raise ValueError("a line of the manifest does not follow the one before it")
+        before, bodies = text, [*bodies, body]
+    return bodies
+
+
+def check_journal(data, facts):
+    position, count, digest = 0, 0, bytes(32)
+    while position < len(data):
+        head = data[position : position + 64]
+        sync, version, kind, _, size, crc, number, _, previous = struct.unpack("<4sBBHIIQq32s", head)
+        if (sync, version, number, previous) != (b"MSEG", 2, count, digest) or kind > 2:
+            raise ValueError(f"segment {count} at byte {position} is not the one that was signed")
+        if zlib.crc32(head[:12] + bytes(4) + head[16:]) != crc or position + 64 + size > len(data):
+            raise ValueError(f"segment {count} at byte {position} is damaged or cut off")
+        digest = sha256(data[position : position + 64 + size]).digest()
+        position, count = position + 64 + size, count + 1
+    if (count, position, digest.hex()) != (facts["segments"], facts["bytes"], facts["head"]):
+        raise ValueError("its end is not the one that was signed")
+
+
+folder, public, name = Path(sys.argv[1]), load_pem_public_key(Path(sys.argv[2]).read_bytes()), "manifest.jsonl"
+try:
+    files = {file["name"]: file for file in check_lines((folder / name).read_bytes(), public)[0]["files"]}
+    if extra := {path.name for path in folder.glob("*.journal")} ^ set(files):
+        raise ValueError(f"missing, or not part of it: {sorted(extra)}")
+    for name, facts in files.items():
+        check_journal((folder / name).read_bytes(), facts)
+except (OSError, ValueError, KeyError, struct.error, InvalidSignature) as error:
+    sys.exit(f"{name}: NOT as it was signed: {error or type(error).__name__}")
+print(f"proven: {len(files)} journals are as they were signed")
