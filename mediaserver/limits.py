@@ -49,6 +49,11 @@ SDP_LINES_MAX: Final = 2_000  # a browser's offer with 20 video sections has abo
 SDP_MEDIA_MAX: Final = 64  # m= sections; each is answered, so an attacker must not make us write thousands
 SDP_FORMATS_MAX: Final = 128  # payload types there are
 SDP_CRYPTO_LINES_MAX: Final = 32  # a=crypto lines looked at per m= section
+SDP_CANDIDATES_MAX: Final = 32  # a=candidate lines kept; a browser with four networks and two relays writes some 20
+SDP_FMTP_VALUE_CHARS_MAX: Final = 512  # of one video parameter passed on; H.264 parameter sets in base64 stay under 200
+SDP_SIMULCAST_STREAMS_MAX: Final = 4  # layers of one picture; browsers send three
+SDP_SSRCS_MAX: Final = 8  # streams declared by a=ssrc in one video section; four layers and as many to spare
+SDP_VIDEO_LINES_MAX: Final = 40  # video sections of one leg: 19 others with camera and slides, and its own two
 
 # --- calls
 LEG_EVENTS_MAX: Final = 256  # signalling and media events waiting for one leg; a peer that overruns it is hung up
@@ -104,4 +109,5 @@ DTLS_HANDSHAKE_NS_MAX: Final = 20_000_000_000  # five repeated flights; who need
 DTLS_DATAGRAM_BYTES_MAX: Final = 1_200  # fits every path with IPv6 and a tunnel around it
 WEBRTC_READY_S_MAX: Final = 15.0  # from our answer to keys: ICE on a slow network and DTLS with one lost flight
 WEBSOCKET_MESSAGE_BYTES_MAX: Final = 65_536  # one SIP message; a browser's offer with video has some 10,000
+DATA_MESSAGE_BYTES_MAX: Final = 16_384  # one data channel message either way: a line of chat or an event, no files
 LEG_DATAGRAMS_WAITING_MAX: Final = 256  # STUN and DTLS of one worker on their way to Python; more are dropped

@@ -1,20 +1,22 @@
-"""Offer/answer of one dialog, RFC 3264, for audio. Owns the state between exchanges: agreed codec, keys, payload types,
-order of m= lines, version. Sans-I/O: descriptions in and out as bytes, the result as `StreamSettings`.
+"""Offer/answer of one dialog, RFC 3264. Owns the state between exchanges: agreed codec, keys, payload types, order of
+m= lines, version. Sans-I/O: descriptions in and out as bytes, the result as `StreamSettings` and `VideoLine.settings`.
 
-Video and data sections are answered with port 0 in their place; they join here with WebRTC.
+One audio section is used. Video sections have ports of their own and are refused unless the call room wants them
+(`video_lines`); everything else is answered with port 0 in its place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from mediaserver.errors import NegotiationError
+from mediaserver.limits import SDP_VIDEO_LINES_MAX
 from mediaserver.model import CodecName, CodecParams, Direction, StreamSettings
 from mediaserver.sdp.choose import (
+    PLAIN,
     SECURE,
     PeerMedia,
-    SrtpPolicy,
     choose_codec,
     choose_media,
     choose_ptime_ms,
@@ -37,28 +39,15 @@ from mediaserver.sdp.formats import (
     write_formats,
 )
 from mediaserver.sdp.parse import parse
+from mediaserver.sdp.video_lines import Frame, VideoLine, VideoLines
+from mediaserver.sdp.video_peer import PeerVideo, read_peer_video
+from mediaserver.sdp.words import LocalMedia, MediaPolicy
 from mediaserver.sdp.write import write
+
+__all__ = ["LocalMedia", "MediaPolicy", "Negotiator"]
 
 _PTIME_MS_MAX = 60  # the longest packet the playout takes
 _COMFORT_CODECS = (CodecName.PCMU, CodecName.PCMA, CodecName.L16)
-
-
-@dataclass(frozen=True, slots=True)
-class MediaPolicy:
-    """What we allow on one leg: codec names in order of preference (`media.codecs`), SRTP, packet time we ask for."""
-
-    codecs: tuple[str, ...]
-    srtp: SrtpPolicy = "optional"
-    ptime_ms: int = 20
-
-
-@dataclass(frozen=True, slots=True)
-class LocalMedia:
-    """Where this leg's sockets are, as the peer reaches them."""
-
-    host: str  # literal, or a name if the operator announces one
-    rtp_port: int
-    rtcp_port: int
 
 
 class Negotiator:
@@ -93,6 +82,8 @@ class Negotiator:
         self._own_offer: tuple[list[CodecParams], list[CryptoLine], Direction] | None = None
         self._answer = b""
         self._body = b""
+        self._undo: Callable[[], None] | None = None  # while an exchange is open: back to before it
+        self.video = VideoLines(bundled=False, cname=cname, make_keys=lambda: KeyRing(random_bytes))
         self.local: LocalMedia | None = None
         self.stream: StreamSettings | None = None
         self.peer_holds = False  # the peer does not want to hear us: sendonly, inactive or c=0.0.0.0
@@ -108,8 +99,12 @@ class Negotiator:
         """Takes a peer's offer. Raises ParseError (400) or NegotiationError (488); then nothing has changed."""
         session = parse(sdp)
         peer = choose_media(session, self._policy.srtp, self._allowed)
+        videos = self._read_videos(session)
+        self.rollback()  # an offer of ours that met this one is void
+        self._begin()
         self._peer_offer = peer
-        self._lines = [Media(m.kind, 0, m.protocol, m.formats or ["0"]) for m in session.media]
+        self._lines = [_rejected(media) for media in session.media]
+        self.video.take_offer(videos)
         self._index = peer.index
         self._answer = b""
         for codec in peer.codecs:  # a payload type keeps its meaning for the whole dialog (RFC 3264 §8.3.2)
@@ -138,6 +133,12 @@ class Negotiator:
         self._lines[self._index] = self._section(
             peer.protocol, receive, [own] if own else [], actual, mux=peer.rtcp_mux
         )
+        for line in self.video.lines:
+            if line.index >= 0 and line.peer is not None:
+                section = self.video.answer(line, self._video_frame(line, line.peer.protocol), direction)
+                self._lines[line.index] = section or _rejected(self._lines[line.index])
+        self.video.forget_refused()
+        self._undo = None
         self._answer = self._write()
         return self._answer
 
@@ -145,6 +146,8 @@ class Negotiator:
 
     def write_offer(self, direction: Direction = Direction.SENDRECV, prefer: Sequence[Encoding] = ()) -> bytes:
         """Our offer. In mid-call it keeps order, security, payload types and the codec in use first."""
+        self.rollback()
+        self._begin()
         first = not self._lines
         if self.stream is not None:
             prefer = [encoding_of(self.stream.audio), *prefer]
@@ -163,6 +166,7 @@ class Negotiator:
         mux = self.stream is None or self.stream.rtcp_mux
         self._own_offer = (formats, crypto, direction)
         self._lines[self._index] = self._section(protocol, formats, crypto, direction, mux=mux)
+        self._offer_video(protocol, bool(crypto), direction)
         return self._write()
 
     def read_answer(self, sdp: bytes) -> StreamSettings:
@@ -171,6 +175,7 @@ class Negotiator:
             raise NegotiationError("there is no offer of ours to answer", 500)
         formats, crypto, direction = self._own_offer
         session = parse(sdp)
+        videos = self._read_videos(session)
         if len(session.media) <= self._index or session.media[self._index].kind != "audio":
             raise NegotiationError("the answer does not have our audio section in its place")
         peer = read_media(session, self._index)
@@ -186,7 +191,77 @@ class Negotiator:
         actual = combine(direction, reverse(peer.direction))
         mux = peer.rtcp_mux and (self.stream is None or self.stream.rtcp_mux)
         send = (audio, *companions(answered, audio))
+        self._answered_video(videos)
+        self._undo = None
         return self._agree(peer, send, tuple(formats), actual, own, mux)
+
+    def rollback(self) -> None:
+        """The open exchange has failed (refused, or crossed by the peer's own offer): all is as it was before it."""
+        undo, self._undo = self._undo, None
+        if undo is not None:
+            undo()
+
+    def _begin(self) -> None:
+        before = (self._lines, self._index, self._peer_offer, self._own_offer, self._answer, self.video.snapshot())
+        self._lines = list(self._lines)
+
+        def undo() -> None:
+            self._lines, self._index, self._peer_offer, self._own_offer, self._answer, restore = before
+            restore()
+
+        self._undo = undo
+
+    # -- video
+
+    def _read_videos(self, session: Session) -> list[PeerVideo]:
+        """The video sections that are switched on and protected as we allow. Raises ParseError."""
+        if not self._policy.video_codecs:
+            return []
+        found = []
+        for index, media in enumerate(session.media):
+            if media.kind != "video" or media.port == 0 or media.protocol not in PLAIN + SECURE:
+                continue
+            transport = read_media(session, index)
+            if self._policy.srtp == "off":
+                transport = replace(transport, crypto=None)
+            if transport.crypto is None and (media.protocol in SECURE or self._policy.srtp == "required"):
+                continue
+            found.append(read_peer_video(media, index, transport.direction, transport=transport))
+        return found[:SDP_VIDEO_LINES_MAX]
+
+    def _offer_video(self, protocol: str, secured: bool, direction: Direction) -> None:
+        self.video.place(self._lines)
+        for line in self.video.lines:
+            if line.index < 0:
+                continue
+            former = self._lines[line.index]
+            crypto = [line.crypto] if line.crypto else []
+            if not crypto and secured and line.keys is not None and line.settings is None:
+                crypto = line.keys.offer()
+            frame = self._video_frame(line, former.protocol or protocol)
+            section = self.video.offer(line, frame, direction, crypto)
+            self._lines[line.index] = section or _rejected(former)
+
+    def _answered_video(self, videos: Sequence[PeerVideo]) -> None:
+        by_index = {peer.index: peer for peer in videos}
+        for line in self.video.lines:
+            if line.index >= 0:
+                section = self._lines[line.index]
+                if not self.video.take_answer(
+                    line, by_index.get(line.index), self._video_frame(line, section.protocol)
+                ):
+                    self._lines[line.index] = _rejected(section)
+        self.video.forget_refused()
+
+    def _video_frame(self, line: VideoLine, protocol: str) -> Frame:
+        """rtcp-mux if the peer says so too, or where we say it first."""
+        ports = line.wanted.ports if line.wanted is not None else None
+        transport = line.peer.transport if line.peer is not None else None
+        mux = transport is None or transport.rtcp_mux
+        attributes = [Attribute("rtcp-mux")] if mux else []
+        if ports is not None and ports.rtcp_port != ports.rtp_port + 1:
+            attributes.append(Attribute("rtcp", str(ports.rtcp_port)))
+        return Frame(ports.rtp_port if ports is not None else 0, protocol, attributes, mux)
 
     def _answered_crypto(self, peer: PeerMedia, offered: Sequence[CryptoLine]) -> CryptoLine | None:
         if peer.crypto is not None:
@@ -293,3 +368,8 @@ class Negotiator:
         if self.local is None:
             raise NegotiationError("the leg has no ports yet", 500)
         return self.local
+
+
+def _rejected(media: Media) -> Media:
+    """Port 0 in the same place, RFC 3264 §6."""
+    return Media(media.kind, 0, media.protocol, media.formats or ["0"])

@@ -1,19 +1,21 @@
-"""Offer/answer with a browser, RFC 8829 and 3264, for audio: BUNDLE (8843), rtcp-mux, ICE (8839), DTLS (8842) in SDP.
+"""Offer/answer with a browser, RFC 8829 and 3264: BUNDLE (8843), rtcp-mux, ICE (8839), DTLS (8842) in SDP.
 
 The same face as `negotiate.Negotiator`, so that a leg need not care. What it agrees on has no address and no keys: they
-come out of ICE and DTLS, for which `peer` says what the other side described. Video and data sections are answered with
-port 0 in their place; they join here.
+come out of ICE and DTLS, for which `peer` says what the other side described. One audio section carries the transport;
+video (`video_lines`) and data (`data`) share it or are refused.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from mediaserver.errors import NegotiationError, ParseError
+from mediaserver.errors import NegotiationError
+from mediaserver.limits import SDP_VIDEO_LINES_MAX
 from mediaserver.model import CodecName, CodecParams, Direction, StreamSettings
 from mediaserver.sdp.choose import choose_codec, combine, companions, reverse
+from mediaserver.sdp.data import PROTOCOLS as DATA_PROTOCOLS
+from mediaserver.sdp.data import PeerData, data_section, read_data
 from mediaserver.sdp.description import Attribute, Connection, Media, Origin, Session
 from mediaserver.sdp.formats import (
     AUDIO,
@@ -22,64 +24,31 @@ from mediaserver.sdp.formats import (
     encodings,
     our_fmtp,
     ours,
-    read_formats,
     write_formats,
 )
-from mediaserver.sdp.negotiate import LocalMedia, MediaPolicy
 from mediaserver.sdp.parse import parse
+from mediaserver.sdp.video_lines import Frame, VideoLine, VideoLines
+from mediaserver.sdp.video_peer import PeerVideo, read_peer_video
+from mediaserver.sdp.webrtc_peer import (
+    MID,
+    PROTOCOLS,
+    LocalTransport,
+    PeerAudio,
+    PeerTransport,
+    read_direction,
+    read_peer_audio,
+    wants_webrtc,
+)
+from mediaserver.sdp.words import LocalMedia, MediaPolicy
 from mediaserver.sdp.write import write
 
-PROTOCOLS = ("UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP")
+__all__ = ["LocalTransport", "PeerTransport", "WebRtcNegotiator", "wants_webrtc"]
+
 _PTIME_MS = 20  # what browsers send and take
 _DYNAMIC = {CodecName.OPUS: 111, CodecName.L16: 112}
 _EVENTS = {48_000: 110, 8_000: 126}  # the numbers browsers use for telephone-event
 _STATIC = {CodecName.PCMU: 0, CodecName.PCMA: 8, CodecName.G722: 9}
-_ICE_TEXT = re.compile(r"[A-Za-z0-9+/]{4,256}")
-_MID = re.compile(r"[!#-'*+\-.0-9A-Z^-~]{1,16}")  # a token; RFC 8843 asks for three characters or fewer where it can be
 _HOST_PRIORITY = 2_130_706_431  # type preference 126, local preference 65535, component 1: RFC 8445 §5.1.2.1
-_DIRECTIONS = {direction.value: direction for direction in Direction}
-
-
-@dataclass(frozen=True, slots=True)
-class PeerTransport:
-    """What a browser's description says of its ICE and DTLS. fingerprints: all it wrote, RFC 8122 §5."""
-
-    ufrag: str
-    password: str = field(repr=False)
-    fingerprints: tuple[str, ...]
-    setup: str  # "actpass", "active" or "passive"
-
-
-@dataclass(frozen=True, slots=True)
-class LocalTransport:
-    """Ours, for a=ice-ufrag, a=ice-pwd and a=fingerprint."""
-
-    ufrag: str
-    password: str = field(repr=False)
-    fingerprint: str
-
-
-@dataclass(frozen=True, slots=True)
-class _PeerAudio:
-    index: int
-    protocol: str
-    mid: str | None
-    codecs: tuple[CodecParams, ...]
-    direction: Direction
-    transport: PeerTransport
-    rtcp_rsize: bool
-    bundled: bool
-
-
-def wants_webrtc(sdp: bytes) -> bool:
-    """Whether this offer is of a browser: DTLS-SRTP with ICE. False for what cannot be read."""
-    try:
-        session = parse(sdp)
-    except ParseError:
-        return False
-    return any(
-        media.protocol in PROTOCOLS and session.attribute_of(media, "ice-ufrag") is not None for media in session.media
-    )
 
 
 class WebRtcNegotiator:
@@ -94,10 +63,17 @@ class WebRtcNegotiator:
         self._lines: list[Media] = []
         self._index = 0
         self._mid: str | None = "0"
-        self._peer_offer: _PeerAudio | None = None
+        self._peer_offer: PeerAudio | None = None
         self._own_offer: tuple[list[CodecParams], Direction] | None = None
         self._answer = b""
         self._body = b""
+        self._undo: Callable[[], None] | None = None  # while an exchange is open: back to before it
+        self._bundle: tuple[str, ...] = ()  # mids in the order of the offer's group
+        self._setup = "actpass"
+        self._data_index: int | None = None
+        self.video = VideoLines(bundled=True, cname=cname)
+        self.offers_data = False  # our next offer opens a data section if there is none
+        self.data: PeerData | None = None  # agreed
         self.local: LocalMedia | None = None
         self.transport: LocalTransport | None = None  # ours; set before the first description is written
         self.peer: PeerTransport | None = None  # of the description read last
@@ -120,10 +96,15 @@ class WebRtcNegotiator:
             raise NegotiationError(
                 f"an offer with a=setup:{peer.transport.setup}; actpass, active or passive is allowed"
             )
+        videos, data = self._read_videos(session, peer), read_data(session, peer.bundle)
+        self.rollback()  # an offer of ours that met this one is void
+        self._begin()
         self._peer_offer = peer
         self.peer = peer.transport
-        self._index, self._mid = peer.index, peer.mid
+        self._index, self._mid, self._bundle = peer.index, peer.mid, peer.bundle
         self._lines = [self._rejected(media) for media in session.media]
+        self.video.take_offer(videos)
+        self._data_index, self.data = data if data is not None and self._policy.data else (None, None)
         self._answer = b""
         for codec in peer.codecs:
             self._payload_types[encoding_of(codec)] = codec.payload_type
@@ -142,25 +123,41 @@ class WebRtcNegotiator:
         receive = [ours(codec) for codec in send]
         actual = combine(direction, reverse(peer.direction))
         self._agree(tuple(send), tuple(receive), actual, peer.direction)
-        setup = "active" if peer.transport.setup == "passive" else "passive"
-        section = self._section(peer.protocol, receive, actual, setup, rsize=peer.rtcp_rsize)
-        self._lines[self._index] = section
-        self._answer = self._write(bundle=peer.bundled)
+        self._setup = "active" if peer.transport.setup == "passive" else "passive"
+        self._lines[self._index] = self._section(peer.protocol, receive, actual, rsize=peer.rtcp_rsize)
+        self.video.reserve(codec.payload_type for codec in peer.codecs)
+        for line in self.video.lines:
+            if line.index >= 0 and line.peer is not None:
+                frame = self._frame(line, line.peer.protocol, rsize=line.peer.rtcp_rsize)
+                self._lines[line.index] = self.video.answer(line, frame, direction) or self._lines[line.index]
+        if self.data is not None and self._data_index is not None:
+            protocol = self._lines[self._data_index].protocol
+            self._lines[self._data_index] = self._data_section(protocol, self.data.mid)
+        self.video.forget_refused()
+        self._undo = None
+        self._answer = self._write()
         return self._answer
 
     # -- we offer
 
     def write_offer(self, direction: Direction = Direction.SENDRECV, prefer: Sequence[Encoding] = ()) -> bytes:
         """Our offer: one audio section, or the sections there are with the codec in use first."""
+        self.rollback()
+        self._begin()
         if self.stream is not None:
             prefer = [encoding_of(self.stream.audio), *prefer]
         formats = self._offered_formats(self._order(prefer))
         if not self._lines:
             self._lines = [Media("audio", 0, PROTOCOLS[0], [])]
+            self._bundle = (self._mid or "",)
         self._own_offer = (formats, direction)
+        self._setup = "actpass"
         protocol = self._lines[self._index].protocol
-        self._lines[self._index] = self._section(protocol, formats, direction, "actpass", rsize=True)
-        return self._write(bundle=self._mid is not None)
+        self._lines[self._index] = self._section(protocol, formats, direction, rsize=True)
+        if self._bundle:
+            self._offer_video(protocol, direction)
+            self._offer_data()
+        return self._write()
 
     def read_answer(self, sdp: bytes) -> StreamSettings:
         """Takes the answer to our offer. Raises ParseError or NegotiationError; then nothing has changed."""
@@ -172,7 +169,8 @@ class WebRtcNegotiator:
             raise NegotiationError("the answer does not have our audio section in its place")
         if session.media[self._index].port == 0:
             raise NegotiationError("the peer refused audio")
-        peer = self._read(session, self._index)
+        peer = read_peer_audio(session, self._index)
+        videos, data = self._read_videos(session, peer), read_data(session, peer.bundle)
         offered = {encoding_of(codec) for codec in formats}
         answered = [codec for codec in peer.codecs if encoding_of(codec) in offered]
         audio = next((codec for codec in answered if codec.name in AUDIO), None)
@@ -182,48 +180,99 @@ class WebRtcNegotiator:
             raise NegotiationError(f"an answer with a=setup:{peer.transport.setup}; active or passive is allowed")
         self.peer = peer.transport
         send = (audio, *companions(answered, audio))
+        self._take_answered(videos, data)
+        self._undo = None
         return self._agree(send, tuple(formats), combine(direction, reverse(peer.direction)), peer.direction)
+
+    def rollback(self) -> None:
+        """The open exchange has failed (refused, or crossed by the peer's own offer): all is as it was before it."""
+        undo, self._undo = self._undo, None
+        if undo is not None:
+            undo()
+
+    def _begin(self) -> None:
+        lines, places = self._lines, (self._index, self._mid, self._bundle, self._setup)
+        exchange = (self._peer_offer, self._own_offer, self._answer, self.peer, self._data_index, self.data)
+        restore = self.video.snapshot()
+        self._lines = list(lines)
+
+        def undo() -> None:
+            self._lines = lines
+            self._index, self._mid, self._bundle, self._setup = places
+            self._peer_offer, self._own_offer, self._answer, self.peer, self._data_index, self.data = exchange
+            restore()
+
+        self._undo = undo
+
+    # -- video and data
+
+    def _read_videos(self, session: Session, peer: PeerAudio) -> list[PeerVideo]:
+        """The video sections that are switched on and share the audio's transport. Raises ParseError."""
+        found = []
+        for index, media in enumerate(session.media):
+            on = media.port != 0 or media.has("bundle-only")  # RFC 8843 §6
+            mid = media.first("mid")
+            if media.kind == "video" and on and media.protocol in PROTOCOLS and mid in peer.bundle and mid is not None:
+                found.append(read_peer_video(media, index, read_direction(session, media), mid=mid))
+        return found[:SDP_VIDEO_LINES_MAX] if self._policy.video_codecs else []
+
+    def _offer_video(self, protocol: str, direction: Direction) -> None:
+        self.video.reserve(self._payload_types.values())
+        self.video.place(self._lines)
+        for line in self.video.lines:
+            if line.index >= 0:
+                former = self._lines[line.index]
+                frame = self._frame(line, former.protocol or protocol, rsize=True)
+                section = self.video.offer(line, frame, direction, ())
+                self._lines[line.index] = section or self._rejected(former)
+
+    def _offer_data(self) -> None:
+        if self._data_index is None and self.offers_data and self._policy.data:
+            self._data_index = len(self._lines)
+            self._lines.append(Media("application", 0, DATA_PROTOCOLS[0], []))
+        if self._data_index is not None:
+            mid = self.data.mid if self.data is not None else "data"
+            section = self._data_section(self._lines[self._data_index].protocol, mid)
+            self._lines[self._data_index] = section
+
+    def _take_answered(self, videos: Sequence[PeerVideo], data: tuple[int, PeerData] | None) -> None:
+        by_index = {peer.index: peer for peer in videos}
+        for line in self.video.lines:
+            if line.index >= 0:
+                section = self._lines[line.index]
+                frame = self._frame(line, section.protocol, rsize=True)
+                if not self.video.take_answer(line, by_index.get(line.index), frame):
+                    self._lines[line.index] = self._rejected(section)
+        self.video.forget_refused()
+        if self._data_index is not None:
+            if data is not None and data[0] == self._data_index:
+                self.data = data[1]
+            else:
+                self._lines[self._data_index] = self._rejected(self._lines[self._data_index])
+                self._data_index, self.data, self.offers_data = None, None, False
+
+    def _frame(self, line: VideoLine, protocol: str, *, rsize: bool) -> Frame:
+        attributes = [*self._transport_attributes(line.mid), Attribute("rtcp-mux")]
+        if rsize:
+            attributes.append(Attribute("rtcp-rsize"))
+        return Frame(self._bound()[0].rtp_port, protocol, attributes, rtcp_mux=True, rsize=rsize)
+
+    def _data_section(self, protocol: str, mid: str) -> Media:
+        return data_section(protocol, self._bound()[0].rtp_port, self._transport_attributes(mid))
 
     # -- reading
 
-    def _choose(self, session: Session) -> _PeerAudio:
+    def _choose(self, session: Session) -> PeerAudio:
         """The first audio section that is a browser's and has a codec of ours."""
         reason = "the offer has no audio that is switched on"
         for index, media in enumerate(session.media):
             if media.kind != "audio" or media.port == 0 or media.protocol not in PROTOCOLS:
                 continue
-            peer = self._read(session, index)
+            peer = read_peer_audio(session, index)
             if any(encoding_of(codec) in self._allowed for codec in peer.codecs):
                 return peer
             reason = f"no codec in common; allowed are {', '.join(f'{e.name}/{e.clock_hz}' for e in self._allowed)}"
         raise NegotiationError(reason)
-
-    def _read(self, session: Session, index: int) -> _PeerAudio:
-        media = session.media[index]
-        if not media.has("rtcp-mux"):
-            raise NegotiationError("a browser's media needs a=rtcp-mux")
-        ufrag, password = session.attribute_of(media, "ice-ufrag"), session.attribute_of(media, "ice-pwd")
-        if not _ICE_TEXT.fullmatch(ufrag or "") or not _ICE_TEXT.fullmatch(password or "") or len(password or "") < 22:
-            raise NegotiationError("a=ice-ufrag and a=ice-pwd are missing or malformed (RFC 8839 §5.4)")
-        fingerprints = tuple(media.all("fingerprint")) or tuple(session.all("fingerprint"))
-        if not fingerprints:
-            raise NegotiationError("a=fingerprint is missing: without it nobody knows who answers (RFC 8122)")
-        mid = media.first("mid")
-        if mid is not None and not _MID.fullmatch(mid):
-            raise ParseError("SDP a=mid is no token of at most 16 characters")
-        groups = [value.split() for value in session.all("group")]
-        return _PeerAudio(
-            index=index,
-            protocol=media.protocol,
-            mid=mid,
-            codecs=tuple(read_formats(media)),
-            direction=_direction(session, media),
-            transport=PeerTransport(
-                ufrag or "", password or "", fingerprints, session.attribute_of(media, "setup") or "actpass"
-            ),
-            rtcp_rsize=media.has("rtcp-rsize"),
-            bundled=any(group[:1] == ["BUNDLE"] and mid in group[1:] for group in groups),
-        )
 
     # -- writing
 
@@ -267,23 +316,11 @@ class WebRtcNegotiator:
     def _rejected(media: Media) -> Media:
         """Port 0 in the same place, RFC 3264 §6; its mid stays (RFC 8843 §7.3.3)."""
         mid = media.first("mid")
-        kept = [Attribute("mid", mid)] if mid is not None and _MID.fullmatch(mid) else []
+        kept = [Attribute("mid", mid)] if mid is not None and MID.fullmatch(mid) else []
         return Media(media.kind, 0, media.protocol, media.formats or ["0"], attributes=[*kept, Attribute("inactive")])
 
-    def _section(
-        self, protocol: str, formats: Sequence[CodecParams], direction: Direction, setup: str, *, rsize: bool
-    ) -> Media:
-        local, transport = self._bound()
-        attributes = [Attribute("mid", self._mid)] if self._mid is not None else []
-        attributes += [
-            Attribute("ice-ufrag", transport.ufrag),
-            Attribute("ice-pwd", transport.password),
-            Attribute("fingerprint", transport.fingerprint),
-            Attribute("setup", setup),
-            Attribute("candidate", f"1 1 udp {_HOST_PRIORITY} {local.host} {local.rtp_port} typ host"),
-            Attribute("end-of-candidates"),
-            Attribute("rtcp-mux"),
-        ]
+    def _section(self, protocol: str, formats: Sequence[CodecParams], direction: Direction, *, rsize: bool) -> Media:
+        attributes = [*self._transport_attributes(self._mid), Attribute("rtcp-mux")]
         if rsize:
             attributes.append(Attribute("rtcp-rsize"))
         attributes += write_formats(formats)
@@ -291,15 +328,32 @@ class WebRtcNegotiator:
         if direction.sends:
             attributes.append(Attribute("msid", f"{self._cname or 'mediaserver'} audio"))
         payload_types = [str(codec.payload_type) for codec in formats]
-        return Media("audio", local.rtp_port, protocol, payload_types, attributes=attributes)
+        return Media("audio", self._bound()[0].rtp_port, protocol, payload_types, attributes=attributes)
 
-    def _write(self, *, bundle: bool) -> bytes:
+    def _transport_attributes(self, mid: str | None) -> list[Attribute]:
+        """ICE and DTLS, the same in every section of the bundle: whichever the peer looks at has them."""
+        local, transport = self._bound()
+        own = f"1 1 udp {_HOST_PRIORITY} {local.host} {local.rtp_port} typ host"
+        return [
+            *([Attribute("mid", mid)] if mid is not None else []),
+            Attribute("ice-ufrag", transport.ufrag),
+            Attribute("ice-pwd", transport.password),
+            Attribute("fingerprint", transport.fingerprint),
+            Attribute("setup", self._setup),
+            *(Attribute("candidate", candidate) for candidate in transport.candidates or (own,)),
+            *([Attribute("ice-options", "trickle")] if transport.more_follow else [Attribute("end-of-candidates")]),
+        ]
+
+    def _write(self) -> bytes:
         """The description with o='s version raised by one whenever anything else changed (RFC 3264 §8)."""
-        local, _ = self._bound()
+        local, transport = self._bound()
         family = "IP6" if ":" in local.host else "IP4"
-        attributes = [Attribute("ice-lite")]
-        if bundle and self._mid is not None:
-            attributes.append(Attribute("group", f"BUNDLE {self._mid}"))
+        attributes = [Attribute("ice-lite")] if transport.lite else []
+        if self._bundle:
+            mids = [media.first("mid") or "" for media in self._lines if media.port]
+            order = {mid: place for place, mid in enumerate(self._bundle)}  # the offer's first stays first
+            mids.sort(key=lambda mid: order.get(mid, len(order)))
+            attributes.append(Attribute("group", f"BUNDLE {' '.join(mids)}"))
         attributes.append(Attribute("msid-semantic", "WMS *"))
         session = Session(
             origin=replace(self._origin, family=family, host=local.host),
@@ -319,13 +373,3 @@ class WebRtcNegotiator:
         if self.local is None or self.transport is None:
             raise NegotiationError("the leg has no ports yet", 500)
         return self.local, self.transport
-
-
-def _direction(session: Session, media: Media) -> Direction:
-    """a= lines only: a browser writes c=0.0.0.0 without meaning hold."""
-    found = Direction.SENDRECV
-    for level in (session, media):
-        for attribute in level.attributes:
-            if attribute.value is None:
-                found = _DIRECTIONS.get(attribute.name, found)
-    return found
