@@ -107,6 +107,7 @@ ICE_SOURCES_MAX: Final = 16  # addresses of one leg that know its password; a br
 ICE_CHECKS_REMEMBERED_MAX: Final = 256  # checks a repetition from elsewhere is known by: some minutes of a browser's
 DTLS_HANDSHAKE_NS_MAX: Final = 20_000_000_000  # five repeated flights; who needs longer will not have a call either
 DTLS_DATAGRAM_BYTES_MAX: Final = 1_200  # fits every path with IPv6 and a tunnel around it
+DTLS_RECORDS_PER_DATAGRAM_MAX: Final = 64  # a record of SCTP has at least 41 bytes: more do not fit
 WEBRTC_READY_S_MAX: Final = 15.0  # from our answer to keys: ICE on a slow network and DTLS with one lost flight
 WEBSOCKET_MESSAGE_BYTES_MAX: Final = 65_536  # one SIP message; a browser's offer with video has some 10,000
 DATA_MESSAGE_BYTES_MAX: Final = 16_384  # one data channel message either way: a line of chat or an event, no files

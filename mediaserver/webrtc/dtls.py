@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
 
-from mediaserver.limits import DTLS_DATAGRAM_BYTES_MAX, DTLS_HANDSHAKE_NS_MAX
+from mediaserver.limits import DTLS_DATAGRAM_BYTES_MAX, DTLS_HANDSHAKE_NS_MAX, DTLS_RECORDS_PER_DATAGRAM_MAX
 from mediaserver.model import SRTP_KEY_SALT_BYTES, SrtpKey, SrtpProfile
 
 _EXPORTER = b"EXTRACTOR-dtls_srtp"  # RFC 5764 §4.2
@@ -134,6 +134,7 @@ class DtlsEndpoint:
             self._connection.set_connect_state()
         else:
             self._connection.set_accept_state()
+        self._application: list[bytes] = []
         self._shaken = False  # the handshake is done; whether with the right peer, the fingerprint says
         self._outputs: list[bytes] = []
         self._timer_ns: int | None = None
@@ -165,6 +166,22 @@ class DtlsEndpoint:
     def poll(self) -> list[bytes]:
         outputs, self._outputs = self._outputs, []
         return outputs
+
+    def application(self) -> list[bytes]:
+        """What the right peer sent as application data since the last call: SCTP packets, RFC 8261."""
+        received, self._application = self._application, []
+        return received
+
+    def send_application(self, data: bytes) -> bool:
+        """One record of application data. False: not connected, or more than a record holds; nothing is sent."""
+        if self.state is not DtlsState.CONNECTED:
+            return False
+        try:
+            self._connection.send(data)
+        except SSL.Error:
+            return False
+        self._collect()
+        return True
 
     def next_deadline(self) -> int | None:
         if self.state is not DtlsState.HANDSHAKE:
@@ -203,7 +220,7 @@ class DtlsEndpoint:
                 self._shaken = True
                 self._judge()
             else:
-                self._connection.recv(16_384)  # application data is data channels' business; alerts are seen here
+                self._read()
         except SSL.WantReadError:
             pass
         except SSL.ZeroReturnError:
@@ -213,6 +230,13 @@ class DtlsEndpoint:
                 self._collect()  # the alert that tells the peer
                 self._fail(_reason(error))
         self._drain(now_ns)
+
+    def _read(self) -> None:
+        """Application data until there is no more (WantReadError); alerts are seen here too."""
+        for _ in range(DTLS_RECORDS_PER_DATAGRAM_MAX):
+            data = self._connection.recv(16_384)
+            if self.state is DtlsState.CONNECTED:
+                self._application.append(data)
 
     def _judge(self) -> None:
         if not self._shaken or self._fingerprint is None or self.state is not DtlsState.HANDSHAKE:

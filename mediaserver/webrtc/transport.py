@@ -41,6 +41,7 @@ class WebRtcTransport:
         self.fingerprint = identity.fingerprint
         self.failure = ""
         self.dropped: Counter[str] = Counter()
+        self.on_application: Callable[[bytes], None] | None = None  # takes what the peer sends inside DTLS (SCTP)
         self._identity = identity
         self._clock = clock
         self._send = send
@@ -105,7 +106,15 @@ class WebRtcTransport:
             if self._dtls is None:  # who speaks first is the client, whatever his description will say
                 self._dtls = DtlsEndpoint(self._identity, client=False)
             self._dtls.receive(data, now_ns)
+            for inside in self._dtls.application():
+                if self.on_application is not None:
+                    self.on_application(inside)
         self._advance()
+
+    def send_application(self, data: bytes) -> None:
+        """One SCTP packet inside DTLS. Before the handshake is done it is lost, as on any bad network."""
+        if self._dtls is not None and not self._closed and self._dtls.send_application(data):
+            self._flush()
 
     def close(self) -> None:
         """Says good-bye to the peer. Idempotent."""

@@ -140,3 +140,32 @@ def test_a_fingerprint_that_is_malformed_or_weak_is_none(text):
 def test_a_fingerprint_is_written_as_it_is_read():
     assert Fingerprint.parse(str(US.fingerprint)) == US.fingerprint
     assert Fingerprint.parse(str(US.fingerprint).replace("sha", "SHA").lower()) == US.fingerprint
+
+
+def test_application_data_goes_both_ways_once_the_right_peer_is_there():
+    server, client = pair()
+    assert not server.send_application(b"too early")
+    shake(server, client)
+    assert client.send_application(b"one")
+    assert client.send_application(bytes(1_200))
+    for data in client.poll():
+        server.receive(data, 0)
+    assert server.application() == [b"one", bytes(1_200)]
+    assert server.application() == []
+    assert server.send_application(b"back")
+    for data in server.poll():
+        client.receive(data, 0)
+    assert client.application() == [b"back"]
+    client.close()
+    assert not client.send_application(b"too late")
+
+
+def test_application_data_of_the_wrong_peer_is_never_read():
+    server, client = DtlsEndpoint(US, client=False), DtlsEndpoint(THEM, client=True)
+    server.expect(DtlsIdentity().fingerprint)
+    client.expect(US.fingerprint)
+    shake(server, client)
+    client.send_application(b"let me in")
+    for data in client.poll():
+        server.receive(data, 0)
+    assert server.application() == []

@@ -163,3 +163,21 @@ async def test_a_description_with_weak_hashes_only_fails():
     rig = Rig()
     rig.transport.describe("brow", "x" * 22, ("sha-1 AA:BB",), client=False)
     assert not await rig.transport.wait_ready()
+
+
+async def test_data_inside_dtls_reaches_its_taker_and_goes_back_to_the_nominated_address():
+    rig = Rig()
+    heard = []
+    rig.transport.on_application = heard.append
+    rig.transport.send_application(b"nobody is there yet")
+    rig.connect()
+    rig.browser.dtls.send_application(b"sctp")
+    for data in rig.browser.dtls.poll():
+        rig.transport.receive(data, ADDRESS)
+    assert heard == [b"sctp"]
+    rig.transport.send_application(b"answer")
+    rig.carry()
+    assert rig.browser.dtls.application() == [b"answer"]
+    rig.transport.close()
+    rig.transport.send_application(b"after the end")
+    assert [data for data, _ in rig.sent if data[0] == 23] == []
