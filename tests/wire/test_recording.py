@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 import wave
 from pathlib import Path
 from typing import Any
@@ -126,16 +128,58 @@ async def test_nothing_is_captured_of_a_caller_who_hangs_up_during_the_notice(ph
     assert audible == []
 
 
+def numbered_frame(number: int) -> bytes:
+    """20 ms of PCMU that say which frame they are: silence, then 14 bits, ten samples each, positive for a one."""
+    return b"\xff" * 20 + b"".join(bytes([0x90 if number >> bit & 1 else 0x10]) * 10 for bit in range(14))
+
+
+def numbers_in(samples: np.ndarray) -> list[tuple[int, int]]:
+    """(sample at which it ends, number) of every whole `numbered_frame`; the export may have moved them by drift."""
+    loud = np.abs(samples) > 0.1
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], loud.astype(int), [0]))))
+    ends, starts = edges[1::2], edges[::2]
+    found = []
+    for start, silent_since in zip(starts, [-20, *ends[:-1]], strict=True):
+        bits = samples[start : start + 140]
+        if start - silent_since >= 10 and len(bits) == 140:
+            levels = bits.reshape(14, 10)[:, 2:8].mean(axis=1)
+            found.append((int(start) + 140, int(((levels > 0) * (1 << np.arange(14))).sum())))
+    return found
+
+
 async def test_kill_9_in_mid_call_loses_at_most_200_ms(phones: Phones, tmp_path: Path) -> None:
-    caller, callee, _ = await talk_until(phones, "2bob", 6)
-    loop = asyncio.get_running_loop()
-    since = loop.time()
-    await asyncio.sleep(5)
-    phones.server.kill()
-    assert phones.server.process is not None
-    await phones.server.process.wait()
-    killed_after = loop.time() - since
-    await caller.do("hangup")
+    """Every 20 ms of the caller carry their number, and we know on the clock of the kill when each was sent."""
+    callee = await phones.pjsua("bob", "PCMU", says=tone(phones.folder / "b.wav", 800.0, 120, 16_000), loop=True)
+    caller = RawCall((phones.server.host, phones.server.base_port), "2bob")
+    over = threading.Event()
+    sent_ns: list[int] = []
+
+    def speak() -> None:
+        start = time.monotonic_ns()
+        while not over.is_set():
+            time.sleep(max(0, start + len(sent_ns) * 20_000_000 - time.monotonic_ns()) / 1e9)
+            caller.rtp.sendto(caller.next_packet(numbered_frame(len(sent_ns))), caller.media)
+            sent_ns.append(time.monotonic_ns())
+
+    try:
+        assert await asyncio.to_thread(caller.dial) == 200
+        speaking = asyncio.create_task(asyncio.to_thread(speak))
+        recording = False
+        while not recording:
+            assert len(sent_ns) < 2_000, "the recording never began"
+            recording = any(call["recording"] for call in await phones.server.calls())
+        began = len(sent_ns)
+        while len(sent_ns) < began + 200:  # four seconds
+            await asyncio.sleep(0.005)
+        killed_ns = time.monotonic_ns()
+        phones.server.kill()
+        assert phones.server.process is not None
+        await phones.server.process.wait()
+        over.set()
+        await speaking
+    finally:
+        over.set()
+        caller.close()
     await callee.do("hangup")
     await phones.server.run()
     found = await newest(phones.server, "recovered")
@@ -145,12 +189,18 @@ async def test_kill_9_in_mid_call_loses_at_most_200_ms(phones: Phones, tmp_path:
     )
     assert code == 0, text + err
     rate, samples = stereo(out)
-    # The recording began at least 6 s before `since`.
-    print(len(samples) / rate, killed_after)
-    assert len(samples) / rate >= 6 + killed_after - 0.2 - 0.15  # 150 ms: polling grain of talk_until
-    for channel, frequency in ((0, 500.0), (1, 800.0)):
-        _, end = sounding(samples[:, channel], rate, frequency)
-        assert len(samples) / rate - end <= 0.2
+    assert rate == 8_000
+    kept = numbers_in(samples[:, 0])
+    numbers = [number for _, number in kept]
+    assert numbers[0] < began, "it was told to be recording when it was"
+    assert numbers == list(range(numbers[0], numbers[-1] + 1)), "nothing is missing before the end"
+    missing_ms = (killed_ns - sent_ns[numbers[-1]]) / 1e6
+    _, callee_end = sounding(samples[:, 1], rate, 800.0)
+    # The callee's tone tells no time of its own: measured from the caller's last frame on the export's time line.
+    callee_missing_ms = missing_ms + (kept[-1][0] / rate - 0.02 - callee_end) * 1000
+    print(f"{len(numbers)} frames; missing: caller {missing_ms:.1f} ms, callee {callee_missing_ms:.1f} ms")
+    assert missing_ms <= 200
+    assert callee_missing_ms <= 200
 
 
 async def test_sigterm_refuses_new_calls_waits_and_keeps_the_recording(phones: Phones) -> None:
