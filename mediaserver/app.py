@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 from collections.abc import Awaitable, Callable
@@ -22,7 +23,7 @@ from mediaserver.app_users import UserView
 from mediaserver.calls.manager import CallManager
 from mediaserver.clock import SystemClock
 from mediaserver.errors import MediaServerError
-from mediaserver.limits import EVENT_LOOP_LAG_LOGGED_S
+from mediaserver.limits import EVENT_LOOP_LAG_LOGGED_S, GC_YOUNG_OBJECTS
 from mediaserver.media.engine import MediaEngine
 from mediaserver.media.prompts import PromptLibrary
 from mediaserver.media.tones import tone
@@ -195,12 +196,21 @@ async def serve(settings: Settings) -> int:
             loop.add_signal_handler(number, end)
         loop.add_signal_handler(signal.SIGHUP, server.reload)
         await server.start()
+        _calm_collector()
         await asked.wait()
         await server.drain(hurry)
     finally:
         await server.stop()
     log.info("stopped")
     return 0
+
+
+def _calm_collector() -> None:
+    """Python's cyclic garbage collector, set for a server: what start-up made is never looked at again, and a young
+    round comes every few calls instead of several times in each (that was a fifth of a call's CPU)."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_YOUNG_OBJECTS, 10, 10)
 
 
 def _make_private(folder: Path) -> None:

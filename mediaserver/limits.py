@@ -76,6 +76,7 @@ STORE_BACKOFF_S_MAX: Final = 10.0  # between tries on a dead database
 USER_NAME_LENGTH_MAX: Final = 64  # column width; longer user parts are never typed by people
 
 # --- house
+GC_YOUNG_OBJECTS: Final = 20_000  # made between two young rounds: some 30 calls; such a round takes 2 ms
 LOG_LINES_WAITING_MAX: Final = 10_000  # a stalled terminal costs some 3 MB, then lines are dropped and counted
 API_FAILURES_PER_SOURCE_PER_MIN: Final = 10  # wrong admin passwords; a person mistypes three times, a guesser goes on
 API_FAILED_SOURCES_MAX: Final = 4_096  # addresses remembered for that; the longest unseen is forgotten

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import json
 import logging
-import queue
 import re
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator, MutableMapping
+from functools import lru_cache
 from typing import Any, TextIO
 
 import structlog
@@ -39,7 +41,12 @@ HIDDEN_TEXT = (
     (re.compile(r"(?i)((?:password|secret)\"?\s*[=:]\s*)\S+"), r"\1" + HIDDEN),
     (re.compile(r"v=0\r?\no=.*", re.DOTALL), "<SDP " + HIDDEN + ">"),
 )
-CLOSE = object()  # tells the writer to end
+# Each of those texts holds one of these; most lines hold none.
+HIDDEN_TEXT_HAS = re.compile("[:=]")
+GATHER_S = (
+    0.02  # the writer sleeps so long after a line comes, then writes all that came: a wake-up per line costs more
+)
+KEYS_KEPT = 4_096  # names of log fields remembered; programs of the house may make up their own
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -49,10 +56,19 @@ def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutab
     return event
 
 
+@lru_cache(KEYS_KEPT)
+def _is_hidden(key: str) -> bool:
+    return HIDDEN_KEYS.search(key.lower()) is not None
+
+
 def _clean(key: str, value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float)):
-        return value if not HIDDEN_KEYS.search(key.lower()) or isinstance(value, bool) else HIDDEN
-    if HIDDEN_KEYS.search(key.lower()) or isinstance(value, SecretStr):
+        return value if not _is_hidden(key) or isinstance(value, bool) else HIDDEN
+    if _is_hidden(key):
+        return HIDDEN
+    if type(value) is str:  # most of them
+        return _clean_text(value)
+    if isinstance(value, SecretStr):
         return HIDDEN
     if isinstance(value, Masked):
         return repr(value)
@@ -62,43 +78,67 @@ def _clean(key: str, value: Any) -> Any:
         return {str(name): _clean(str(name), part) for name, part in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_clean(key, part) for part in value]
-    text = value if isinstance(value, str) else repr(value)
+    return _clean_text(value if isinstance(value, str) else repr(value))
+
+
+def _clean_text(text: str) -> str:
+    if HIDDEN_TEXT_HAS.search(text) is None:
+        return text
     for pattern, instead in HIDDEN_TEXT:
         text = pattern.sub(instead, text)
     return text
 
 
 class _Writer:
-    """Puts lines on a stream from its own thread. A full queue drops the line and counts it."""
+    """Puts lines on a stream from its own thread, many at a time. Too many waiting: the line is dropped and counted."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._lines: queue.Queue[Any] = queue.Queue(LOG_LINES_WAITING_MAX)
+        self._lines: deque[str] = deque()
+        self._being_written = 0
         self._dropped = 0
+        self._come = threading.Event()
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
 
     def put(self, line: str) -> None:
-        try:
-            self._lines.put_nowait(line)
-        except queue.Full:
+        if len(self._lines) + self._being_written >= LOG_LINES_WAITING_MAX:
             self._dropped += 1
+            return
+        self._lines.append(line)
+        if not self._come.is_set():  # else the writer has not looked yet and will find this line too
+            self._come.set()
 
     def close(self) -> None:
         """Writes what waits, then ends the thread. A stream that is stuck is left behind after a second."""
-        with contextlib.suppress(queue.Full):
-            self._lines.put(CLOSE, timeout=1.0)
+        self._closing.set()
+        self._come.set()
         self._thread.join(timeout=1.0)
 
     def _run(self) -> None:
-        while (line := self._lines.get()) is not CLOSE:
+        while not self._closing.is_set():
+            self._come.wait()
+            self._closing.wait(GATHER_S)
+            self._come.clear()
+            self._write_all()
+
+    def _write_all(self) -> None:
+        """One line at a time, so that those behind one that is stuck still count as waiting."""
+        wrote = False
+        self._being_written = 1
+        while self._lines:
+            line = self._lines.popleft()
             dropped, self._dropped = self._dropped, 0
             lost = f"({dropped} log lines lost: the log could not be written fast enough)\n" if dropped else ""
             # A closed pipe or a full disk must not end the thread: the next line may find it well again.
             with contextlib.suppress(OSError, ValueError):
                 self._stream.write(f"{lost}{line}\n")
-                if self._lines.empty():
-                    self._stream.flush()
+                wrote = True
+        self._being_written = 0
+        if wrote:
+            with contextlib.suppress(OSError, ValueError):
+                self._stream.flush()
 
 
 class _LineLogger:
@@ -123,6 +163,11 @@ class _FromStandardLogging(logging.Handler):
 
 
 _writer: _Writer | None = None
+_encoder = json.JSONEncoder(ensure_ascii=False)  # made once: json.dumps with options makes one for every line
+
+
+def _as_json(event: Any, **_options: Any) -> str:
+    return _encoder.encode(event)
 
 
 def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
@@ -136,14 +181,14 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
     console = settings.format == "console" or (settings.format == "auto" and terminal)
     chain: list[Processor] = [
         structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
         structlog.processors.StackInfoRenderer(),
-        structlog.processors.TimeStamper(fmt="%H:%M:%S.%f" if console else "iso", utc=not console),
         structlog.processors.format_exc_info,
         redact,
+        structlog.processors.add_log_level,  # after it: what is ours hides nothing
+        structlog.processors.TimeStamper(fmt="%H:%M:%S.%f" if console else "iso", utc=not console),
         structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=structlog.dev.plain_traceback)
         if console
-        else structlog.processors.JSONRenderer(ensure_ascii=False),
+        else structlog.processors.JSONRenderer(serializer=_as_json),
     ]
     writer = _writer
     structlog.configure(

@@ -15,6 +15,7 @@ from mediaserver.sip.auth import Credentials, make_credentials
 from mediaserver.sip.auth_client import ClientCredentials
 from mediaserver.sip.uri import Uri, parse_uri
 
+SOURCES_KEPT = 4_096  # addresses whose trunk is remembered, only to save looking again
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -39,6 +40,7 @@ class Trunks:
 
     by_name: dict[str, Trunk] = field(default_factory=dict)
     _by_username: dict[str, tuple[Trunk, Credentials]] = field(default_factory=dict)
+    _by_source: dict[str, Trunk | None] = field(default_factory=dict)  # what `at` found before
 
     @classmethod
     def of_settings(cls, settings: Mapping[str, TrunkSettings], realm: str) -> Trunks:
@@ -69,6 +71,13 @@ class Trunks:
 
     def at(self, host: str) -> Trunk | None:
         """The trunk whose allow_from holds this source address."""
+        if host not in self._by_source:
+            if len(self._by_source) >= SOURCES_KEPT:
+                self._by_source.clear()
+            self._by_source[host] = self._find(host)
+        return self._by_source[host]
+
+    def _find(self, host: str) -> Trunk | None:
         try:
             address = ipaddress.ip_address(host)
         except ValueError:

@@ -110,6 +110,26 @@ def test_a_console_line_without_terminal_has_no_colours() -> None:
     assert "\x1b" not in stream.getvalue()
 
 
+class CountingStream(io.StringIO):
+    def __init__(self) -> None:
+        super().__init__()
+        self.flushes = 0
+
+    def flush(self) -> None:
+        self.flushes += 1
+
+
+def test_lines_that_come_together_are_handed_over_together() -> None:
+    stream = CountingStream()
+    logs.configure(LogSettings(format="json"), stream)
+    for number in range(200):
+        structlog.get_logger().info("line", n=number)
+    logs.shutdown()
+    structlog.reset_defaults()
+    assert [json.loads(line)["n"] for line in stream.getvalue().splitlines()] == list(range(200))
+    assert stream.flushes < 20
+
+
 class StuckStream(io.StringIO):
     """A terminal that was stopped with ^S."""
 
