@@ -14,7 +14,7 @@ import structlog
 
 from mediaserver.calls.house import House
 from mediaserver.calls.leg import Leg
-from mediaserver.calls.tasks import TaskGroup, finish
+from mediaserver.calls.tasks import TaskGroup
 from mediaserver.errors import MediaError, MediaServerError, StaleHandle
 from mediaserver.media.engine import Tone
 from mediaserver.model import BridgeHandle
@@ -35,17 +35,15 @@ class Bridge:
     def handle(self) -> BridgeHandle | None:
         return self._handle
 
-    async def add(self, leg: Leg) -> None:
+    async def add(self, leg: Leg, *, hears_itself: bool = False) -> None:
         """The leg hears the others from now on, and they it; a leg that is gone is passed over. Raises MediaError."""
         if leg in self.members or self._closed or not leg.voice.is_open:
             return
         if self._handle is None:
-            await finish(self._open())
-        if self._handle is None or self._closed:
-            return
+            self._handle = await self._house.engine.create_bridge()
         self.members.append(leg)
         try:
-            await self._house.engine.bridge_add(self._handle, leg.voice.handle)
+            await self._house.engine.bridge_add(self._handle, leg.voice.handle, hears_itself=hears_itself)
         except StaleHandle:
             self._forget(leg)
         except BaseException:
@@ -71,16 +69,10 @@ class Bridge:
         self._closed = True
         self.members.clear()
         if self._handle is not None:
-            await finish(self._destroy(self._handle))
-
-    async def _open(self) -> None:
-        self._handle = await self._house.engine.create_bridge()
-
-    async def _destroy(self, handle: BridgeHandle) -> None:
-        try:
-            await self._house.engine.destroy_bridge(handle)
-        except MediaError as error:
-            log.warning("closing a bridge failed", error=str(error))
+            try:
+                await self._house.engine.destroy_bridge(self._handle)
+            except MediaError as error:
+                log.warning("closing a bridge failed", error=str(error))
 
     def _forget(self, leg: Leg) -> None:
         if leg in self.members:

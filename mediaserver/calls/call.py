@@ -82,7 +82,7 @@ class Call:
         self._next: tuple[Route, Leg] | None = None
         self._reroutes = 0
         self._control: CallControl | None = None
-        self._stop = asyncio.Event()  # the running program is to end: call over, or handed to another program
+        self._stop: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # see _stop_program
         self._watchers: list[asyncio.Event] = []
         self._dropped: set[Leg] = set()
         self._observed: set[Leg] = set()  # legs whose first stream the observers were told of
@@ -163,7 +163,12 @@ class Call:
         self.cause, self._ended_by = cause, by
         self._status = status
         self._reason = self._reason or reason
-        self._stop.set()
+        self._stop_program()
+
+    def _stop_program(self) -> None:
+        """The running program is to end: the call is over, or handed to another program."""
+        if not self._stop.done():
+            self._stop.set_result(None)
         if self._control is not None:
             self._control.close()
 
@@ -183,7 +188,8 @@ class Call:
             return
         while self.route is not None and not self.ending:
             self._next = None
-            self._stop.clear()
+            if self._stop.done():
+                self._stop = asyncio.get_running_loop().create_future()
             await self._run_program(self.route)
             if self._next is None or self.ending:
                 return
@@ -216,16 +222,16 @@ class Call:
         control = self._control = CallControl(self, route)
         log.info("call program starts", program=route.program, route=route.rule.name)
         task = asyncio.get_running_loop().create_task(_call(program, control), name=f"program {route.program}")
-        stop = asyncio.ensure_future(self._stop.wait())
+        steps: set[asyncio.Future[None]] = {task, self._stop}
         try:
-            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(steps, return_when=asyncio.FIRST_COMPLETED)
             if not task.done():  # its next or present call of ours raises CallEnded; then it may tidy up for a while
                 await asyncio.wait({task}, timeout=self.house.settings.calls.program_grace_s)
         finally:
-            stop.cancel()
             control.close()
-            task.cancel()
-            await asyncio.wait({task, stop})
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
         raised = None if task.cancelled() else task.exception()
         if raised is None or isinstance(raised, CallEnded):
             return
@@ -384,9 +390,7 @@ class Call:
             return
         self._next = (route, leg)
         self.primary = leg
-        self._stop.set()
-        if self._control is not None:
-            self._control.close()
+        self._stop_program()
 
     async def admit(self, leg: Leg, *, capture: bool = True) -> bool:
         """Before the leg hears or is heard: the notice, if this call is recorded. False: the leg hung up meanwhile.

@@ -125,6 +125,7 @@ class CallControl:
 
     async def hang_up(self, reason: str = "") -> None:
         """Ends the call; returns at once."""
+        self._check()  # a program that was replaced must not end the call it no longer drives
         self._call.end(Cause.LOCAL_HANGUP, "server", None, reason)
 
     # -- hearing and pressing
@@ -333,8 +334,7 @@ class CallControl:
         bridge = Bridge(self._call.house)
 
         async def connect() -> None:
-            await bridge.add(leg)
-            await bridge.set_hears(leg, leg, True)
+            await bridge.add(leg, hears_itself=True)
 
         try:
             await self._answer(ready=connect)

@@ -79,8 +79,9 @@ class Transfer:
 
     async def _to_program(self, route: Route, conversation: Conversation, transferee: Leg) -> None:
         self._notify(200)
-        await conversation.remove(transferee)
-        self._call.hand_over(route, transferee)
+        with conversation.expecting():  # else the program would end, and the call with it, before the hand-over
+            await conversation.remove(transferee)
+            self._call.hand_over(route, transferee)
         await self._call.drop(self._transferor)
 
     async def _to_party(self, route: Route, conversation: Conversation, transferee: Leg) -> None:

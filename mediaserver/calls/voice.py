@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 import structlog
 
-from mediaserver.calls.tasks import finish
 from mediaserver.errors import MediaError
 from mediaserver.limits import DIGITS_MAX
 from mediaserver.media.engine import MediaEngine, MediaLeg, Tone
@@ -77,14 +76,9 @@ class Voice:
     ) -> MediaLeg:
         """on_datagram: takes what arrives as STUN or DTLS. Raises NoPortFree, QueueFull."""
         self._on_datagram = on_datagram
-
-        async def opening() -> None:
-            self._media = await self._engine.open_leg(
-                host, call_id=call_id, near=near, datagrams=on_datagram is not None
-            )
-
-        await finish(opening())
-        return self.media
+        # Cancelled meanwhile: the engine closes what nobody got the handle of.
+        self._media = await self._engine.open_leg(host, call_id=call_id, near=near, datagrams=on_datagram is not None)
+        return self._media
 
     def send_datagram(self, data: bytes, to: MediaAddress) -> None:
         """STUN or DTLS by the leg's socket; lost without a word when the leg is gone."""
@@ -97,19 +91,14 @@ class Voice:
         self.stream = stream
 
     async def close(self) -> None:
-        """Idempotent; never raises for what the engine says."""
+        """Idempotent; never raises for what the engine says. Whoever cancels it gets no statistics."""
         if not self.is_open:
             return
         self._closed = True
-
-        async def closing() -> None:
-            try:
-                self.stats = await self._engine.close_leg(self.handle)
-            except MediaError as error:
-                log.warning("closing a leg failed", error=str(error))
-
         try:
-            await finish(closing())
+            self.stats = await self._engine.close_leg(self.handle)
+        except MediaError as error:
+            log.warning("closing a leg failed", error=str(error))
         finally:
             for waiting in self._plays.values():
                 if not waiting.done():

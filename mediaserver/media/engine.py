@@ -208,27 +208,34 @@ class MediaEngine:
         return bridge.handle
 
     async def destroy_bridge(self, bridge: BridgeHandle) -> None:
+        """Waits for nothing: the worker takes what is asked after this with the bridge gone."""
         found = self._bridge(bridge)
         del self._bridges[bridge]
         if found.link is not None:
             command_id = found.link.worker.close_bridge(found.native)
             found.link.drop(found.native)
-            await found.link.reply(command_id)
+            found.link.answer_later(command_id, lambda status, result: None)
 
-    async def bridge_add(self, bridge: BridgeHandle, leg: LegHandle) -> None:
+    async def bridge_add(self, bridge: BridgeHandle, leg: LegHandle, *, hears_itself: bool = False) -> None:
         """From now on the leg hears all others that it may (default: everyone), and they it. One bridge per leg.
 
-        A leg of another worker moves to the bridge's.
+        A leg of another worker moves to the bridge's. hears_itself: an echo.
         """
         into, found = self._bridge(bridge), await self._settled(leg)
+        replies = []  # of commands given in one go: a round trip each would cost more than their work
         if into.link is None:
             into.link = found.link
             command_id, into.native = found.link.worker.open_bridge()
             found.link.keep(into.native, into)
-            await found.link.reply(command_id)
-        if found.link is not into.link:
-            await self._move(found, into.link)
-        await into.link.reply(into.link.worker.bridge_add(into.native, found.native))
+            replies.append(found.link.expect(command_id))
+        link = into.link
+        if found.link is not link:
+            await self._move(found, link)
+        replies.append(link.expect(link.worker.bridge_add(into.native, found.native)))
+        if hears_itself:
+            replies.append(link.expect(link.worker.set_hears(into.native, found.native, found.native, True)))
+        for reply in replies:
+            await link.settle(reply)
 
     async def bridge_remove(self, bridge: BridgeHandle, leg: LegHandle) -> None:
         out_of, found = self._bridge(bridge), await self._settled(leg)

@@ -117,17 +117,21 @@ class WorkerLink:
         if self._loop is not None:
             self._waiting[command_id] = (self._loop.create_future(), then)
 
-    async def reply(self, command_id: int, then: OnReply | None = None) -> Any:
-        """Waits for the reply to a command just given; its result.
+    def expect(self, command_id: int, then: OnReply | None = None) -> asyncio.Future[tuple[int, Any]]:
+        """The reply to a command just given, for `settle`; several may be on their way, the worker keeps their order.
 
         then: called with status and result when the reply comes, also when nobody waits any more.
-        Raises StaleHandle, QueueFull, MediaError by its status.
         """
         if self._loop is None:
             raise StaleHandle("the media engine has stopped")
-        future: asyncio.Future[Any] = self._loop.create_future()
+        future: asyncio.Future[tuple[int, Any]] = self._loop.create_future()
         self._waiting[command_id] = (future, then)
-        status, result = await future
+        return future
+
+    @staticmethod
+    async def settle(reply: asyncio.Future[tuple[int, Any]]) -> Any:
+        """Waits for an expected reply; its result. Raises StaleHandle, QueueFull, MediaError by its status."""
+        status, result = await reply
         if status == STATUS_STALE_HANDLE:
             raise StaleHandle("the leg or bridge was closed before the command reached it")
         if status == STATUS_FULL:
@@ -135,6 +139,10 @@ class WorkerLink:
         if status != STATUS_OK:
             raise MediaError("the leg's present state does not allow this: is it in another bridge, or in none?")
         return result
+
+    async def reply(self, command_id: int, then: OnReply | None = None) -> Any:
+        """`expect` and `settle` in one, for a command that nothing follows."""
+        return await self.settle(self.expect(command_id, then))
 
     def _run(self) -> None:
         if self._want_realtime:

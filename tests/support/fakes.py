@@ -139,19 +139,17 @@ class FakeEngine:
         return leg_stats(leg)
 
     async def create_bridge(self) -> BridgeHandle:
-        await asyncio.sleep(0)
         handle = BridgeHandle(self._number())
         self.bridges[handle] = set()
         return handle
 
     async def destroy_bridge(self, bridge: BridgeHandle) -> None:
-        await asyncio.sleep(0)
         if bridge not in self.bridges:
             raise StaleHandle("bridge is closed")
         for leg in self.bridges.pop(bridge):
             self.legs[leg].bridge = None
 
-    async def bridge_add(self, bridge: BridgeHandle, leg: LegHandle) -> None:
+    async def bridge_add(self, bridge: BridgeHandle, leg: LegHandle, *, hears_itself: bool = False) -> None:
         await asyncio.sleep(0)
         fake = self._leg(leg)
         assert fake.bridge is None, "one bridge per leg"
@@ -159,6 +157,8 @@ class FakeEngine:
             raise StaleHandle("bridge is closed")
         fake.bridge = bridge
         self.bridges[bridge].add(leg)
+        if hears_itself:
+            self.hears[bridge, leg, leg] = True
 
     async def bridge_remove(self, bridge: BridgeHandle, leg: LegHandle) -> None:
         await asyncio.sleep(0)
