@@ -16,8 +16,11 @@ from pathlib import Path
 import structlog
 import uvloop
 
+from mediaserver.api.bearers import Doorkeeper
 from mediaserver.api.metrics import Metrics
 from mediaserver.api.server import HttpServer
+from mediaserver.api.tokens import Tokens
+from mediaserver.api.ways import WaysIn
 from mediaserver.app_facade import ServerFacade
 from mediaserver.app_users import UserView
 from mediaserver.calls.manager import CallManager
@@ -94,7 +97,16 @@ class Server:
             observers=[self.call_store, self.monitor, self.recorder],
             tone=lambda kind: tone(kind, settings.media.tones),
         )
-        self.http = HttpServer(settings, ServerFacade(self), self.metrics, self.transport)
+        self.tokens = Tokens(
+            settings.tokens,
+            settings.server.data_dir,
+            self.clock,
+            audience=settings.server.realm,
+            stamp=self.user_view.stamp,
+        )
+        self.door = Doorkeeper(self.tokens, self.user_view, settings.server.realm)
+        ways = WaysIn(settings, self.door, lambda _user: ())
+        self.http = HttpServer(settings, ServerFacade(self), self.metrics, self.transport, ways)
         self._started: list[tuple[str, Callable[[], Awaitable[object]]]] = []
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -103,6 +115,7 @@ class Server:
         await self._begin("database", self.spool.start, self.spool.stop)
         await self.call_store.close_interrupted()
         await self.user_view.refresh()
+        await asyncio.to_thread(self.tokens.load)
         await self._begin("recording", self.recorder.start, self.recorder.stop)
         await self._begin("media", self.engine.start, self.engine.stop)
         await self._begin("quality", self.monitor.start, self.monitor.stop)

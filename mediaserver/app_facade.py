@@ -83,6 +83,8 @@ class ServerFacade:
             recording_fsync_s=writer.fsync_s_total,
             recordings_recovered=recorder.stats.recovered,
             consent_transitions=dict(recorder.stats.transitions),
+            tokens_issued=server.tokens.issued,
+            tokens_refused=dict(server.tokens.refused),
             database_rows_dropped=server.spool.stats.rows_dropped + server.spool.stats.rows_refused,
             database_rows_waiting=len(server.spool),
         )

@@ -30,6 +30,11 @@ class UserView:
     def credentials(self, name: str) -> Credentials | None:
         return self._users.get(name)
 
+    def stamp(self, name: str) -> str | None:
+        """A secret of the user that changes with his password: what else was given on it ends with it."""
+        known = self._users.get(name)
+        return known.ha1_sha256 if known is not None else None
+
     async def refresh(self) -> None:
         """Reads the table if it changed. Raises StorageError."""
         marker = await self._store.marker()

@@ -21,8 +21,11 @@ TIMEOUT_S = 10.0
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
-def request(settings: Settings, method: str, path: str) -> Any:
-    """The JSON answer of the API. Raises CommandFailed: UNREACHABLE when no server answers, FAILED when it refuses."""
+def request(settings: Settings, method: str, path: str, body: Any = None) -> Any:
+    """The JSON answer of the API; body is sent as JSON.
+
+    Raises CommandFailed: UNREACHABLE when no server answers, FAILED when it refuses.
+    """
     host = ANY_ADDRESS.get(settings.http.host, settings.http.host)
     where = f"https://{host}:{settings.http.port}"
     if not settings.http.port:
@@ -36,9 +39,12 @@ def request(settings: Settings, method: str, path: str) -> Any:
     if method != "GET":
         headers["X-Requested-With"] = "mediaserver"
     try:
-        connection.request(method, path, headers=headers)
+        content = None
+        if body is not None:
+            content, headers["Content-Type"] = json.dumps(body), "application/json"
+        connection.request(method, path, content, headers)
         response = connection.getresponse()
-        body = response.read()
+        answer = response.read()
     except ssl.SSLCertVerificationError as error:
         raise CommandFailed(
             f"{where} answers with another certificate than {certificate}; is another server running there?",
@@ -51,7 +57,7 @@ def request(settings: Settings, method: str, path: str) -> Any:
         ) from error
     finally:
         connection.close()
-    return _answer(response.status, body, where)
+    return _answer(response.status, answer, where)
 
 
 def _trusting(certificate: Path) -> ssl.SSLContext:

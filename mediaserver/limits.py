@@ -113,3 +113,7 @@ WEBRTC_READY_S_MAX: Final = 15.0  # from our answer to keys: ICE on a slow netwo
 WEBSOCKET_MESSAGE_BYTES_MAX: Final = 65_536  # one SIP message; a browser's offer with video has some 10,000
 DATA_MESSAGE_BYTES_MAX: Final = 16_384  # one data channel message either way: a line of chat or an event, no files
 LEG_DATAGRAMS_WAITING_MAX: Final = 256  # STUN and DTLS of one worker on their way to Python; more are dropped
+
+# --- tokens, pages, WHIP and WHEP
+TOKEN_CHARS_MAX: Final = 2_048  # ours have some 400; what is longer is not even looked at
+TOKEN_KEYS_MAX: Final = 8  # signing keys kept: one signs, the former ones still verify

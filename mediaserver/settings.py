@@ -73,6 +73,16 @@ class HttpSettings(Section):
     websocket_origins: list[str] = []  # whose pages may open SIP over WebSocket, besides our own: "https://host[:port]"
 
 
+class TokenSettings(Section):
+    """Bearer tokens of pages, WHIP and WHEP."""
+
+    lifetime_s: Annotated[int, Field(ge=30, le=604_800)] = 3_600  # where nobody says otherwise
+    lifetime_s_max: Annotated[int, Field(ge=30, le=604_800)] = 86_400  # nobody gets a longer one
+    clock_skew_s: Annotated[int, Field(ge=0, le=300)] = 30
+    key_days: Annotated[int, Field(ge=1, le=365)] = 30  # then a new key signs
+    session_rights: list[Literal["publish", "subscribe", "record", "moderate"]] = ["publish", "subscribe", "record"]
+
+
 class StoreSettings(Section):
     url: str = ""  # SQLAlchemy async URL; empty: SQLite in data_dir
 
@@ -127,6 +137,7 @@ class Settings(Section):
     sip: SipSettings = SipSettings()
     media: MediaSettings = MediaSettings()
     http: HttpSettings = HttpSettings()
+    tokens: TokenSettings = TokenSettings()
     store: StoreSettings = StoreSettings()
     recording: RecordingSettings = RecordingSettings()
     quality: QualitySettings = QualitySettings()

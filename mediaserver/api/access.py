@@ -25,35 +25,60 @@ class Verdict(enum.Enum):
     SLOW_DOWN = "slow down"  # 429: too many wrong ones from there, even the right one must wait
 
 
+class Failures:
+    """Who guessed wrong how often within the last minute, by source address."""
+
+    def __init__(self) -> None:
+        self._of: OrderedDict[str, tuple[int, int]] = OrderedDict()  # source: (minute began, failures)
+        self.total = 0
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+    def too_many(self, source: str, now_ns: int) -> bool:
+        return self._now(source, now_ns)[1] >= API_FAILURES_PER_SOURCE_PER_MIN
+
+    def add(self, source: str, now_ns: int) -> None:
+        began, failures = self._now(source, now_ns)
+        self.total += 1
+        self._of[source] = (began, failures + 1)
+        self._of.move_to_end(source)
+        if len(self._of) > API_FAILED_SOURCES_MAX:
+            self._of.popitem(last=False)
+
+    def retry_after_s(self, source: str, now_ns: int) -> int:
+        began, _failures = self._of.get(source, (now_ns, 0))
+        return max(1, (began + MINUTE_NS - now_ns) // 1_000_000_000 + 1)
+
+    def _now(self, source: str, now_ns: int) -> tuple[int, int]:
+        began, failures = self._of.get(source, (now_ns, 0))
+        return (now_ns, 0) if now_ns - began >= MINUTE_NS else (began, failures)
+
+
 class Gate:
     def __init__(self, password: str) -> None:
         """An empty password lets nobody in."""
         self._wanted = _digest(password) if password else None
-        self._failures: OrderedDict[str, tuple[int, int]] = OrderedDict()  # source: (minute began, failures)
-        self.failures_total = 0
+        self._failures = Failures()
+
+    @property
+    def failures_total(self) -> int:
+        return self._failures.total
 
     def check(self, authorization: str | None, source: str, now_ns: int) -> Verdict:
         """authorization: the header's value. source: the peer's address."""
-        began, failures = self._failures.get(source, (now_ns, 0))
-        if now_ns - began >= MINUTE_NS:
-            began, failures = now_ns, 0
-        if failures >= API_FAILURES_PER_SOURCE_PER_MIN:
+        if self._failures.too_many(source, now_ns):
             return Verdict.SLOW_DOWN
         given = password_in(authorization)
         # The digests are compared, not the texts: they are of one length, and compare_digest takes no shortcut.
         if given is not None and self._wanted is not None and hmac.compare_digest(_digest(given), self._wanted):
             return Verdict.ALLOWED
         if authorization is not None:  # a browser's first request carries nothing: no guess
-            self.failures_total += 1
-            self._failures[source] = (began, failures + 1)
-            self._failures.move_to_end(source)
-            if len(self._failures) > API_FAILED_SOURCES_MAX:
-                self._failures.popitem(last=False)
+            self._failures.add(source, now_ns)
         return Verdict.DENIED
 
     def retry_after_s(self, source: str, now_ns: int) -> int:
-        began, _failures = self._failures.get(source, (now_ns, 0))
-        return max(1, (began + MINUTE_NS - now_ns) // 1_000_000_000 + 1)
+        return self._failures.retry_after_s(source, now_ns)
 
 
 def _digest(password: str) -> bytes:

@@ -94,6 +94,8 @@ class ServerCounters:
     recordings_recovered: int = 0  # at the start, from journals of a server that was killed
     consent_transitions: Mapping[tuple[str, str], int] = field(default_factory=dict)  # by (from, to)
     consent_announcements_failed: int = 0
+    tokens_issued: int = 0
+    tokens_refused: Mapping[str, int] = field(default_factory=dict)  # by reason, a fixed set: expired, forged, right …
     database_rows_dropped: int = 0
     database_rows_waiting: int = 0
 

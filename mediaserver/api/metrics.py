@@ -264,6 +264,8 @@ def _server(counters: ServerCounters) -> Iterable[Metric]:
     yield _total(
         "consent_announcement_failed", "Notices a party did not hear to the end.", counters.consent_announcements_failed
     )
+    yield _total("mediaserver_tokens_issued", "Bearer tokens given out.", counters.tokens_issued)
+    yield _totals("mediaserver_tokens_refused", "Bearer tokens not taken.", "reason", counters.tokens_refused)
     yield _total("mediaserver_database_rows_dropped", "Rows given up on.", counters.database_rows_dropped)
     yield _gauge("mediaserver_database_rows_waiting", "Rows not yet written.", counters.database_rows_waiting)
 

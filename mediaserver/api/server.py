@@ -17,10 +17,12 @@ from aiohttp.typedefs import Handler, Middleware
 
 from mediaserver.api import views
 from mediaserver.api.access import Gate, Verdict
+from mediaserver.api.answers import Refused, refusal
 from mediaserver.api.facade import Conflict, Facade, NotFound
 from mediaserver.api.metrics import Metrics
 from mediaserver.api.pages import page_routes
 from mediaserver.api.routes import Api, BadRequest
+from mediaserver.api.ways import WaysIn
 from mediaserver.api.websocket import SipDoor, SipWebSockets
 from mediaserver.errors import ConfigError, StorageError
 from mediaserver.limits import API_BODY_BYTES_MAX
@@ -45,16 +47,25 @@ SECURITY_HEADERS = {
 SERVER_NAME = "mediaserver"  # no versions: they tell an attacker which holes to try
 # aiohttp answers what is not HTTP at all by itself, past every hook of an application, and has no setting for it.
 vars(web_response)["SERVER_SOFTWARE"] = SERVER_NAME
+OPEN = {"/api/v1/session"}  # asks for a SIP user's password itself
 READING = ("GET", "HEAD", "OPTIONS")
 
 
 class HttpServer:
-    def __init__(self, settings: Settings, facade: Facade, metrics: Metrics, sip: SipDoor | None = None) -> None:
-        """sip: who takes SIP over WebSocket at /ws; None: nobody."""
+    def __init__(
+        self,
+        settings: Settings,
+        facade: Facade,
+        metrics: Metrics,
+        sip: SipDoor | None = None,
+        ways: WaysIn | None = None,
+    ) -> None:
+        """sip: who takes SIP over WebSocket at /ws; None: nobody. ways: tokens and what they open; None: none."""
         self._settings = settings.http
         self._facade = facade
         self._metrics = metrics
         self._sip = sip
+        self._ways = ways
         self._runners: list[web.AppRunner] = []
         self._ports: dict[str, int] = {}
 
@@ -77,6 +88,8 @@ class HttpServer:
             sockets = SipWebSockets(self._sip, self._settings.websocket_origins)
             app.router.add_get("/ws", sockets.handle)
             app.on_shutdown.append(sockets.close_all)
+        if self._ways is not None:
+            self._ways.add_to(app)
         return app
 
     async def _listen(self, name: str, app: web.Application, host: str, port: int, tls: ssl.SSLContext | None) -> None:
@@ -166,24 +179,26 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Every failure as JSON. What went wrong inside is told to the log, not to the client."""
     try:
         return await handler(request)
+    except Refused as error:
+        return error.response
     except NotFound as error:
-        return _refusal(404, "not_found", str(error.args[0] if error.args else "not found"))
+        return refusal(404, "not_found", str(error.args[0] if error.args else "not found"))
     except Conflict as error:
-        return _refusal(409, "conflict", str(error))
+        return refusal(409, "conflict", str(error))
     except BadRequest as error:
-        return _refusal(400, "bad_request", str(error))
+        return refusal(400, "bad_request", str(error))
     except StorageError as error:
         log.warning("api.storage_failed", path=request.path, error=str(error))
-        return _refusal(503, "storage", "database or disk does not answer; the server's log says why")
+        return refusal(503, "storage", "database or disk does not answer; the server's log says why")
     except web.HTTPException as error:
         code = (error.reason or "error").lower().replace(" ", "_")
-        response = _refusal(error.status, code, f"{request.method} {request.path[:200]}: {error.reason}")
+        response = refusal(error.status, code, f"{request.method} {request.path[:200]}: {error.reason}")
         if "Allow" in error.headers:
             response.headers["Allow"] = error.headers["Allow"]
         return response
     except Exception:
         log.exception("api.failed", method=request.method, path=request.path)
-        return _refusal(500, "internal", "the server failed at this request; its log says where")
+        return refusal(500, "internal", "the server failed at this request; its log says where")
 
 
 def _guard(gate: Gate) -> Middleware:
@@ -191,26 +206,29 @@ def _guard(gate: Gate) -> Middleware:
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         if not request.path.startswith("/api/"):
             return await handler(request)
+        if request.path in OPEN:
+            return await _asked_on_purpose(request, handler)
         now_ns, source = time.monotonic_ns(), request.remote or ""
         verdict = gate.check(request.headers.get("Authorization"), source, now_ns)
         if verdict is Verdict.SLOW_DOWN:
-            response = _refusal(429, "slow_down", "too many wrong passwords from your address; wait a minute")
+            response = refusal(429, "slow_down", "too many wrong passwords from your address; wait a minute")
             response.headers["Retry-After"] = str(gate.retry_after_s(source, now_ns))
             return response
         if verdict is Verdict.DENIED:
-            response = _refusal(401, "unauthorized", "user admin and the password of http.admin_password are needed")
+            response = refusal(401, "unauthorized", "user admin and the password of http.admin_password are needed")
             # Our page asks for the password itself: a browser's own dialog would stand in its way.
             if "X-Requested-With" not in request.headers:
                 response.headers["WWW-Authenticate"] = 'Basic realm="mediaserver", charset="UTF-8"'
             return response
-        # Browsers add a remembered Basic password to requests that other sites cause, but other sites cannot add this
-        # header without asking first (CORS), and are never allowed.
-        if request.method not in READING and "X-Requested-With" not in request.headers:
-            return _refusal(403, "csrf", "a request that changes something needs the header X-Requested-With")
-        return await handler(request)
+        return await _asked_on_purpose(request, handler)
 
     return guard
 
 
-def _refusal(status: int, code: str, message: str) -> web.Response:
-    return web.json_response(views.error_json(status, code, message), status=status)
+async def _asked_on_purpose(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Browsers add a remembered Basic password to requests that other sites cause, but other sites cannot add this
+    header without asking first (CORS), and are never allowed.
+    """
+    if request.method not in READING and "X-Requested-With" not in request.headers:
+        return refusal(403, "csrf", "a request that changes something needs the header X-Requested-With")
+    return await handler(request)

@@ -112,6 +112,7 @@ class Room:
             await self._bridge.add(leg)
             await self._mute(participant)
             self._look_who_is_alone()
+        self.tell()
         log.info("joined a room", room=self.name, participants=len(self.participants))
         return True
 
@@ -141,6 +142,7 @@ class Room:
                 await self._end_solitude()
                 await self._bridge.remove(participant.leg)
                 self._look_who_is_alone()
+                self.tell()
             if self._recording is not None:
                 await self._recording.leave(participant.leg)
             if last:
@@ -188,6 +190,7 @@ class Room:
             return False
         participant.muted = muted
         await self._mute(participant)
+        self.tell()
         return True
 
     def kick(self, leg_of: tuple[str, str]) -> bool:
@@ -216,6 +219,11 @@ class Room:
             if (participant.call.call_id, participant.leg.leg_id) == leg_of:
                 return participant
         return None
+
+    def tell(self) -> None:
+        """The people in it learn how the room is now."""
+        facts = self.facts()
+        self._house.news(lambda reader: reader.room_changed(facts))
 
     def facts(self) -> RoomFacts:
         return RoomFacts(
@@ -274,8 +282,9 @@ class Rooms:
 
     def speaks(self, bridge: object, leg: LegHandle) -> None:
         for room in self._rooms.values():
-            if room.bridge.handle == bridge:
+            if room.bridge.handle == bridge and room.speaker != leg:
                 room.speaker = leg
+                room.tell()
 
     def facts(self) -> list[RoomFacts]:
         return [room.facts() for room in self._rooms.values()]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from mediaserver.calls.ports import CallObserver, Prompts, Recorder, SipGateway
+from mediaserver.calls.ports import CallObserver, NewsReader, Prompts, Recorder, SipGateway
 from mediaserver.clock import Clock
 from mediaserver.media.engine import MediaEngine, Tone
 from mediaserver.model import LegHandle, PromptHandle
@@ -36,8 +36,17 @@ class House:
     tone: Callable[[str], Tone]  # "ringback", "busy", "congestion" of the configured country
     recorder: Recorder | None = None
     observers: Sequence[CallObserver] = field(default_factory=tuple)
+    readers: Sequence[NewsReader] = field(default_factory=tuple)
     identity: DtlsIdentity = field(default_factory=DtlsIdentity)  # our certificate towards browsers
     legs: dict[LegHandle, Leg] = field(default_factory=dict)  # open ones, to find whom a media event concerns
+
+    def news(self, tell: Callable[[NewsReader], Any]) -> None:
+        """Tells whoever brings news to the people of calls."""
+        for reader in self.readers:
+            try:
+                tell(reader)
+            except Exception as error:
+                log.error("a reader of news failed", reader=type(reader).__name__, error=repr(error))
 
     def observe(self, tell: Callable[[CallObserver], Any]) -> None:
         """Tells every observer; one that raises is logged and hurts nobody else."""

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mediaserver.model import CallFacts, LegFacts, LegHandle, LegStats, Notice, NoticeKind, StreamSettings, TapBehind
+from mediaserver.model_news import LegNews
 from mediaserver.sip.session_events import SessionEvent
+
+if TYPE_CHECKING:
+    from mediaserver.calls.conference import RoomFacts
 
 
 class Session(Protocol):
@@ -122,6 +126,15 @@ class Recorder(Protocol):
         ...
 
     def tap_behind(self, event: TapBehind) -> None: ...
+
+
+class NewsReader(Protocol):
+    """Brings news to the people of a call while it runs; must return at once. What it raises is logged."""
+
+    def leg_news(self, call_id: str, leg: LegFacts, news: LegNews) -> None: ...
+
+    def room_changed(self, room: RoomFacts) -> None:
+        """Somebody joined, left, was muted or speaks now; without participants: the room is gone."""
 
 
 class CallObserver(Protocol):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from mediaserver.calls.conference import RoomFacts
 from mediaserver.clock import Clock
 from mediaserver.errors import ConsentError, NoPortFree, PromptError, StaleHandle
 from mediaserver.media.engine import MediaLeg, Tone
@@ -37,6 +38,7 @@ from mediaserver.model import (
     TapBehind,
     TapHandle,
 )
+from mediaserver.model_news import LegNews
 from mediaserver.sip.session import (
     Answered,
     Cancelled,
@@ -458,6 +460,20 @@ class FakeRecorder:
         pass
 
 
+class FakeReader:
+    """What people of calls were told, in order."""
+
+    def __init__(self) -> None:
+        self.news: list[tuple[str, str, LegNews]] = []  # call, leg, news
+        self.rooms: list[RoomFacts] = []
+
+    def leg_news(self, call_id: str, leg: LegFacts, news: LegNews) -> None:
+        self.news.append((call_id, leg.leg_id, news))
+
+    def room_changed(self, room: RoomFacts) -> None:
+        self.rooms.append(room)
+
+
 class FakeObserver:
     def __init__(self) -> None:
         self.events: list[tuple[str, Any]] = []
@@ -490,6 +506,7 @@ __all__ = [
     "FakeGateway",
     "FakeObserver",
     "FakePrompts",
+    "FakeReader",
     "FakeRecorder",
     "FakeRecording",
     "FakeSession",

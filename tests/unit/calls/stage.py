@@ -17,6 +17,7 @@ from tests.support.fakes import (
     FakeLeg,
     FakeObserver,
     FakePrompts,
+    FakeReader,
     FakeRecorder,
     FakeSession,
     LoopClock,
@@ -39,6 +40,7 @@ class Stage:
         self.gateway = FakeGateway()
         self.recorder = FakeRecorder()
         self.observer = FakeObserver()
+        self.reader = FakeReader()
         self.programs_dir = tmp_path / "programs"
         self.programs_dir.mkdir(exist_ok=True)
         self.settings = Settings.model_validate(
@@ -70,6 +72,7 @@ class Stage:
             routing_file=path,
             recorder=self.recorder,
             observers=[self.observer],
+            readers=[self.reader],
         )
         self.engine.on_event = self.manager.on_media_event
         await self.manager.start()

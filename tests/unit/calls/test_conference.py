@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mediaserver.model import ActiveSpeaker
 from mediaserver.sip.session import Ended
 from tests.unit.calls.stage import Stage
 
@@ -82,3 +83,21 @@ async def test_a_room_that_is_closing_is_not_entered(stage: Stage) -> None:
     (room,) = stage.manager.rooms()
     assert len(room.participants) == 1
     assert stage.leg().bridge is not None
+
+
+async def test_those_who_bring_news_hear_of_every_change_of_a_room(stage: Stage) -> None:
+    first = await stage.call("700")
+    await stage.wait(3.0)
+    second = await stage.call("700", caller="carol")
+    await stage.wait(3.0)
+    assert [len(room.participants) for room in stage.reader.rooms] == [1, 2]
+    assert stage.manager is not None
+    speaker = stage.leg(1)
+    assert speaker.bridge is not None
+    for _ in range(2):  # told once
+        stage.manager.on_media_event(ActiveSpeaker(speaker.bridge, speaker.handle))
+    assert [p.speaking for p in stage.reader.rooms[-1].participants] == [False, True]
+    assert len(stage.reader.rooms) == 3
+    await stage.hang_up(second)
+    await stage.hang_up(first)
+    assert [len(room.participants) for room in stage.reader.rooms[3:]] == [1, 0]
