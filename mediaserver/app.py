@@ -105,8 +105,8 @@ class Server:
             stamp=self.user_view.stamp,
         )
         self.door = Doorkeeper(self.tokens, self.user_view, settings.server.realm)
-        ways = WaysIn(settings, self.door, lambda _user: ())
-        self.http = HttpServer(settings, ServerFacade(self), self.metrics, self.transport, ways)
+        self.ways = WaysIn(settings, self.door, self.calls, lambda _user: ())
+        self.http = HttpServer(settings, ServerFacade(self), self.metrics, self.transport, self.ways)
         self._started: list[tuple[str, Callable[[], Awaitable[object]]]] = []
         self._tasks: list[asyncio.Task[None]] = []
 

@@ -85,6 +85,8 @@ class ServerFacade:
             consent_transitions=dict(recorder.stats.transitions),
             tokens_issued=server.tokens.issued,
             tokens_refused=dict(server.tokens.refused),
+            web_sessions=dict(server.ways.whip.active),
+            web_sessions_opened=dict(server.ways.whip.opened),
             database_rows_dropped=server.spool.stats.rows_dropped + server.spool.stats.rows_refused,
             database_rows_waiting=len(server.spool),
         )

@@ -42,7 +42,9 @@ def create(
         wanted = {"rights": [str(r) for r in right or [Right.subscribe]], "lifetime_s": minutes * 60.0, "name": name}
         wanted |= {key: value for key, value in (("user", user), ("number", number)) if value}
         made = request(load_settings(config), "POST", "/api/v1/tokens", wanted)
-        if not as_json:
+        if as_json:
+            done("", as_json=True, **made)
+        else:  # in one line, whatever the terminal's width
             until = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(made["expires"]))
             typer.echo(f"good until {until}", err=True)
-        done(made["token"], as_json=as_json, **made)
+            typer.echo(made["token"])

@@ -106,6 +106,8 @@ QUALITY_LEGS_PER_TURN_MAX: Final = 100  # scored in one turn of the loop: about 
 ICE_CONSENT_NS: Final = 30_000_000_000  # RFC 7675 §5.1: without a check for so long nothing may be sent there
 ICE_SOURCES_MAX: Final = 16  # addresses of one leg that know its password; a browser on three networks has six
 ICE_CHECKS_REMEMBERED_MAX: Final = 256  # checks a repetition from elsewhere is known by: some minutes of a browser's
+ICE_FRAGMENT_BYTES_MAX: Final = 16_384  # of trickled candidates; a browser on ten networks sends some 4,000
+ICE_FRAGMENT_LINES_MAX: Final = 128
 DTLS_HANDSHAKE_NS_MAX: Final = 20_000_000_000  # five repeated flights; who needs longer will not have a call either
 DTLS_DATAGRAM_BYTES_MAX: Final = 1_200  # fits every path with IPv6 and a tunnel around it
 DTLS_RECORDS_PER_DATAGRAM_MAX: Final = 64  # a record of SCTP has at least 41 bytes: more do not fit
@@ -117,3 +119,6 @@ LEG_DATAGRAMS_WAITING_MAX: Final = 256  # STUN and DTLS of one worker on their w
 # --- tokens, pages, WHIP and WHEP
 TOKEN_CHARS_MAX: Final = 2_048  # ours have some 400; what is longer is not even looked at
 TOKEN_KEYS_MAX: Final = 8  # signing keys kept: one signs, the former ones still verify
+WHIP_ANSWER_S_MAX: Final = 60.0  # a POST that rings somebody waits so long, as a telephone would
+WHIP_RESTART_S_MAX: Final = 5.0  # from a PATCH to our new credentials: nothing in it waits for the network
+WHIP_NUMBER_CHARS_MAX: Final = 128  # as routing has it

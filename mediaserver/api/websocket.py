@@ -94,6 +94,11 @@ class SipWebSockets:
         return own or origin.lower() in self._origins
 
 
+def local_address(transport: asyncio.BaseTransport) -> tuple[str, int]:
+    """Where this connection reaches us."""
+    return _address(transport, "sockname")
+
+
 def _address(transport: asyncio.BaseTransport, name: str) -> tuple[str, int]:
     """Host and port of one end; IPv4 that arrives at an IPv6 socket is written as IPv4."""
     host, port = transport.get_extra_info(name)[:2]

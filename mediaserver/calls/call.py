@@ -184,6 +184,10 @@ class Call:
             self.end(Cause.NO_ROUTE, "server", found)
             return
         self.route = found
+        if self.records and session.rights is not None and "record" not in session.rights:
+            log.info("refused: calls to this number are recorded, and the token lacks the right to be", status=403)
+            self.end(Cause.REJECTED, "server", 403)
+            return
         if not await self._prepare():
             return
         while self.route is not None and not self.ending:

@@ -453,8 +453,9 @@ class Leg:
                 return
             await self.voice.set_stream(stream)
         self._owner.leg_streams(self)
-        if self.held != self._negotiator.peer_holds:
-            self.held = self._negotiator.peer_holds
+        holds = self._negotiator.peer_holds and not self._session().one_way
+        if self.held != holds:
+            self.held = holds
             self._owner.leg_held(self)
         self._owner.leg_silent(self)
 

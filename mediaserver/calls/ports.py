@@ -32,6 +32,9 @@ class Session(Protocol):
     identity: str | None  # authenticated user, "trunk:NAME", or None
     local_host: str  # our address as this peer reaches us
     remote_sdp: bytes | None  # the offer of an incoming one
+    rights: frozenset[str] | None  # of the token it came with: publish, subscribe, record, moderate; None: all
+    takes_offers: bool  # False: nothing can be offered to it later
+    one_way: bool  # only speaks, or only listens, by its nature: that is no hold
     on_event: Callable[[SessionEvent], None]  # set by the call room at once; told in order, never re-entrantly
 
     def belongs_to(self, call_id: str) -> None: ...

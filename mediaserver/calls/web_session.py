@@ -84,8 +84,9 @@ class WebSession:
         remote_sdp: bytes | None = None,
         rights: frozenset[str] | None = None,
         takes_offers: bool = True,
+        one_way: bool = False,
     ) -> None:
-        """rights: of the token it came with; None: all. takes_offers False: nothing can be offered to it later."""
+        """rights, takes_offers, one_way: see `ports.Session`."""
         self.incoming = incoming
         self.call_id = call_id
         self.request_uri = request_uri
@@ -97,6 +98,7 @@ class WebSession:
         self.remote_sdp = remote_sdp
         self.rights = rights
         self.takes_offers = takes_offers
+        self.one_way = one_way
         self.on_event: Callable[[SessionEvent], None] = _unheard
         self.room_call_id = ""  # the call room's id of the call, once it has one
         self._carrier = carrier
@@ -227,6 +229,11 @@ class WebSession:
         if self._stage is _Stage.ANSWERED:
             for digit in digits:
                 self._tell(InfoReceived(DIGIT_TYPE, f"Signal={digit}\r\nDuration=160\r\n".encode()))
+
+    def far_informs(self, content_type: str, body: bytes) -> None:
+        """What SIP would bring in an INFO, such as trickled candidates."""
+        if self._stage is not _Stage.ENDED:
+            self._tell(InfoReceived(content_type, body))
 
     def far_transfers(self, target: str) -> bool:
         """It sends the other party to this number. False: there is nobody to send yet."""

@@ -82,6 +82,11 @@ class InviteSession:
     Methods that do not fit the state do nothing: the far end and the call room race by nature.
     """
 
+    # What `calls.ports.Session` asks of every session; SIP's are never limited by a token.
+    rights: frozenset[str] | None = None
+    takes_offers: bool = True
+    one_way: bool = False
+
     def __init__(
         self,
         host: SessionHost,

@@ -278,6 +278,9 @@ class FakeSession:
         self.did: list[tuple[Any, ...]] = []
         self.over = False
         self.established = False
+        self.rights: frozenset[str] | None = None
+        self.takes_offers = True
+        self.one_way = False
         self.on_did: Callable[[str], None] | None = None
 
     def belongs_to(self, call_id: str) -> None:
