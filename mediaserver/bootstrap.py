@@ -161,8 +161,14 @@ class FirstCall:
         password = self.config or "http.admin_password"
         also = f" (also {', '.join(addresses[1:])})" if addresses[1:] else ""
         command = "./run mediaserver" if Path("run").is_file() else "mediaserver"
+        page = [
+            "Call from a browser",
+            f"  open      https://{address}:{http.port}/phone",
+            "            the certificate is this machine's own: the browser warns once; choose Advanced, then Proceed",
+        ]
         lines = [
-            "Point a SIP phone here",
+            *(page if http.port else []),
+            "Or point a SIP phone here" if http.port else "Point a SIP phone here",
             f"  server    {address}{also}: {listening}",
             *self._users(),
             "Dial",

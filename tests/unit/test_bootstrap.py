@@ -100,6 +100,8 @@ def test_the_welcome_says_where_and_what_to_dial_and_hides_passwords_later(tmp_p
         "700",
         "password abcdef",
         "https://192.0.2.9:8443/",
+        "https://192.0.2.9:8443/phone",
+        "browser warns once",
     ):
         assert part in first
     assert "TLS" not in first

@@ -7,6 +7,7 @@ import "./theme.js";
 // A new page gets its line here.
 const PAGES = [
   ["desk", "/"],
+  ["phone", "/phone"],
 ];
 const say = speaker({
   en: { desk: "Desk", phone: "Phone", pages: "Pages", skip: "Skip to the content", other: "Русский" },
