@@ -18,12 +18,14 @@ import uvloop
 
 from mediaserver.api.bearers import Doorkeeper
 from mediaserver.api.metrics import Metrics
+from mediaserver.api.people import People
 from mediaserver.api.server import HttpServer
 from mediaserver.api.tokens import Tokens
 from mediaserver.api.ways import WaysIn
 from mediaserver.app_facade import ServerFacade
 from mediaserver.app_users import UserView
 from mediaserver.calls.manager import CallManager
+from mediaserver.calls.pages import PagesGateway
 from mediaserver.clock import SystemClock
 from mediaserver.errors import MediaServerError
 from mediaserver.limits import EVENT_LOOP_LAG_LOGGED_S, GC_YOUNG_OBJECTS
@@ -86,17 +88,6 @@ class Server:
             counters=counters,
         )
         own_prompts = [settings.media.prompts_dir] if settings.media.prompts_dir else []
-        self.calls = CallManager(
-            settings,
-            engine=self.engine,
-            gateway=self.agent,
-            prompts=PromptLibrary([*own_prompts, SHIPPED_CONFIG_DIR / "prompts"], settings.server.language),
-            clock=self.clock,
-            routing_file=settings.routing.file or SHIPPED_CONFIG_DIR / "routing.toml",
-            recorder=self.recorder if settings.recording.enabled else None,
-            observers=[self.call_store, self.monitor, self.recorder],
-            tone=lambda kind: tone(kind, settings.media.tones),
-        )
         self.tokens = Tokens(
             settings.tokens,
             settings.server.data_dir,
@@ -104,9 +95,24 @@ class Server:
             audience=settings.server.realm,
             stamp=self.user_view.stamp,
         )
-        self.door = Doorkeeper(self.tokens, self.user_view, settings.server.realm)
-        self.ways = WaysIn(settings, self.door, self.calls, lambda _user: ())
-        self.http = HttpServer(settings, ServerFacade(self), self.metrics, self.transport, self.ways)
+        facade = ServerFacade(self)
+        self.people = People(self.clock, facade.live_quality, interval_s=settings.quality.interval_s)
+        door = Doorkeeper(self.tokens, self.user_view, settings.server.realm)
+        self.ways = WaysIn(settings, door, self.people, lambda _user: (), self.clock)
+        self.calls = CallManager(
+            settings,
+            engine=self.engine,
+            gateway=PagesGateway(self.agent, self.ways.pages),
+            prompts=PromptLibrary([*own_prompts, SHIPPED_CONFIG_DIR / "prompts"], settings.server.language),
+            clock=self.clock,
+            routing_file=settings.routing.file or SHIPPED_CONFIG_DIR / "routing.toml",
+            recorder=self.recorder if settings.recording.enabled else None,
+            observers=[self.call_store, self.monitor, self.recorder, self.people],
+            readers=[self.people],
+            tone=lambda kind: tone(kind, settings.media.tones),
+        )
+        self.ways.take_calls(self.calls)
+        self.http = HttpServer(settings, facade, self.metrics, self.transport, self.ways)
         self._started: list[tuple[str, Callable[[], Awaitable[object]]]] = []
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -120,6 +126,7 @@ class Server:
         await self._begin("media", self.engine.start, self.engine.stop)
         await self._begin("quality", self.monitor.start, self.monitor.stop)
         await self._begin("calls", self.calls.start, self.calls.stop)
+        await self._begin("people", self.people.start, self.people.stop)
         await self._begin("sip", lambda: self.transport.start(self.agent), self.transport.stop)
         self.agent.start()
         await self._begin("http", self.http.start, self.http.stop)

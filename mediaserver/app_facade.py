@@ -6,7 +6,7 @@ Owns nothing but the translation from rooms to views.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,7 +85,8 @@ class ServerFacade:
             consent_transitions=dict(recorder.stats.transitions),
             tokens_issued=server.tokens.issued,
             tokens_refused=dict(server.tokens.refused),
-            web_sessions=dict(server.ways.whip.active),
+            web_sessions={**server.ways.whip.active, "page": len(server.ways.pages)},
+            pages_ended=dict(server.ways.pages.ended),
             web_sessions_opened=dict(server.ways.whip.opened),
             database_rows_dropped=server.spool.stats.rows_dropped + server.spool.stats.rows_refused,
             database_rows_waiting=len(server.spool),
@@ -103,21 +104,22 @@ class ServerFacade:
         return self._view(facts)
 
     def _view(self, facts: CallFacts) -> CallView:
-        live = self._server.monitor.live(facts.call_id)
-        return CallView(
-            facts,
-            {
-                leg_id: LegQuality(
-                    mos_received=quality.mos_received,
-                    mos_sent=quality.mos_sent,
-                    scale=quality.scale,
-                    loss_fraction=quality.loss_fraction,
-                    jitter_ms=quality.jitter_ms,
-                    round_trip_ms=quality.round_trip_ms,
-                )
-                for leg_id, quality in live.items()
-            },
-        )
+        return CallView(facts, self.live_quality(facts.call_id))
+
+    def live_quality(self, call_id: str) -> Mapping[str, LegQuality]:
+        """How the legs of a running call sound now, by leg id."""
+        live = self._server.monitor.live(call_id)
+        return {
+            leg_id: LegQuality(
+                mos_received=quality.mos_received,
+                mos_sent=quality.mos_sent,
+                scale=quality.scale,
+                loss_fraction=quality.loss_fraction,
+                jitter_ms=quality.jitter_ms,
+                round_trip_ms=quality.round_trip_ms,
+            )
+            for leg_id, quality in live.items()
+        }
 
     async def hang_up(self, call_id: str) -> None:
         if not await self._server.calls.hang_up(call_id):

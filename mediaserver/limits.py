@@ -119,6 +119,14 @@ LEG_DATAGRAMS_WAITING_MAX: Final = 256  # STUN and DTLS of one worker on their w
 # --- tokens, pages, WHIP and WHEP
 TOKEN_CHARS_MAX: Final = 2_048  # ours have some 400; what is longer is not even looked at
 TOKEN_KEYS_MAX: Final = 8  # signing keys kept: one signs, the former ones still verify
+PAGE_SOCKETS_MAX: Final = 10_000  # JSON WebSockets at once; each is some 30 KB
+PAGE_HELLO_S_MAX: Final = 5.0  # from the handshake to the token
+PAGE_MESSAGES_PER_S_MAX: Final = 20  # of one page, over time; a call's candidates come in a burst
+PAGE_MESSAGES_BURST_MAX: Final = 200
+PAGE_CALLS_MAX: Final = 8  # of one page at a time
+PAGE_LEGS_MAX: Final = 20_000  # legs whose people are told; twice what max_calls allows
+CHAT_CHARS_MAX: Final = 2_000
+ROOM_PARTICIPANTS_TOLD_MAX: Final = 100  # listed to a page; how many there are is told besides
 WHIP_ANSWER_S_MAX: Final = 60.0  # a POST that rings somebody waits so long, as a telephone would
 WHIP_RESTART_S_MAX: Final = 5.0  # from a PATCH to our new credentials: nothing in it waits for the network
 WHIP_NUMBER_CHARS_MAX: Final = 128  # as routing has it

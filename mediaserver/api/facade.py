@@ -96,7 +96,8 @@ class ServerCounters:
     consent_announcements_failed: int = 0
     tokens_issued: int = 0
     tokens_refused: Mapping[str, int] = field(default_factory=dict)  # by reason, a fixed set: expired, forged, right …
-    web_sessions: Mapping[str, int] = field(default_factory=dict)  # open now, by way in: whip, whep
+    web_sessions: Mapping[str, int] = field(default_factory=dict)  # open now, by way in: whip, whep, page
+    pages_ended: Mapping[str, int] = field(default_factory=dict)  # JSON WebSockets cut off, by reason, a fixed set
     web_sessions_opened: Mapping[str, int] = field(default_factory=dict)
     database_rows_dropped: int = 0
     database_rows_waiting: int = 0

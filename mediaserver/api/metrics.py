@@ -266,10 +266,11 @@ def _server(counters: ServerCounters) -> Iterable[Metric]:
     )
     yield _total("mediaserver_tokens_issued", "Bearer tokens given out.", counters.tokens_issued)
     yield _totals("mediaserver_tokens_refused", "Bearer tokens not taken.", "reason", counters.tokens_refused)
-    open_now = GaugeMetricFamily("mediaserver_web_sessions", "WHIP and WHEP sessions open now.", labels=["way"])
+    open_now = GaugeMetricFamily("mediaserver_web_sessions", "WHIP, WHEP and pages open now.", labels=["way"])
     for way, count in counters.web_sessions.items():
         open_now.add_metric([way], count)
     yield open_now
+    yield _totals("mediaserver_pages_ended", "JSON WebSockets we cut off.", "reason", counters.pages_ended)
     yield _totals("mediaserver_web_sessions_opened", "WHIP and WHEP sessions.", "way", counters.web_sessions_opened)
     yield _total("mediaserver_database_rows_dropped", "Rows given up on.", counters.database_rows_dropped)
     yield _gauge("mediaserver_database_rows_waiting", "Rows not yet written.", counters.database_rows_waiting)

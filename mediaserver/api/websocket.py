@@ -41,7 +41,7 @@ class SipWebSockets:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serves one connection to its end."""
-        if not self._origin_allowed(request):
+        if not origin_allowed(request, self._origins):
             log.warning("a page of another origin was refused a WebSocket", origin=request.headers["Origin"][:128])
             raise web.HTTPForbidden(text="this origin may not open a WebSocket here; see http.websocket_origins")
         offered = [name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
@@ -54,7 +54,7 @@ class SipWebSockets:
         socket = web.WebSocketResponse(
             protocols=(SUBPROTOCOL,), heartbeat=_PING_S, max_msg_size=WEBSOCKET_MESSAGE_BYTES_MAX, compress=False
         )
-        peer = _Peer()
+        peer = Outbox()
         connection = self._door.accept_websocket(peer, remote, local, secure=request.secure)
         if connection is None:
             raise web.HTTPServiceUnavailable(text="too many connections")
@@ -73,7 +73,7 @@ class SipWebSockets:
             *(socket.close(code=WSCloseCode.GOING_AWAY) for socket in list(self._open)), return_exceptions=True
         )
 
-    async def _serve(self, socket: web.WebSocketResponse, peer: _Peer, connection: WebSocketConnection) -> None:
+    async def _serve(self, socket: web.WebSocketResponse, peer: Outbox, connection: WebSocketConnection) -> None:
         writer = asyncio.create_task(peer.write_to(socket), name="websocket writer")
         try:
             async for message in socket:
@@ -86,12 +86,14 @@ class SipWebSockets:
             with contextlib.suppress(asyncio.CancelledError):
                 await writer
 
-    def _origin_allowed(self, request: web.Request) -> bool:
-        origin = request.headers.get("Origin")
-        if origin is None:
-            return True
-        own = urlsplit(origin).netloc.lower() == request.host.lower() and origin.startswith(f"{request.scheme}://")
-        return own or origin.lower() in self._origins
+
+def origin_allowed(request: web.Request, origins: frozenset[str]) -> bool:
+    """A page of our own origin or of these; a program that sends none."""
+    origin = request.headers.get("Origin")
+    if origin is None:
+        return True
+    own = urlsplit(origin).netloc.lower() == request.host.lower() and origin.startswith(f"{request.scheme}://")
+    return own or origin.lower() in origins
 
 
 def local_address(transport: asyncio.BaseTransport) -> tuple[str, int]:
@@ -105,7 +107,7 @@ def _address(transport: asyncio.BaseTransport, name: str) -> tuple[str, int]:
     return str(host).removeprefix("::ffff:"), int(port)
 
 
-class _Peer:
+class Outbox:
     """What waits to be sent to one browser, bounded in bytes."""
 
     def __init__(self) -> None:

@@ -70,14 +70,13 @@ class WhipRoutes:
     def __init__(
         self,
         door: Doorkeeper,
-        calls: CallDoor,
         ice_servers: IceServersFor,
         *,
         realm: str,
         local_host: Callable[[web.Request], str],
     ) -> None:
         self._door = door
-        self._calls = calls
+        self.calls: CallDoor | None = None  # set before the first request
         self._ice_servers = ice_servers
         self._realm = realm
         self._local_host = local_host
@@ -121,6 +120,8 @@ class WhipRoutes:
         if len(number) > WHIP_NUMBER_CHARS_MAX:
             raise Refused(refusal(404, "not_found", "there is no such number"))
         offer = _checked(await request.read(), way)
+        if self.calls is None:
+            raise Refused(refusal(503, "unavailable", "the server is starting"))
         session = WhipSession(way.name, grant, self._forget)
         leg = WebSession(
             session,
@@ -140,7 +141,7 @@ class WhipRoutes:
         session.begin(leg)
         self._sessions[session.session_id] = session
         self.opened[way.name] += 1
-        self._calls.on_invite(leg)
+        self.calls.on_invite(leg)
         answer_sdp = await session.wait_answer()
         _whole(answer_sdp, way, session)
         headers = {

@@ -12,11 +12,11 @@ from aiohttp.test_utils import TestClient, TestServer
 from pydantic import SecretStr
 
 from mediaserver.api.bearers import Doorkeeper
+from mediaserver.api.people import People
 from mediaserver.api.server import secure_app
 from mediaserver.api.token_routes import IceServer
 from mediaserver.api.tokens import Tokens
 from mediaserver.api.ways import WaysIn
-from mediaserver.calls.ports import Session
 from mediaserver.limits import API_FAILURES_PER_SOURCE_PER_MIN
 from mediaserver.settings import HttpSettings, Settings
 from mediaserver.sip.auth import Credentials, make_credentials
@@ -39,11 +39,6 @@ class Users:
         return self.known[name].ha1_sha256 if name in self.known else None
 
 
-class NoCalls:
-    def on_invite(self, session: Session) -> None:
-        raise AssertionError("nobody calls here")
-
-
 @pytest.fixture
 def door(tmp_path: Path) -> Doorkeeper:
     users = Users()
@@ -56,7 +51,9 @@ def door(tmp_path: Path) -> Doorkeeper:
 async def client(door: Doorkeeper) -> AsyncIterator[Client]:
     app = secure_app(HttpSettings(admin_password=SecretStr("secret")), FakeFacade())
     servers = [IceServer(("turn:turn.example:3478",), "until:ann", "hmac")]
-    ways = WaysIn(Settings(), door, NoCalls(), lambda user: servers if user == "ann" else ())
+    clock = WallClock()
+    people = People(clock, lambda _call: {}, interval_s=5.0)
+    ways = WaysIn(Settings(), door, people, lambda user: servers if user == "ann" else (), clock)
     ways.add_to(app)
     async with TestClient(TestServer(app)) as made:
         yield made
