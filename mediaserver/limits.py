@@ -56,6 +56,7 @@ SDP_SSRCS_MAX: Final = 8  # streams declared by a=ssrc in one video section; fou
 SDP_VIDEO_LINES_MAX: Final = 40  # video sections of one leg: 19 others with camera and slides, and its own two
 
 # --- calls
+VIDEO_REOFFER_S_MAX: Final = 8.0  # one party's offer of video waits so long for the other's answer, then goes without
 LEG_EVENTS_MAX: Final = 256  # signalling and media events waiting for one leg; a peer that overruns it is hung up
 DIGITS_MAX: Final = 64  # digits typed ahead and not yet gathered; later ones are dropped and counted
 FORK_BRANCHES_MAX: Final = 32  # contacts rung at once for one call

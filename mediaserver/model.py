@@ -341,6 +341,8 @@ class LegFacts:
     opened_wall: float
     state: str = ""  # "ringing", "talking", "held" …
     codec: str | None = None  # as SDP writes it, e.g. "opus/48000"
+    video: str | None = None  # the codec of its own pictures, e.g. "VP8"; None: no video
+    screen: str | None = None  # the same of its slides or shared screen
     security: str | None = None  # SRTP profile; None: plain RTP
     local: MediaAddress | None = None
     remote: MediaAddress | None = None

@@ -49,6 +49,7 @@ class MediaSettings(Section):
     port_range: Annotated[str, Field(pattern=r"^\d{1,5}-\d{1,5}$")] = "20000-29999"
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     codecs: list[str] = ["opus", "G722", "PCMU", "PCMA", "L16"]  # in order of preference
+    video_codecs: list[str] = ["VP8", "H264", "VP9", "AV1"]  # forwarded as they come; rooms prefer them in this order
     ptime_ms: Annotated[int, Field(ge=10, le=60)] = 20
     srtp: Literal["off", "optional", "required"] = "optional"
     jitter_min_ms: Annotated[int, Field(ge=0, le=500)] = 20

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mediaserver.model import CodecName
+from mediaserver.model_video import VideoCodec
 from mediaserver.settings import Settings
 
 Key = tuple[str, ...]
@@ -20,6 +21,7 @@ LEGS_PER_CALL = 2
 PORTS_PER_LEG = 2  # RTP and RTCP, RFC 3550 §11
 FIRST_FREE_PORT = 1024  # below it only root may bind
 AUDIO_CODECS = tuple(c.value for c in CodecName if c not in (CodecName.CN, CodecName.TELEPHONE_EVENT))
+VIDEO_CODECS = tuple(codec.value for codec in VideoCodec)
 ASYNC_DRIVERS = ("sqlite+aiosqlite:", "postgresql+asyncpg:")
 
 
@@ -105,12 +107,16 @@ def _order(settings: Settings) -> Iterator[Complaint]:
 
 
 def _codecs(settings: Settings) -> Iterator[Complaint]:
-    lists: list[tuple[Key, list[str]]] = [(("media", "codecs"), settings.media.codecs)]
-    lists += [(("trunks", name, "codecs"), trunk.codecs) for name, trunk in settings.trunks.items()]
-    for key, codecs in lists:
-        unknown = [name for name in codecs if name not in AUDIO_CODECS]
+    media = settings.media
+    lists: list[tuple[Key, list[str], tuple[str, ...]]] = [
+        (("media", "codecs"), media.codecs, AUDIO_CODECS),
+        (("media", "video_codecs"), media.video_codecs, VIDEO_CODECS),
+    ]
+    lists += [(("trunks", name, "codecs"), trunk.codecs, AUDIO_CODECS) for name, trunk in settings.trunks.items()]
+    for key, codecs, known in lists:
+        unknown = [name for name in codecs if name not in known]
         if unknown:
-            yield Complaint((key,), f"names {', '.join(unknown)}; allowed: {', '.join(AUDIO_CODECS)} (spelled so)")
+            yield Complaint((key,), f"names {', '.join(unknown)}; allowed: {', '.join(known)} (spelled so)")
         if len(set(codecs)) != len(codecs):
             yield Complaint((key,), f"names a codec twice: {', '.join(codecs)}; name each once, the preferred first")
     if not settings.media.codecs:

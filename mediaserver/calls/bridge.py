@@ -15,6 +15,7 @@ import structlog
 from mediaserver.calls.house import House
 from mediaserver.calls.leg import Leg
 from mediaserver.calls.tasks import TaskGroup
+from mediaserver.calls.video_pair import VideoPair
 from mediaserver.errors import MediaError, MediaServerError, StaleHandle
 from mediaserver.media.engine import Tone
 from mediaserver.model import BridgeHandle
@@ -93,6 +94,7 @@ class Conversation:
         self._with_music: list[Leg] = []
         self._music = asyncio.Lock()
         self._transfers = 0
+        self._video: VideoPair | None = None
 
     @property
     def legs(self) -> Sequence[Leg]:
@@ -109,11 +111,28 @@ class Conversation:
         self._started = self._started or len(self._bridge.members) >= 2
         self._check()
         self.refresh_music()
+        if len(self._bridge.members) == 2:
+            pair = self.couple(self._bridge.members[0], self._bridge.members[1])
+            self._tasks.spawn(pair.settle(), "video settled")
+
+    def couple(self, one: Leg, other: Leg) -> VideoPair:
+        """From now on what one of them does with video concerns the other; best called before the first is answered."""
+        if self._video is None or set(self._video.legs) != {one, other}:
+            self._uncouple()
+            self._video = VideoPair(self._house, self._tasks, one, other)
+        return self._video
+
+    def _uncouple(self, leg: Leg | None = None) -> None:
+        """leg: only if it is one of the two."""
+        if self._video is not None and (leg is None or leg in self._video.legs):
+            self._video.close()
+            self._video = None
 
     async def remove(self, leg: Leg) -> None:
         """The leg stays open and hears nothing of this any more."""
         if leg.conversation is self:
             leg.conversation = None
+        self._uncouple(leg)
         if leg in self._with_music:
             self._with_music.remove(leg)
             await leg.voice.stop_play()
@@ -123,6 +142,7 @@ class Conversation:
 
     def leg_ended(self, leg: Leg) -> None:
         """A party hung up; its media is closed by whoever owns the leg."""
+        self._uncouple(leg)
         if leg in self._bridge.members:
             self._bridge.members.remove(leg)
         if leg in self._with_music:
@@ -147,7 +167,9 @@ class Conversation:
             self._check()
 
     def refresh_music(self) -> None:
-        """Whoever talks to somebody who holds hears music, if the setting says so."""
+        """Whoever talks to somebody who holds hears music, if the setting says so, and sees nothing."""
+        if self._video is not None:
+            self._video.refresh()
         if self._house.settings.calls.hold_music and not self._closed and (self._with_music or self._holders()):
             self._tasks.spawn(self._adjust_music(), "hold music")
 
@@ -158,6 +180,7 @@ class Conversation:
 
     async def close(self) -> None:
         self._closed = True
+        self._uncouple()
         for leg in list(self._bridge.members):
             if leg.conversation is self:
                 leg.conversation = None

@@ -19,6 +19,7 @@ from mediaserver.calls.bridge import Bridge, Conversation, play_to
 from mediaserver.calls.dialing import Dialer, DialResult
 from mediaserver.calls.leg import Leg
 from mediaserver.calls.message import RecordedMessage, record_message
+from mediaserver.calls.mirror import Mirror
 from mediaserver.calls.parties import LegState
 from mediaserver.calls.routing import Route, sendable
 from mediaserver.calls.targets import (
@@ -336,11 +337,13 @@ class CallControl:
         async def connect() -> None:
             await bridge.add(leg, hears_itself=True)
 
+        mirror = Mirror(self._call.house, self._call.tasks, leg)
         try:
             await self._answer(ready=connect)
             await connect()
             await leg.wait_ended()
         finally:
+            mirror.close()
             await bridge.close()
 
     def _branches(self, names: Sequence[str], trunk: str | None) -> tuple[list[Branch], int]:
@@ -383,6 +386,7 @@ class CallControl:
         """The called party rings, or sends media already."""
         caller = self._call.primary
         if leg.early and early is not None:
+            early.couple(caller, leg)
             await caller.ring_with_media(leg.preferred)
             if caller.early or caller.answered:
                 await self._stop_ringback()
@@ -402,6 +406,8 @@ class CallControl:
     async def _bridge(self, leg: Leg) -> None:
         call = self._call
         conversation = leg.conversation if isinstance(leg.conversation, Conversation) else call.conversation()
+
+        conversation.couple(call.primary, leg)
 
         async def connect() -> None:
             await self._stop_ringback()

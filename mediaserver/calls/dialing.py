@@ -111,6 +111,7 @@ class Dialer:
                 trunk=branch.trunk,
                 prefer=self._prefer,
                 near=self._near.voice.handle or None,
+                video=self._near.video.wishes(),
             )
         except NoPortFree as error:
             log.error("a device could not be rung: no media port is free", error=str(error))

@@ -16,12 +16,14 @@ from mediaserver.calls.ports import CallObserver, NewsReader, Prompts, Recorder,
 from mediaserver.clock import Clock
 from mediaserver.media.engine import MediaEngine, Tone
 from mediaserver.model import LegHandle, PromptHandle
+from mediaserver.model_video import TrackHandle
 from mediaserver.sdp.negotiate import MediaPolicy
 from mediaserver.settings import Settings
 from mediaserver.webrtc.dtls import DtlsIdentity
 
 if TYPE_CHECKING:
     from mediaserver.calls.leg import Leg
+    from mediaserver.calls.leg_video import Track
 
 log = structlog.get_logger()
 
@@ -39,6 +41,7 @@ class House:
     readers: Sequence[NewsReader] = field(default_factory=tuple)
     identity: DtlsIdentity = field(default_factory=DtlsIdentity)  # our certificate towards browsers
     legs: dict[LegHandle, Leg] = field(default_factory=dict)  # open ones, to find whom a media event concerns
+    tracks: dict[TrackHandle, Track] = field(default_factory=dict)  # the same of their video
 
     def news(self, tell: Callable[[NewsReader], Any]) -> None:
         """Tells whoever brings news to the people of calls."""
@@ -65,5 +68,7 @@ class House:
         media = self.settings.media
         peer = self.settings.trunks.get(trunk) if trunk is not None else None
         if peer is None:
-            return MediaPolicy(tuple(media.codecs), media.srtp, media.ptime_ms)
-        return MediaPolicy(tuple(peer.codecs or media.codecs), peer.srtp, media.ptime_ms)
+            return MediaPolicy(tuple(media.codecs), media.srtp, media.ptime_ms, tuple(media.video_codecs), data=True)
+        return MediaPolicy(
+            tuple(peer.codecs or media.codecs), peer.srtp, media.ptime_ms, tuple(media.video_codecs), data=False
+        )

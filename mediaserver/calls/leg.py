@@ -7,25 +7,26 @@ a hold and a hang-up take effect in the order they arrived. Knows no other leg; 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar
 
 import structlog
 
-from mediaserver.calls.browser import BrowserPath, PathChanged
+from mediaserver.calls.browser import PathChanged
 from mediaserver.calls.digits import digit_of_info
 from mediaserver.calls.house import House
+from mediaserver.calls.leg_media import LegMedia
+from mediaserver.calls.leg_video import Track, Wish
+from mediaserver.calls.media_control import MEDIA_CONTROL, asks_for_key_frame, key_frame_request
 from mediaserver.calls.parties import LegOwner, LegState, Party
 from mediaserver.calls.ports import Session
 from mediaserver.calls.tasks import TaskGroup
-from mediaserver.calls.voice import Voice
 from mediaserver.errors import MediaError, NegotiationError, ParseError
 from mediaserver.limits import LEG_EVENTS_MAX
-from mediaserver.model import Cause, Direction, LegFacts, LegHandle, MediaAddress
-from mediaserver.sdp.formats import Encoding, encoding_of
-from mediaserver.sdp.negotiate import LocalMedia, MediaPolicy, Negotiator
-from mediaserver.sdp.webrtc import WebRtcNegotiator, wants_webrtc
+from mediaserver.model import Cause, LegFacts, LegHandle, MediaAddress
+from mediaserver.model_video import Content
+from mediaserver.sdp.formats import Encoding
+from mediaserver.sdp.words import MediaPolicy
 from mediaserver.sip.session import (
     Answered,
     Cancelled,
@@ -65,8 +66,17 @@ class Leg:
         self.party = party
         self.state = LegState.NEW
         self.session: Session | None = None
-        self.voice = Voice(house.engine)
         self.policy = policy
+        self.media = LegMedia(
+            self,
+            house,
+            policy,
+            secure_offer=secure_offer,
+            on_path_change=lambda: self._take(PathChanged()),
+            on_change=self._media_changed,
+        )
+        self.voice = self.media.voice
+        self.video = self.media.video
         self.early = False  # media before the answer
         self.held = False  # the party put us on hold
         self.cause: Cause | None = None
@@ -77,22 +87,12 @@ class Leg:
         self.conversation: Any = None  # bridge.Conversation it is part of
         self._owner = owner
         self._house = house
-        self._path: BrowserPath | None = None  # ICE and DTLS of a leg that is a browser
-        self._negotiator: Negotiator | WebRtcNegotiator = Negotiator(
-            policy,
-            session_id=int.from_bytes(os.urandom(4), "big") + 1,
-            random_bytes=os.urandom,
-            cname=os.urandom(9).hex(),
-            secure_offer=secure_offer,
-        )
         self._opened_ns = house.clock.now_ns()
         self._opened_wall = house.clock.wall()
         self._events: asyncio.Queue[SessionEvent | PathChanged] = asyncio.Queue(LEG_EVENTS_MAX)
-        self._applying = asyncio.Lock()
         self._own_offer_open = False  # our offer went out in a 2xx; its answer comes with the ACK
         self._confirmed = asyncio.Event()
         self._reoffer: asyncio.Future[bool] | None = None
-        self._hold_wanted = False
         self._ended = asyncio.Event()
         self.voice.on_digit = lambda digit, source: owner.leg_digit(self, digit, source)
         self.voice.on_silence = lambda: owner.leg_silent(self)
@@ -110,9 +110,13 @@ class Leg:
 
     @property
     def preferred(self) -> list[Encoding]:
-        """What another leg should prefer so that the two can be relayed: our codec, else what the party offered."""
-        chosen = [encoding_of(self.voice.stream.audio)] if self.voice.stream is not None else []
-        return [*chosen, *self._negotiator.peer_encodings]
+        """What another leg should prefer so that the two can be relayed."""
+        return self.media.preferred
+
+    @property
+    def takes_offers(self) -> bool:
+        """We may change what was agreed. A WHIP or WHEP client has no way to be asked."""
+        return bool(getattr(self.session, "takes_offers", True))
 
     def facts(self) -> LegFacts:
         stream = self.voice.stream
@@ -129,6 +133,8 @@ class Leg:
             opened_wall=self._opened_wall,
             state="held" if self.held and self.answered else self.state.value,
             codec=codec,
+            video=self.video.codec_of(Content.MAIN),
+            screen=self.video.codec_of(Content.SLIDES),
             security=stream.send_key.profile.value if stream is not None and stream.send_key is not None else None,
             local=MediaAddress(media.host, media.rtp_port) if media is not None else None,
             remote=stream.remote if stream is not None else None,
@@ -154,9 +160,7 @@ class Leg:
         """Incoming: reads the offer and opens the media. Raises ParseError, NegotiationError, NoPortFree, QueueFull."""
         session = self._session()
         if session.remote_sdp:
-            if wants_webrtc(session.remote_sdp):
-                self._become_browser()
-            self._negotiator.read_offer(session.remote_sdp)
+            self.media.read_first_offer(session.remote_sdp)
         await self._open(session.local_host, near)
 
     def ring(self) -> None:
@@ -169,8 +173,8 @@ class Leg:
         """183 with our answer: what is bridged or played to the caller is heard before the call is answered."""
         if self.state not in (LegState.NEW, LegState.RINGING) or self.early or not self._session().remote_sdp:
             return
-        sdp = self._negotiator.write_answer(prefer=prefer)
-        await self._apply()
+        sdp = await self.media.write_answer(prefer)
+        await self.media.apply()
         self.early = True
         self._move(LegState.RINGING)
         self._session().ring(183, sdp)
@@ -184,9 +188,9 @@ class Leg:
             return
         session = self._session()
         if session.remote_sdp:
-            sdp = self._negotiator.write_answer(prefer=prefer)
+            sdp = await self.media.write_answer(prefer)
             if not self.early:
-                await self._apply()
+                await self.media.apply()
             if ready is not None:
                 await ready()
             if self.is_over:
@@ -195,7 +199,7 @@ class Leg:
             session.accept(sdp)
             await self._wait_for_path()
             return
-        sdp = self._negotiator.write_offer(prefer=prefer)
+        sdp = self.media.write_offer(prefer)
         self._own_offer_open = True
         self._answered()
         session.accept(sdp)
@@ -222,13 +226,19 @@ class Leg:
         trunk: str | None,
         prefer: Sequence[Encoding],
         near: LegHandle | None,
+        video: Sequence[Wish] = (),
     ) -> None:
-        """Opens the media and sends the INVITE with our offer. Raises NoPortFree, QueueFull."""
+        """Opens the media and sends the INVITE with our offer. Raises NoPortFree, QueueFull.
+
+        video: the pictures that are offered along with the sound.
+        """
         gateway = self._house.gateway
         if gateway.is_browser(target):
-            self._become_browser()
+            self.media.become_browser()
         await self._open(gateway.local_host_for(target, trunk), near)
-        sdp = self._negotiator.write_offer(prefer=prefer)
+        for wish in video:
+            await self.video.add(wish)
+        sdp = self.media.write_offer(prefer)
         self.state = LegState.CALLING
         self.attach(
             gateway.invite(
@@ -247,7 +257,7 @@ class Leg:
         """Re-INVITE with sendonly or sendrecv. False: the peer refused or the leg is not in a state for it."""
         if not self.answered:
             return False
-        self._hold_wanted = hold
+        self.media.hold_wanted = hold
         return await self.reoffer()
 
     async def reoffer(self, prefer: Sequence[Encoding] = ()) -> bool:
@@ -256,7 +266,8 @@ class Leg:
             return False
         self._reoffer = asyncio.get_running_loop().create_future()
         try:
-            self._session().reinvite(self._negotiator.write_offer(self._wanted(), prefer))
+            # Written when it leaves: what was agreed may change while it waits, or before it is tried again (491).
+            self._session().reinvite(lambda: self.media.write_later_offer(prefer))
             return await self._reoffer
         finally:
             self._reoffer = None
@@ -274,9 +285,7 @@ class Leg:
         self.hang_up(Cause.LOCAL_HANGUP)
         if self._task is not None:
             self._task.cancel()
-        if self._path is not None:
-            self._path.close()
-        await self.voice.close()
+        await self.media.close()
         self._house.legs.pop(self.voice.handle, None)
 
     # -- events of the session
@@ -321,8 +330,8 @@ class Leg:
 
     async def _on_progress(self, event: Progress) -> None:
         if event.sdp and not self.answered:
-            self._negotiator.read_answer(event.sdp)
-            await self._apply()
+            self.media.read_answer(event.sdp)
+            await self.media.apply()
             self.early = True
         if event.status >= 180 and not self.answered:
             self.state = LegState.RINGING
@@ -330,9 +339,9 @@ class Leg:
 
     async def _on_answered(self, event: Answered) -> None:
         if event.sdp:
-            self._negotiator.read_answer(event.sdp)
-            await self._apply()
-        elif self._negotiator.stream is None:
+            self.media.read_answer(event.sdp)
+            await self.media.apply()
+        elif self.media.negotiator.stream is None:
             raise NegotiationError("a 200 without a session description")
         await self._wait_for_path()
         if not self.is_over:
@@ -343,50 +352,52 @@ class Leg:
             self._own_offer_open = False
             if not event.sdp:
                 raise NegotiationError("the ACK has no answer to our offer")
-            self._negotiator.read_answer(event.sdp)
-            await self._apply()
+            self.media.read_answer(event.sdp)
+            await self.media.apply()
         self._confirmed.set()
 
     async def _on_reoffer(self, event: Reoffer) -> None:
         session = self._session()
         if not event.sdp:
             self._own_offer_open = True
-            session.answer_reoffer(self._negotiator.write_offer(self._wanted()))
+            session.answer_reoffer(self.media.write_offer())
             return
         try:
-            self._negotiator.read_offer(event.sdp)
-            if self._path is not None:
-                self._path.renew()
-            sdp = self._negotiator.write_answer(self._wanted(), self.preferred[:1])
+            self.media.read_offer(event.sdp)
+            sdp = await self.media.write_answer(self.preferred[:1])
         except (ParseError, NegotiationError) as error:
             log.info("a re-offer was refused; the call goes on as it was", leg=self.leg_id, error=str(error))
+            self.media.negotiator.rollback()
             session.reject_reoffer(error.status)
             return
-        await self._apply()
+        await self.media.apply()
         session.answer_reoffer(sdp)
 
     async def _on_reoffer_answered(self, event: ReofferAnswered) -> None:
         done = False
         try:
             if event.sdp:
-                self._negotiator.read_answer(event.sdp)
-                await self._apply()
+                self.media.read_answer(event.sdp)
+                await self.media.apply()
                 done = True
         finally:
             self._settle_reoffer(done)
 
     async def _on_reoffer_failed(self, event: ReofferFailed) -> None:
         log.info("our re-INVITE was refused", leg=self.leg_id, status=event.status)
+        self.media.negotiator.rollback()
         self._settle_reoffer(False)
 
     async def _on_info(self, event: InfoReceived) -> None:
         pressed = digit_of_info(event.content_type, event.body)
         if pressed is not None:
             await self.voice.report_digit(pressed[0])
+        elif event.content_type == MEDIA_CONTROL and asks_for_key_frame(event.body):
+            await self.video.want_key_frames()
 
     async def _on_path_changed(self, event: PathChanged) -> None:
-        await self._apply()
-        if self._path is not None and self._path.failure and self.answered:
+        await self.media.apply()
+        if self.media.path is not None and self.media.path.failure and self.answered:
             self.hang_up(Cause.NO_MEDIA)
 
     async def _on_refer(self, event: ReferReceived) -> None:
@@ -412,52 +423,32 @@ class Leg:
         return self.session
 
     async def _open(self, our_host: str, near: LegHandle | None) -> None:
-        """our_host: how the peer reaches us. Behind a port forward that is no address of this machine to bind to."""
-        sip = self._house.settings.sip
-        on_datagram = self._path.receive if self._path is not None else None
-        bind = sip.host if sip.external_host else our_host
-        media = await self.voice.open(bind, self._owner.call_id, near, on_datagram)
-        self._house.legs[media.handle] = self
-        self._negotiator.local = LocalMedia(our_host, media.rtp_port, media.rtcp_port)
-
-    def _become_browser(self) -> None:
-        """Before anything is negotiated: this leg speaks WebRTC."""
-        self._negotiator = negotiator = WebRtcNegotiator(
-            self.policy, session_id=int.from_bytes(os.urandom(4), "big") + 1, cname=os.urandom(9).hex()
-        )
-        self._path = BrowserPath(
-            self._house.identity, self._house.clock, negotiator, self.voice, lambda: self._take(PathChanged())
-        )
+        self._house.legs[await self.media.open(our_host, self._owner.call_id, near)] = self
 
     async def _wait_for_path(self) -> None:
         """Until a browser's media can flow; a leg whose ICE or DTLS fails is hung up."""
-        if self._path is None:
+        path = self.media.path
+        if path is None:
             return
-        if await self._path.wait_ready():
-            await self._apply()
+        if await path.wait_ready():
+            await self.media.apply()
         elif not self.is_over:
-            log.warning("no secure way to a browser was found", leg=self.leg_id, reason=self._path.failure)
+            log.warning("no secure way to a browser was found", leg=self.leg_id, reason=path.failure)
             self.status = self.status or 488
             self.hang_up(Cause.NO_MEDIA)
 
-    def _wanted(self) -> Direction:
-        return Direction.SENDONLY if self._hold_wanted else Direction.SENDRECV
-
-    async def _apply(self) -> None:
-        """Puts what was negotiated into effect and tells the owner."""
-        async with self._applying:  # a browser's way may change while its answer is being put into effect
-            stream = self._negotiator.stream
-            if self._path is not None:
-                stream = self._path.secured()
-            if stream is None or stream == self.voice.stream or not self.voice.is_open:
-                return
-            await self.voice.set_stream(stream)
+    def _media_changed(self) -> None:
         self._owner.leg_streams(self)
-        holds = self._negotiator.peer_holds and not self._session().one_way
+        holds = self.media.negotiator.peer_holds and not self._session().one_way
         if self.held != holds:
             self.held = holds
             self._owner.leg_held(self)
         self._owner.leg_silent(self)
+
+    def ask_for_key_frame(self, track: Track) -> None:
+        """The sender of this track takes no RTCP feedback: by SIP INFO (RFC 5168)."""
+        if self.answered and self.session is not None and track.leg is self:
+            self.session.send_info(MEDIA_CONTROL, key_frame_request())
 
     def _answered(self) -> None:
         self.answered_wall = self._house.clock.wall()
@@ -489,7 +480,6 @@ class Leg:
             self.ended_wall = self._house.clock.wall()
             self._ended.set()
             self._confirmed.set()
-            if self._path is not None:
-                self._path.close()
+            self.media.close_path()
             self._settle_reoffer(False)
             self._owner.leg_moved(self)

@@ -22,6 +22,7 @@ from mediaserver.calls.watch import RoutingFile
 from mediaserver.clock import Clock
 from mediaserver.media.engine import MediaEngine, Tone
 from mediaserver.model import ActiveSpeaker, CallFacts, Cause, MediaEvent, TapBehind
+from mediaserver.model_video import KeyFrameWanted, LayerChanged, TrackActive, VideoEvent
 from mediaserver.settings import Settings
 
 log = structlog.get_logger()
@@ -122,8 +123,11 @@ class CallManager:
             if reason is not None:
                 self.refused[reason] += 1
 
-    def on_media_event(self, event: MediaEvent) -> None:
+    def on_media_event(self, event: MediaEvent | VideoEvent) -> None:
         """Any event of the engine; one of a leg that is gone is dropped."""
+        if isinstance(event, (KeyFrameWanted, TrackActive, LayerChanged)):
+            self._on_video_event(event)
+            return
         if isinstance(event, TapBehind):
             if self._house.recorder is not None:
                 self._house.recorder.tap_behind(event)
@@ -134,6 +138,17 @@ class CallManager:
         leg = self._house.legs.get(event.leg)
         if leg is not None:
             leg.voice.take(event)
+
+    def _on_video_event(self, event: VideoEvent) -> None:
+        track = self._house.tracks.get(event.track)
+        if track is None:
+            return
+        if isinstance(event, KeyFrameWanted):
+            track.leg.ask_for_key_frame(track)
+        elif isinstance(event, TrackActive):
+            track.active = event.active
+        else:
+            track.layer = event.rid
 
     # -- what is asked
 

@@ -93,6 +93,11 @@ class Negotiator:
         """Audio encodings of the peer's last offer, in its order: preferred on the other leg, so that it can relay."""
         return () if self._peer_offer is None else self._peer_offer.encodings
 
+    @property
+    def offer_holds(self) -> bool:
+        """The offer read last puts us on hold."""
+        return self._peer_offer is not None and not self._peer_offer.direction.receives
+
     # -- the peer offers
 
     def read_offer(self, sdp: bytes) -> None:

@@ -86,6 +86,11 @@ class WebRtcNegotiator:
             return ()
         return tuple(encoding_of(codec) for codec in self._peer_offer.codecs if codec.name in AUDIO)
 
+    @property
+    def offer_holds(self) -> bool:
+        """The offer read last puts us on hold."""
+        return self._peer_offer is not None and not self._peer_offer.direction.receives
+
     # -- the peer offers
 
     def read_offer(self, sdp: bytes) -> None:
@@ -341,7 +346,7 @@ class WebRtcNegotiator:
             Attribute("fingerprint", transport.fingerprint),
             Attribute("setup", self._setup),
             *(Attribute("candidate", candidate) for candidate in transport.candidates or (own,)),
-            *([Attribute("ice-options", "trickle")] if transport.more_follow else [Attribute("end-of-candidates")]),
+            *([Attribute("ice-options", "trickle")] if transport.trickle else [Attribute("end-of-candidates")]),
         ]
 
     def _write(self) -> bytes:

@@ -29,13 +29,14 @@ class PeerTransport:
     candidates: tuple[str, ...] = field(repr=False, default=())  # values of a=candidate, as written
     end_of_candidates: bool = False
     lite: bool = False  # a=ice-lite
+    trickle: bool = False  # candidates may come later, RFC 8840
 
 
 @dataclass(frozen=True, slots=True)
 class LocalTransport:
     """Ours. candidates: values of a=candidate; () for the one host candidate that the leg's own port is.
 
-    lite: a=ice-lite, we only answer checks (RFC 8445 §2.5). more_follow: candidates come later (RFC 8838).
+    lite: a=ice-lite, we only answer checks (RFC 8445 §2.5). trickle: candidates come later (RFC 8838).
     """
 
     ufrag: str
@@ -43,7 +44,7 @@ class LocalTransport:
     fingerprint: str
     candidates: tuple[str, ...] = field(repr=False, default=())
     lite: bool = True
-    more_follow: bool = False
+    trickle: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,7 @@ def read_peer_audio(session: Session, index: int) -> PeerAudio:
             tuple(media.all("candidate"))[:SDP_CANDIDATES_MAX],
             media.has("end-of-candidates"),
             session.has("ice-lite"),
+            "trickle" in (session.attribute_of(media, "ice-options") or "").split(),
         ),
         rtcp_rsize=media.has("rtcp-rsize"),
         bundle=next((_mids(group) for group in groups if group[:1] == ["BUNDLE"] and mid in group[1:]), ()),

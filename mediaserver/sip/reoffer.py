@@ -6,6 +6,7 @@ Owns which side's offer is open and what waits for it. One object per session; t
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from mediaserver.errors import ParseError
@@ -23,6 +24,7 @@ from mediaserver.sip.transaction import ServerTransaction
 if TYPE_CHECKING:
     from mediaserver.sip.session import InviteSession
 
+Offer = bytes | Callable[[], bytes] | None  # a callable writes it when it leaves; None: the peer is to offer
 _STEP_NS: Final = 10_000_000  # RFC 3261 §14.1: waits are multiples of 10 ms
 _GLARE_TRIES_MAX: Final = 5  # each waits up to 4 s: a peer that still says 491 has an offer open for good
 _FINAL_WITHIN_NS: Final = 64 * T1_NS  # a re-INVITE rings nobody: silence after a 1xx is a lost peer
@@ -31,10 +33,10 @@ _FINAL_WITHIN_NS: Final = 64 * T1_NS  # a re-INVITE rings nobody: silence after 
 class _OwnOffer:
     """One re-INVITE of ours. ack: sent for its 2xx, sent again for each copy of that."""
 
-    __slots__ = ("ack", "answered", "exchange", "guard", "sdp")
+    __slots__ = ("ack", "answered", "exchange", "guard", "offer")
 
-    def __init__(self, sdp: bytes | None) -> None:
-        self.sdp = sdp
+    def __init__(self, offer: Offer) -> None:
+        self.offer = offer
         self.exchange: Exchange | None = None
         self.answered = False  # its 2xx came
         self.ack: Send | None = None
@@ -44,7 +46,7 @@ class _OwnOffer:
 class Reoffers:
     def __init__(self, session: InviteSession) -> None:
         self._session = session
-        self._queue: deque[bytes | None] = deque()
+        self._queue: deque[Offer] = deque()
         self._own: _OwnOffer | None = None  # until its ACK is sent or it failed
         self._retry: Timer | None = None
         self._glare_tries = 0
@@ -53,7 +55,7 @@ class Reoffers:
 
     # -- our offers
 
-    def offer(self, sdp: bytes | None) -> None:
+    def offer(self, sdp: Offer) -> None:
         if len(self._queue) >= SIP_QUEUED_REQUESTS_MAX:
             self._session.tell(ReofferFailed(500, "too many offers wait"))
             return
@@ -68,9 +70,10 @@ class Reoffers:
             return
         self._start(self._queue.popleft())
 
-    def _start(self, sdp: bytes | None) -> None:
+    def _start(self, offer: Offer) -> None:
         session = self._session
-        own = self._own = _OwnOffer(sdp)
+        own = self._own = _OwnOffer(offer)
+        sdp = offer() if callable(offer) else offer
         own.exchange = session.exchange(
             "INVITE",
             (*session.capabilities, *sdp_headers(sdp)),
@@ -91,7 +94,7 @@ class Reoffers:
         elif own is self._own:
             self._own = None
             if response.status == 491 and self._glare_tries < _GLARE_TRIES_MAX:
-                self._wait_and_retry(own.sdp)
+                self._wait_and_retry(own.offer)
             else:
                 self._failed(response.status, response.reason)
 
@@ -109,7 +112,7 @@ class Reoffers:
         session.dialog.refresh_target(response)
         self._glare_tries = 0
         sdp = _sdp_or_none(response)
-        if own.sdp is None and sdp is not None:
+        if own.offer is None and sdp is not None:
             session.tell(ReofferAnswered(sdp))  # an offer: send_answer makes the ACK
             return
         self._acknowledge(own, None)
@@ -130,12 +133,12 @@ class Reoffers:
         self._session.after_request(status, reason)
         self.next()
 
-    def _wait_and_retry(self, sdp: bytes | None) -> None:
+    def _wait_and_retry(self, offer: Offer) -> None:
         """RFC 3261 §14.1: 2.1–4 s for the one who made the Call-ID, 0–2 s for the other."""
         host = self._session.host
         steps = host.rng.randint(0, 200) if self._session.incoming else host.rng.randint(210, 400)
         self._glare_tries += 1
-        self._queue.appendleft(sdp)
+        self._queue.appendleft(offer)
         self._retry = host.timers.at(host.now_ns() + steps * _STEP_NS, self.next)
 
     def send_answer(self, sdp: bytes) -> bool:

@@ -28,7 +28,7 @@ from mediaserver.sip.exchange import (
 from mediaserver.sip.flow import Flow
 from mediaserver.sip.message import Request, Response
 from mediaserver.sip.refer import Refers
-from mediaserver.sip.reoffer import Reoffers
+from mediaserver.sip.reoffer import Offer, Reoffers
 from mediaserver.sip.session_events import (
     Answered,
     Cancelled,
@@ -150,8 +150,8 @@ class InviteSession:
 
     # -- in the dialog
 
-    def reinvite(self, sdp: bytes | None) -> None:
-        """Queued while another offer is open; glare (491) is retried by RFC 3261 §14.1."""
+    def reinvite(self, sdp: Offer) -> None:
+        """Queued while another offer is open; glare (491) is retried by RFC 3261 §14.1. A callable writes it anew."""
         if self.stage in (Stage.ANSWERED, Stage.CONFIRMED):
             self.reoffers.offer(sdp)
 

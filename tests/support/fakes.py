@@ -28,7 +28,6 @@ from mediaserver.model import (
     LegHandle,
     LegStats,
     MediaAddress,
-    MediaEvent,
     Notice,
     NoticeKind,
     PlayFinished,
@@ -39,6 +38,7 @@ from mediaserver.model import (
     TapHandle,
 )
 from mediaserver.model_news import LegNews
+from mediaserver.model_video import MediaTrack, TrackHandle, TrackSettings
 from mediaserver.sip.session import (
     Answered,
     Cancelled,
@@ -83,15 +83,26 @@ class FakeLeg:
     datagrams: list[tuple[bytes, MediaAddress]] = field(default_factory=list)
 
 
+@dataclass
+class FakeTrack:
+    media: MediaTrack
+    settings: list[TrackSettings] = field(default_factory=list)
+    source: TrackHandle | None = None
+    key_frames: int = 0  # asked of its sender
+    limits: dict[str, Any] = field(default_factory=dict)
+
+
 class FakeEngine:
     """The asyncio face of the media plane without media: prompts last `prompt_s`, tones their cadence."""
 
     def __init__(self, clock: Clock, *, ports: int = 1_000, prompt_s: float = 2.0) -> None:
-        self.on_event: Callable[[MediaEvent], None] = lambda _event: None
+        self.on_event: Callable[[Any], None] = lambda _event: None
         self.legs: dict[LegHandle, FakeLeg] = {}
         self.bridges: dict[BridgeHandle, set[LegHandle]] = {}
         self.hears: dict[tuple[BridgeHandle, LegHandle, LegHandle], bool] = {}
         self.closed: list[FakeLeg] = []
+        self.tracks: dict[TrackHandle, FakeTrack] = {}
+        self.tracks_max = 1_000
         self.levels: dict[LegHandle, float] = {}
         self.rtcp: dict[LegHandle, int] = {}
         self.prompt_s: dict[str, float] = {}
@@ -137,8 +148,61 @@ class FakeEngine:
         if fake.bridge is not None:
             self.bridges[fake.bridge].discard(leg)
         del self.legs[leg]
+        for handle in [handle for handle, track in self.tracks.items() if track.media.leg == leg]:
+            self._drop(handle)
         self.closed.append(fake)
         return leg_stats(leg)
+
+    # -- video
+
+    def _track(self, track: TrackHandle) -> FakeTrack:
+        if track not in self.tracks:
+            raise StaleHandle(f"track {track} is closed")
+        return self.tracks[track]
+
+    def _drop(self, track: TrackHandle) -> None:
+        del self.tracks[track]
+        for other in self.tracks.values():
+            if other.source == track:
+                other.source = None
+
+    async def open_track(self, leg: LegHandle, *, own_ports: bool = False) -> MediaTrack:
+        await asyncio.sleep(0)
+        fake = self._leg(leg)
+        if len(self.tracks) >= self.tracks_max:
+            raise NoPortFree("media.port_range is used up")
+        number = self._number()
+        handle = TrackHandle(number)
+        port = 32_000 + 2 * (number % 400)
+        ports = {"host": fake.host, "rtp_port": port, "rtcp_port": port + 1} if own_ports else {}
+        media = MediaTrack(handle, leg, 10_000 + number, 20_000 + number, **ports)
+        self.tracks[handle] = FakeTrack(media)
+        return media
+
+    async def set_track(self, track: TrackHandle, settings: TrackSettings) -> None:
+        await asyncio.sleep(0)
+        fake = self._track(track)
+        assert self._leg(fake.media.leg).streams, "the leg's stream comes first: it has the keys"
+        fake.settings.append(settings)
+
+    async def close_track(self, track: TrackHandle) -> None:
+        await asyncio.sleep(0)
+        self._track(track)
+        self._drop(track)
+
+    async def connect_track(self, sink: TrackHandle, source: TrackHandle | None) -> None:
+        await asyncio.sleep(0)
+        if source is not None:
+            self._track(source).key_frames += 1
+        self._track(sink).source = source
+
+    async def set_track_limits(
+        self, sink: TrackHandle, *, priority: int, max_bps: int = 0, rid: str | None = None, paused: bool = False
+    ) -> None:
+        self._track(sink).limits = {"priority": priority, "max_bps": max_bps, "rid": rid, "paused": paused}
+
+    async def request_key_frame(self, track: TrackHandle) -> None:
+        self._track(track).key_frames += 1
 
     async def create_bridge(self) -> BridgeHandle:
         handle = BridgeHandle(self._number())
@@ -332,8 +396,8 @@ class FakeSession:
     def send_answer(self, sdp: bytes) -> None:
         self._do("send_answer", sdp)
 
-    def reinvite(self, sdp: bytes | None) -> None:
-        self._do("reinvite", sdp)
+    def reinvite(self, sdp: bytes | Callable[[], bytes] | None) -> None:
+        self._do("reinvite", sdp() if callable(sdp) else sdp)
 
     def answer_reoffer(self, sdp: bytes) -> None:
         self._do("answer_reoffer", sdp)
@@ -342,7 +406,7 @@ class FakeSession:
         self._do("reject_reoffer", status)
 
     def send_info(self, content_type: str, body: bytes) -> None:
-        self._do("send_info", content_type)
+        self._do("send_info", content_type, body)
 
     def refer(self, target_uri: str, referred_by: str | None = None) -> None:
         self._do("refer", target_uri)
