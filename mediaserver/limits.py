@@ -65,6 +65,8 @@ REROUTES_MAX: Final = 16  # programs one call may be handed to: stops two rules 
 PROGRAM_TASKS_MAX: Final = 256  # asyncio tasks one call may own at a time
 ROUTING_RULES_MAX: Final = 10_000  # each call walks them in order
 RECORD_SECONDS_MAX: Final = 3_600  # one message a program records
+ROOM_VIEWS_MAX: Final = 36  # others' pictures one browser gets: 18 with camera and screen; beyond it, who spoke last
+ROOM_OFFER_TRIES_MAX: Final = 4  # an offer of new pictures that a browser refuses or crosses with its own; 3 s in all
 CONFERENCE_PARTIES_MAX: Final = 1_000  # N-1 mixing of one room on one worker
 
 # --- store

@@ -1,5 +1,5 @@
-"""Conference rooms: made by the first who joins, gone with the last. Owns who is in, muted or removed, and what one who
-is alone hears. Mixing is the media plane's.
+"""Conference rooms: made by the first who joins, gone with the last. Owns who is in, muted or removed, who directs, and
+what one who is alone hears. Mixing is the media plane's, pictures are `room_video`'s.
 
 In a recorded room each joiner hears the notice before he joins, and capture rests until he has.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -18,10 +18,13 @@ from mediaserver.calls.bridge import Bridge
 from mediaserver.calls.house import House
 from mediaserver.calls.leg import Leg
 from mediaserver.calls.notice import NotedRecording
+from mediaserver.calls.room_facts import OWN, Action, Outcome, ParticipantFacts, RoomFacts, is_moderator
+from mediaserver.calls.room_video import RoomVideo, Seat
 from mediaserver.calls.tasks import TaskGroup
 from mediaserver.errors import MediaError, MediaServerError
 from mediaserver.limits import CONFERENCE_PARTIES_MAX
-from mediaserver.model import LegHandle, Masked, NoticeKind
+from mediaserver.model import LegHandle, NoticeKind
+from mediaserver.model_video import Content
 
 if TYPE_CHECKING:
     from mediaserver.calls.call import Call
@@ -29,28 +32,17 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class ParticipantFacts:
-    call_id: str
-    leg_id: str
-    number: Masked
-    muted: bool
-    speaking: bool
-
-
-@dataclass(frozen=True, slots=True)
-class RoomFacts:
-    name: str
-    recording_id: str | None
-    participants: tuple[ParticipantFacts, ...]
-
-
 class _Participant:
     def __init__(self, call: Call, leg: Leg) -> None:
         self.call = call
         self.leg = leg
         self.muted = False
-        self.out = asyncio.Event()  # removed by an operator
+        self.out = asyncio.Event()  # removed by an operator or a moderator
+        self.id = f"{call.call_id}-{leg.leg_id}"
+
+    @property
+    def where(self) -> tuple[str, str]:
+        return self.call.call_id, self.leg.leg_id
 
 
 class Room:
@@ -69,6 +61,10 @@ class Room:
         self._recording_tried = False
         self._tasks = TaskGroup(contextvars.copy_context())
         self._alone: asyncio.Task[None] | None = None
+        self.locked = False
+        self.video = RoomVideo(house, self._tasks)
+        self.video.on_change = self.tell
+        self._told: RoomFacts | None = None
 
     @property
     def recording_id(self) -> str | None:
@@ -78,7 +74,9 @@ class Room:
         return next((leg.voice.handle for leg in self.participants), None)
 
     def reserve(self) -> None:
-        """A place for one on the way in. Raises MediaError when the room is full."""
+        """A place for one on the way in. Raises MediaError when the room is full or locked."""
+        if self.locked:
+            raise MediaError(f"room {self.name} is locked")
         if self._visitors >= CONFERENCE_PARTIES_MAX:
             raise MediaError(f"room {self.name} is full: {CONFERENCE_PARTIES_MAX} are in it")
         self._visitors += 1
@@ -112,6 +110,7 @@ class Room:
             await self._bridge.add(leg)
             await self._mute(participant)
             self._look_who_is_alone()
+            self.video.join(Seat(leg, participant.id))
         self.tell()
         log.info("joined a room", room=self.name, participants=len(self.participants))
         return True
@@ -138,6 +137,7 @@ class Room:
         last = self._visitors == 0
         self.closed = self.closed or last  # at once, before any await: nobody may enter a room that is closing
         async with self._lock:
+            self.video.leave(participant.leg)
             if self.participants.pop(participant.leg, None) is not None:
                 await self._end_solitude()
                 await self._bridge.remove(participant.leg)
@@ -182,7 +182,41 @@ class Room:
         except MediaServerError as error:
             log.warning("a prompt cannot be played", prompt=prompt, error=str(error))
 
-    # -- for operators
+    # -- for operators and moderators
+
+    async def act(
+        self, action: Action, participant: tuple[str, str] | None, by: tuple[str, str] | None = None
+    ) -> Outcome:
+        """by: the participant who asks; None: the operator, who may everything."""
+        target = self._find(participant) if participant is not None else None
+        actor = self._find(by) if by is not None else None
+        if (by is not None and actor is None) or (participant is not None and target is None):
+            return Outcome.MISSING
+        own = actor is not None and actor is target and action in OWN
+        if actor is not None and not own and not self._moderates(actor):
+            return Outcome.FORBIDDEN
+        if action in (Action.LOCK, Action.UNLOCK):
+            self.locked = action is Action.LOCK
+            self.tell()
+            return Outcome.DONE
+        if target is None:
+            return Outcome.MISSING
+        if action in (Action.MUTE, Action.UNMUTE):
+            await self.set_muted(target.where, action is Action.MUTE)
+        elif action in (Action.HIDE, Action.SHOW):
+            self.video.hide(target.leg, action is Action.HIDE)
+        else:
+            self.kick(target.where)
+        return Outcome.DONE
+
+    def _moderates(self, participant: _Participant) -> bool:
+        session, route = participant.leg.session, participant.call.route
+        return is_moderator(
+            participant.leg.party.identity,
+            session.rights if session is not None else None,
+            route.rule.options if route is not None else {},
+            [other.leg.party.identity for other in self.participants.values()],
+        )
 
     async def set_muted(self, leg_of: tuple[str, str], muted: bool) -> bool:
         participant = self._find(leg_of)
@@ -205,6 +239,7 @@ class Room:
         participant = self.participants.get(leg)
         if participant is not None:
             self._tasks.spawn(self._mute(participant), "mute")
+            self.video.refresh()
 
     async def _mute(self, participant: _Participant) -> None:
         leg = participant.leg
@@ -216,29 +251,46 @@ class Room:
 
     def _find(self, leg_of: tuple[str, str]) -> _Participant | None:
         for participant in self.participants.values():
-            if (participant.call.call_id, participant.leg.leg_id) == leg_of:
+            if participant.where == leg_of:
                 return participant
         return None
 
     def tell(self) -> None:
-        """The people in it learn how the room is now."""
+        """The people in it learn how the room is now, if that is news."""
         facts = self.facts()
+        if facts == self._told:
+            return
+        self._told = facts
         self._house.news(lambda reader: reader.room_changed(facts))
 
+    def speaks(self, leg: LegHandle) -> None:
+        if self.speaker != leg:
+            self.speaker = leg
+            found = self._house.legs.get(leg)
+            if found is not None:
+                self.video.speaks(found)
+            self.tell()
+
     def facts(self) -> RoomFacts:
-        return RoomFacts(
-            self.name,
-            self.recording_id,
-            tuple(
-                ParticipantFacts(
-                    p.call.call_id,
-                    p.leg.leg_id,
-                    p.leg.party.number,
-                    p.muted,
-                    p.leg.voice.handle == self.speaker,
-                )
-                for p in self.participants.values()
-            ),
+        participants = tuple(self._facts_of(participant) for participant in self.participants.values())
+        return RoomFacts(self.name, self.recording_id, participants, self.locked)
+
+    def _facts_of(self, participant: _Participant) -> ParticipantFacts:
+        leg, seat = participant.leg, self.video.seat(participant.leg)
+        shown = [source.content for source in seat.sources()] if seat is not None else []
+        return ParticipantFacts(
+            call_id=participant.call.call_id,
+            leg_id=leg.leg_id,
+            number=leg.party.number,
+            muted=participant.muted,
+            speaking=leg.voice.handle == self.speaker,
+            participant=participant.id,
+            name=leg.session.caller_name if leg.session is not None and leg.session.incoming else "",
+            moderator=self._moderates(participant),
+            held=leg.held,
+            camera=Content.MAIN in shown,
+            screen=Content.SLIDES in shown,
+            hidden=seat is not None and seat.hidden,
         )
 
     @property
@@ -268,6 +320,21 @@ class Rooms:
             if room.closed and self._rooms.get(name) is room:
                 del self._rooms[name]
 
+    def expect(self, leg: Leg, name: str) -> None:
+        """Before the leg is answered: its video gets what the room has."""
+        rights = leg.session.rights if leg.session is not None else None
+
+        async def decide() -> None:
+            room = self._rooms.get(name)
+            video = room.video if room is not None and not room.closed else RoomVideo(self._house, leg.tasks)
+            await video.decide(leg, publishes=rights is None or "publish" in rights)
+
+        leg.video.decide = decide
+
+    def is_locked(self, name: str) -> bool:
+        room = self._rooms.get(name)
+        return room is not None and room.locked and not room.closed
+
     def near(self, name: str) -> LegHandle | None:
         """A leg of the room, so that a new participant's media opens on the same worker."""
         room = self._rooms.get(name)
@@ -282,9 +349,8 @@ class Rooms:
 
     def speaks(self, bridge: object, leg: LegHandle) -> None:
         for room in self._rooms.values():
-            if room.bridge.handle == bridge and room.speaker != leg:
-                room.speaker = leg
-                room.tell()
+            if room.bridge.handle == bridge:
+                room.speaks(leg)
 
     def facts(self) -> list[RoomFacts]:
         return [room.facts() for room in self._rooms.values()]

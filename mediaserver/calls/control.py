@@ -217,7 +217,12 @@ class CallControl:
         return result
 
     async def join(self, room: str) -> None:
-        """The caller is in this conference room until he hangs up or is removed. Answers the call."""
+        """The caller is in this conference room until he hangs up or is removed. Answers the call, or refuses it (403)
+        when a moderator has locked the room."""
+        if self._call.rooms.is_locked(room):
+            await self.refuse(403)
+            raise CallEnded("the room is locked")
+        self._call.rooms.expect(self._call.primary, room)
         if not self._call.records:  # a recorded room plays its own notice
             await self.answer()
         await self._during_call(self._join(room))

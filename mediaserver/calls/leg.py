@@ -67,6 +67,7 @@ class Leg:
         self.state = LegState.NEW
         self.session: Session | None = None
         self.policy = policy
+        self.tasks = tasks
         self.media = LegMedia(
             self,
             house,
@@ -116,7 +117,7 @@ class Leg:
     @property
     def takes_offers(self) -> bool:
         """We may change what was agreed. A WHIP or WHEP client has no way to be asked."""
-        return bool(getattr(self.session, "takes_offers", True))
+        return self.session is None or self.session.takes_offers
 
     def facts(self) -> LegFacts:
         stream = self.voice.stream

@@ -14,10 +14,11 @@ from pathlib import Path
 import structlog
 
 from mediaserver.calls.call import RETRY_AFTER_S, Call
-from mediaserver.calls.conference import RoomFacts, Rooms
+from mediaserver.calls.conference import Rooms
 from mediaserver.calls.house import House
 from mediaserver.calls.library import ProgramLibrary
 from mediaserver.calls.ports import CallObserver, NewsReader, Prompts, Recorder, Session, SipGateway
+from mediaserver.calls.room_facts import Action, Outcome, RoomFacts
 from mediaserver.calls.watch import RoutingFile
 from mediaserver.clock import Clock
 from mediaserver.media.engine import MediaEngine, Tone
@@ -182,6 +183,13 @@ class CallManager:
         """Mutes a participant for the room; False: no such room or participant."""
         found = self._rooms.find(room)
         return found is not None and await found.set_muted((call_id, leg_id), muted)
+
+    async def room_action(
+        self, room: str, action: Action, participant: tuple[str, str] | None, by: tuple[str, str] | None = None
+    ) -> Outcome:
+        """participant, by: call id and leg id; by None: the operator. Who is no moderator acts on himself only."""
+        found = self._rooms.find(room)
+        return await found.act(action, participant, by) if found is not None else Outcome.MISSING
 
     def kick(self, room: str, call_id: str, leg_id: str) -> bool:
         """Removes a participant; his call goes on with what its program does next (shipped: it ends)."""

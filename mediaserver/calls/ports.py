@@ -14,7 +14,7 @@ from mediaserver.model_news import LegNews
 from mediaserver.sip.session_events import SessionEvent
 
 if TYPE_CHECKING:
-    from mediaserver.calls.conference import RoomFacts
+    from mediaserver.calls.room_facts import RoomFacts
 
 
 class Session(Protocol):
