@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import structlog
 
 from mediaserver.api.facade import LegQuality
-from mediaserver.calls.conference import RoomFacts
+from mediaserver.calls.room_facts import RoomFacts
 from mediaserver.clock import Clock
 from mediaserver.limits import PAGE_LEGS_MAX, ROOM_PARTICIPANTS_TOLD_MAX
 from mediaserver.model import CallFacts, LegFacts, LegStats, Masked, StreamSettings

@@ -37,11 +37,11 @@ def _takes(taken: VideoFormat, sent: VideoFormat) -> bool:
 async def show(house: House, sink: Track, source: Track | None) -> None:
     """From now on the sink shows the source's pictures, or nothing. What cannot be joined shows nothing."""
     wanted = source if source is not None and can_show(sink, source) else None
-    if wanted is sink.source:
+    if wanted is sink.source or house.video is None:
         return
     sink.source = wanted
     try:
-        await house.engine.connect_track(sink.media.handle, wanted.media.handle if wanted is not None else None)
+        await house.video.connect_track(sink.media.handle, wanted.media.handle if wanted is not None else None)
     except MediaError as error:  # one of the two has just been closed
         log.info("pictures could not be forwarded", error=str(error))
         sink.source = None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from mediaserver.calls.ports import CallObserver, NewsReader, Prompts, Recorder, SipGateway
+from mediaserver.calls.ports import CallObserver, NewsReader, Prompts, Recorder, SipGateway, VideoPlane
 from mediaserver.clock import Clock
 from mediaserver.media.engine import MediaEngine, Tone
 from mediaserver.model import LegHandle, PromptHandle
@@ -36,6 +36,7 @@ class House:
     prompts: Prompts
     clock: Clock
     tone: Callable[[str], Tone]  # "ringback", "busy", "congestion" of the configured country
+    video: VideoPlane | None = None  # None: every video section is refused
     recorder: Recorder | None = None
     observers: Sequence[CallObserver] = field(default_factory=tuple)
     readers: Sequence[NewsReader] = field(default_factory=tuple)

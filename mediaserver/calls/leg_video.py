@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from mediaserver.calls.house import House
+from mediaserver.calls.ports import VideoPlane
 from mediaserver.calls.tasks import finish
 from mediaserver.calls.voice import Voice
 from mediaserver.errors import MediaError, NoPortFree
@@ -185,7 +186,7 @@ class LegVideo:
                     await self._close(track)
                     changed = True
             elif settings != track.settings:
-                await self._house.engine.set_track(track.media.handle, settings)
+                await self._plane().set_track(track.media.handle, settings)
                 track.settings = settings
                 changed = True
         if changed and self.on_change is not None:
@@ -197,7 +198,7 @@ class LegVideo:
         for track in self.tracks:
             if track.source is not None:
                 with contextlib.suppress(MediaError):
-                    await self._house.engine.request_key_frame(track.source.media.handle)
+                    await self._plane().request_key_frame(track.source.media.handle)
 
     def forget(self) -> None:
         """The leg closes, and its tracks with it."""
@@ -207,12 +208,19 @@ class LegVideo:
 
     # -- inside
 
+    def _plane(self) -> VideoPlane:
+        if self._house.video is None:
+            raise MediaError("the media plane has no video")
+        return self._house.video
+
     async def _open(self) -> MediaTrack | None:
+        if self._house.video is None:
+            return None
         opened: list[MediaTrack] = []
 
         async def opening() -> None:
             own_ports = isinstance(self._negotiator(), Negotiator)
-            opened.append(await self._house.engine.open_track(self._voice.handle, own_ports=own_ports))
+            opened.append(await self._plane().open_track(self._voice.handle, own_ports=own_ports))
 
         try:
             await finish(opening())
@@ -248,7 +256,7 @@ class LegVideo:
         self.tracks.remove(track)
         self._let_go(track)
         with contextlib.suppress(MediaError):
-            await self._house.engine.close_track(track.media.handle)
+            await self._plane().close_track(track.media.handle)
 
     def _let_go(self, track: Track) -> None:
         self._house.tracks.pop(track.media.handle, None)

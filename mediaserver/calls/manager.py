@@ -17,7 +17,7 @@ from mediaserver.calls.call import RETRY_AFTER_S, Call
 from mediaserver.calls.conference import Rooms
 from mediaserver.calls.house import House
 from mediaserver.calls.library import ProgramLibrary
-from mediaserver.calls.ports import CallObserver, NewsReader, Prompts, Recorder, Session, SipGateway
+from mediaserver.calls.ports import CallObserver, NewsReader, Prompts, Recorder, Session, SipGateway, VideoPlane
 from mediaserver.calls.room_facts import Action, Outcome, RoomFacts
 from mediaserver.calls.watch import RoutingFile
 from mediaserver.clock import Clock
@@ -43,12 +43,15 @@ class CallManager:
         clock: Clock,
         tone: Callable[[str], Tone],
         routing_file: Path | None = None,
+        video: VideoPlane | None = None,
         recorder: Recorder | None = None,
         observers: Sequence[CallObserver] = (),
         readers: Sequence[NewsReader] = (),
     ) -> None:
         """tone: "ringback", "busy", "congestion" of settings.media.tones. routing_file: None for the shipped one."""
-        self._house = House(settings, engine, gateway, prompts, clock, tone, recorder, tuple(observers), tuple(readers))
+        self._house = House(
+            settings, engine, gateway, prompts, clock, tone, video, recorder, tuple(observers), tuple(readers)
+        )
         self._routing = RoutingFile.of(settings, routing_file)
         self._programs = ProgramLibrary(settings.routing.programs_dir)
         self._rooms = Rooms(self._house)

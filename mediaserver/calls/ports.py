@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from mediaserver.model import CallFacts, LegFacts, LegHandle, LegStats, Notice, NoticeKind, StreamSettings, TapBehind
 from mediaserver.model_news import LegNews
+from mediaserver.model_video import MediaTrack, TrackHandle, TrackSettings
 from mediaserver.sip.session_events import SessionEvent
 
 if TYPE_CHECKING:
@@ -62,6 +63,25 @@ class Session(Protocol):
     def notify_refer(self, status: int, reason: str = "") -> None: ...
 
     def hang_up(self, headers: Sequence[tuple[str, str]] = ()) -> None: ...
+
+
+class VideoPlane(Protocol):
+    """The media engine's face for video. Every method raises StaleHandle, QueueFull or another MediaError."""
+
+    async def open_track(self, leg: LegHandle, *, own_ports: bool = False) -> MediaTrack:
+        """A video section of the leg; own_ports: with a pair of ports of its own. Raises NoPortFree."""
+        ...
+
+    async def set_track(self, track: TrackHandle, settings: TrackSettings) -> None: ...
+
+    async def close_track(self, track: TrackHandle) -> object: ...
+
+    async def connect_track(self, sink: TrackHandle, source: TrackHandle | None) -> None:
+        """The sink sends what the source receives, from its next key frame on, which is asked for; None: nothing."""
+
+    async def set_track_limits(self, sink: TrackHandle, *, priority: int) -> None: ...
+
+    async def request_key_frame(self, track: TrackHandle) -> None: ...
 
 
 class SipGateway(Protocol):

@@ -228,10 +228,10 @@ class RoomVideo:
             return
         speaker = bool(self._spoke) and view.source.leg is self._spoke[0]
         priority = _SCREEN if view.source.content is Content.SLIDES else _SPEAKER if speaker else _OTHERS
-        if self._priorities.get(view) != priority:
+        if self._house.video is not None and self._priorities.get(view) != priority:
             self._priorities[view] = priority
             try:
-                await self._house.engine.set_track_limits(view.media.handle, priority=priority)
+                await self._house.video.set_track_limits(view.media.handle, priority=priority)
             except MediaError as error:
                 log.info("a picture's priority could not be set", error=str(error))
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from mediaserver.calls.conference import RoomFacts
+from mediaserver.calls.room_facts import RoomFacts
 from mediaserver.clock import Clock
 from mediaserver.errors import ConsentError, NoPortFree, PromptError, StaleHandle
 from mediaserver.media.engine import MediaLeg, Tone

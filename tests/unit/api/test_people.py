@@ -10,7 +10,7 @@ import pytest
 
 from mediaserver.api.facade import LegQuality
 from mediaserver.api.people import WARN_LOSS, People, warning_of
-from mediaserver.calls.conference import ParticipantFacts, RoomFacts
+from mediaserver.calls.room_facts import ParticipantFacts, RoomFacts
 from mediaserver.limits import ROOM_PARTICIPANTS_TOLD_MAX
 from mediaserver.model import (
     CallFacts,

@@ -65,6 +65,7 @@ class Stage:
         self.manager = CallManager(
             self.settings,
             engine=self.engine,  # type: ignore[arg-type]
+            video=self.engine,
             gateway=self.gateway,  # type: ignore[arg-type]
             prompts=FakePrompts(),
             clock=self.clock,
