@@ -2,6 +2,7 @@
 # and arrival times only; no payload, no sample. The buffer of samples is ext.playout's business.
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from mediaserver.ext.delay cimport DelayTracker
+from mediaserver.ext.xr cimport XrLoss
 
 cdef enum:
     JITTER_SLOTS = 128             # packets waiting; 1.3 s at 10 ms, 7.7 s at 60 ms
@@ -54,6 +55,7 @@ cdef struct JitterBuffer:
     uint32_t packets_played
     uint32_t loss_events
     uint32_t loss_event_packets
+    XrLoss xr
 
 cdef void jitter_init(JitterBuffer* j, int64_t min_ns, int64_t max_ns) noexcept nogil
 # Forgets sequence and time, keeps what was learnt about the network and all counters.

@@ -9,6 +9,7 @@ from libc.stdint cimport int16_t, int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from mediaserver.ext.delay cimport delay_arrival, delay_init
+from mediaserver.ext.xr cimport xr_lost, xr_received
 
 cdef enum:
     REWIND_PACKETS = 32            # before anything was played an older packet may still become the first
@@ -194,6 +195,7 @@ cdef void jitter_note(JitterBuffer* j, uint16_t sequence, int64_t arrival_ns) no
 cdef void pass_blanks(JitterBuffer* j) noexcept nogil:
     while j.waiting and (j.blank[(j.next_sequence >> 6) & 1] >> (j.next_sequence & 63)) & 1:
         pass_by(j, 1)
+        xr_received(&j.xr)
         j.waiting -= 1
         j.waiting_blank -= 1
 
@@ -225,6 +227,7 @@ cdef void jitter_played(JitterBuffer* j, int64_t duration_ns) noexcept nogil:
     pass_by(j, 1)
     j.waiting -= 1
     j.packets_played += 1
+    xr_received(&j.xr)
     j.in_loss = 0
     j.loss_q16 -= j.loss_q16 >> 8
     if j.loss_q16 < LOSS_OFF_Q16:
@@ -237,6 +240,7 @@ cdef void count_lost(JitterBuffer* j, int32_t packets) noexcept nogil:
     if packets <= 0:
         return
     j.packets_lost += packets
+    xr_lost(&j.xr, packets, j.packet_ns)
     j.loss_event_packets += packets
     if not j.in_loss:
         j.loss_events += 1
@@ -266,6 +270,7 @@ cdef int jitter_skip(JitterBuffer* j) noexcept nogil:
     pass_by(j, 1)
     j.waiting -= 1
     j.packets_overflow += 1
+    xr_lost(&j.xr, 1, j.packet_ns)
     pass_blanks(j)
     return 1
 

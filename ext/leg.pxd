@@ -14,6 +14,7 @@ from mediaserver.ext.rtp cimport RtpReceiver, RtpSender
 from mediaserver.ext.srtp cimport SrtpSession
 from mediaserver.ext.tap cimport Tap
 from mediaserver.ext.voice cimport Voice
+from mediaserver.ext.xr cimport XrState
 
 cdef enum:
     PAYLOAD_TYPES_MAX = 16             # per direction; an offer with more keeps its first sixteen
@@ -40,6 +41,7 @@ cdef struct Stream:                    # one negotiated offer/answer; plain data
     int32_t receives
     int32_t pin_remote                 # the remote has proven itself (ICE): it is the source at once, and only it
     int32_t ptime_ms
+    int32_t xr                         # ext.xr XrBlocks the peer asked for
     int32_t receive_count
     int32_t send_count
     int32_t audio_at                   # index in send of the codec we encode with; -1: none
@@ -109,6 +111,23 @@ cdef struct LegSnapshot:               # what Python reads; the order of model.L
     uint64_t tap_packets
     int32_t silent
     Address source
+    uint32_t dropouts                  # holes of 200 ms or more in what was heard
+    int64_t dropout_ns
+    uint32_t seconds_concealed         # RFC 7294 §4
+    uint32_t seconds_severe
+    uint64_t frames_clipped
+    int32_t xr_known                   # the peer has sent VoIP metrics; the next ones are theirs
+    int32_t xr_loss_rate               # 1/256, likewise the next three
+    int32_t xr_discard_rate
+    int32_t xr_burst_density
+    int32_t xr_gap_density
+    int32_t xr_burst_ms
+    int32_t xr_gap_ms
+    int32_t xr_end_system_ms
+    int32_t xr_buffer_ms
+    int32_t xr_r                       # 127: it does not say
+    int32_t xr_mos_lq10
+    int32_t xr_mos_cq10
 
 cdef struct Leg:                       # what every relayed packet touches comes first and together
     uint64_t handle
@@ -182,6 +201,7 @@ cdef struct Leg:                       # what every relayed packet touches comes
     SpeakerState speaker
     int32_t pcm_rate
     int32_t pcm_kind                   # PlayoutKind
+    uint64_t frames_clipped            # decoded frames of 20 ms
     int16_t pcm[TICK_SAMPLES_MAX]      # what it said in this tick, at pcm_rate
     # --- RTCP
     int64_t rtcp_next_ns
@@ -194,6 +214,7 @@ cdef struct Leg:                       # what every relayed packet touches comes
     int64_t remote_jitter_ns
     uint64_t rtcp_received
     uint64_t rtcp_sent
+    XrState xr
     # --- out to Python
     uint32_t changes
     uint32_t snapshot_sequence         # odd while being written

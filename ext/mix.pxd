@@ -8,6 +8,8 @@ cdef void mix_minus(const int32_t* total, const int16_t* own, int16_t* out, int 
 # pcm *= gain, gain in Q12 (4096 = 0 dB, at most 65535 = +24 dB), saturated.
 cdef void mix_gain(int16_t* pcm, int samples, int gain_q12) noexcept nogil
 # RFC 6464 level of the block, 0 (overload) .. 127 (silence), in -dBov.
+# Samples at what a G.711 encoder gives at the most, or beyond: what clipping leaves behind.
+cdef int mix_at_limit(const int16_t* pcm, int samples) noexcept nogil
 cdef int mix_level(const int16_t* pcm, int samples) noexcept nogil
 
 cdef struct SpeakerState:      # one per participant: smoothed level and talking flag with hang-over

@@ -13,6 +13,7 @@ cdef enum:
     GAIN_BITS = 12
     GAIN_MAX_Q12 = 65535           # +24 dB; the product with 16 bits still fits 32
     SILENCE = 127
+    AT_LIMIT = 32000               # the greatest sample of mu-law is 32124, of A-law 32256
     NOISE_START = 75               # -dBov: a quiet room, until its own floor is known
     FLOOR_MAX = 45                 # louder than this is not taken for a noise floor
     VOICE_ABOVE_NOISE_DB = 9
@@ -52,6 +53,14 @@ cdef void mix_gain(int16_t* pcm, int samples, int gain_q12) noexcept nogil:
         return
     for i in range(samples):
         pcm[i] = <int16_t>saturate((pcm[i] * gain) >> GAIN_BITS)
+
+
+cdef int mix_at_limit(const int16_t* pcm, int samples) noexcept nogil:
+    cdef int i
+    cdef int count = 0
+    for i in range(samples):
+        count += (pcm[i] >= AT_LIMIT) | (pcm[i] <= -AT_LIMIT)
+    return count
 
 
 cdef int mix_level(const int16_t* pcm, int samples) noexcept nogil:

@@ -3,6 +3,7 @@
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from mediaserver.codecs.audio cimport AudioCodec, CodecConfig
 from mediaserver.ext.packet cimport Packet, PacketPool
+from mediaserver.ext.xr cimport XrLoss
 
 cdef enum PlayoutPut:
     PUT_QUEUED = 0             # the buffer owns the packet now
@@ -34,6 +35,7 @@ cdef struct PlayoutStats:      # totals since init, published to LegStats
     uint32_t loss_event_packets
     int64_t buffer_delay_ns        # present
     int64_t buffer_target_ns
+    XrLoss xr
 
 cdef struct PlayoutConfig:
     int32_t min_delay_ms

@@ -190,6 +190,7 @@ cdef const PlayoutStats* playout_stats(const Playout* playout) noexcept nogil:
     p.stats.packets_played = j.packets_played
     p.stats.loss_events = j.loss_events
     p.stats.loss_event_packets = j.loss_event_packets
+    p.stats.xr = j.xr
     p.stats.frames_played = <uint32_t> (p.pulled_ns // FRAME_NS)
     p.stats.frames_concealed = <uint32_t> (p.player.line.kind_ns[<int> PLAYED_CONCEALED] // FRAME_NS)
     p.stats.frames_comfort = <uint32_t> (p.player.line.kind_ns[<int> PLAYED_COMFORT] // FRAME_NS)

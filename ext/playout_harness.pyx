@@ -173,6 +173,8 @@ cdef class PlayoutHarness:
             "samples_compressed": s.samples_compressed,
             "loss_events": s.loss_events,
             "loss_event_packets": s.loss_event_packets,
+            "dropouts": s.xr.dropouts,
+            "dropout_ns": s.xr.dropout_ns,
             "buffer_delay_ns": s.buffer_delay_ns,
             "buffer_target_ns": s.buffer_target_ns,
         }

@@ -9,6 +9,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memset
 from mediaserver.codecs.audio cimport codec_set_loss
 from mediaserver.ext.atomic cimport fence_release, store_relaxed_32, store_release_32
+from mediaserver.ext.extended cimport extended_publish, extended_receive, extended_send
 from mediaserver.ext.leg cimport LATCH_PINNED, LegSnapshot
 from mediaserver.ext.net cimport address_equal, address_port, address_same_host, address_set_port
 from mediaserver.ext.playout cimport playout_stats
@@ -24,6 +25,7 @@ from mediaserver.ext.rtcp cimport (
 from mediaserver.ext.rtp cimport RtpReceiver, rtp_receiver_expected, rtp_receiver_highest, rtp_sender_now
 from mediaserver.ext.srtp cimport SRTP_OK, SRTP_TRAILER_MAX, srtp_protect_control, srtp_unprotect_control
 from mediaserver.ext.way cimport way_send
+from mediaserver.ext.xr cimport xr_loss_add
 
 
 cdef bint rtcp_admitted(const Leg* leg, const Address* source) noexcept nogil:
@@ -75,6 +77,8 @@ cdef void report_receive(Context* ctx, Leg* leg, Packet* packet, const Address* 
         leg.round_trip_ns = rtcp_round_trip_ns(
             ntp_from_wall_ns(packet.arrival_ns + ctx.wall_offset_ns), got.last_sr, got.delay_since_last_sr
         ) or leg.round_trip_ns
+    if got.xr_size:
+        extended_receive(ctx, leg, packet.data + got.xr_at, got.xr_size, packet.arrival_ns)
 
 
 cdef void fill_block(Context* ctx, Leg* leg, RtcpReport* report) noexcept nogil:
@@ -137,6 +141,8 @@ cdef void report_send(Context* ctx, Leg* leg, bint bye) noexcept nogil:
     if leg.receiver.started:
         fill_block(ctx, leg, &report)
     size = rtcp_write(data, &report, leg.stream.cname)
+    if leg.stream.xr or leg.xr.last_rr:
+        size += extended_send(ctx, leg, data + size, &report)
     if leg.srtp_send is not NULL and srtp_protect_control(leg.srtp_send, data, &size) != SRTP_OK:
         ctx.counters.send_errors += 1
         return
@@ -162,11 +168,12 @@ cdef void report_add_playout(PlayoutStats* total, const PlayoutStats* more) noex
     total.samples_compressed += more.samples_compressed
     total.loss_events += more.loss_events
     total.loss_event_packets += more.loss_event_packets
+    xr_loss_add(&total.xr, &more.xr)
     total.buffer_delay_ns = more.buffer_delay_ns
     total.buffer_target_ns = more.buffer_target_ns
 
 
-cdef void fill_playout(const Leg* leg, LegSnapshot* s) noexcept nogil:
+cdef void fill_playout(Leg* leg, LegSnapshot* s, int64_t now_ns) noexcept nogil:
     cdef PlayoutStats total = leg.playout_before
     if leg.playout is not NULL:
         report_add_playout(&total, playout_stats(leg.playout))
@@ -184,6 +191,7 @@ cdef void fill_playout(const Leg* leg, LegSnapshot* s) noexcept nogil:
     s.loss_event_packets = total.loss_event_packets
     s.buffer_delay_ns = total.buffer_delay_ns
     s.buffer_target_ns = total.buffer_target_ns
+    extended_publish(leg, &total, s, now_ns)
 
 
 cdef void fill_snapshot(Context* ctx, Leg* leg, LegSnapshot* s) noexcept nogil:
@@ -196,7 +204,7 @@ cdef void fill_snapshot(Context* ctx, Leg* leg, LegSnapshot* s) noexcept nogil:
     s.packets_stranger = leg.packets_stranger
     s.packets_bad = leg.packets_bad
     s.packets_auth_failed = leg.packets_auth_failed
-    fill_playout(leg, s)
+    fill_playout(leg, s, ctx.now_ns)
     s.ssrc_changes = leg.receiver.ssrc_changes
     if leg.receiver.clock_hz > 0:
         s.jitter_ns = <int64_t>(leg.receiver.jitter_q4 >> 4) * 1000000000 // leg.receiver.clock_hz

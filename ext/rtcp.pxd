@@ -3,7 +3,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef enum:
-    RTCP_BYTES_MAX = 512               # what we write at the most: SR 52 + SDES 12 + 255 + BYE 8, padded
+    RTCP_BYTES_MAX = 512               # what we write at the most: SR 52 + SDES 12 + 64 + BYE 8 + XR 232, padded
     RTCP_INTERVAL_MS = 5000            # RFC 3550 §6.2: the minimum, which a two-party call always runs at
     CNAME_BYTES_MAX = 64
 
@@ -38,6 +38,8 @@ cdef struct RtcpInput:                 # what one compound packet says to us
     uint32_t last_sr
     uint32_t delay_since_last_sr
     int32_t bye                        # sender_ssrc says goodbye
+    int32_t xr_at                      # where an extended report begins in the packet; 0: there is none
+    int32_t xr_size
 
 # out[capacity >= RTCP_BYTES_MAX]; returns bytes.
 cdef int rtcp_write(uint8_t* out, const RtcpReport* report, const char* cname) noexcept nogil

@@ -1,7 +1,8 @@
 """RTCP sender and receiver reports, SDES CNAME and BYE, RFC 3550 §6; strict reading of compound packets, A.2.
 
 Owns formats, the sending interval and round-trip arithmetic. Knows no sockets, keys or legs. Report blocks about others
-and packet types we do not act on (APP, XR, feedback) are stepped over by their length.
+and packet types we do not act on (APP, feedback) are stepped over by their length; an extended report is
+only found here, `ext.xr` reads it.
 """
 
 from libc.string cimport memcpy, memset, strlen
@@ -12,6 +13,7 @@ cdef enum:
     RTCP_RR = 201
     RTCP_SDES = 202
     RTCP_BYE = 203
+    RTCP_XR = 207
     SDES_CNAME = 1
     HEADER_BYTES = 4
     SENDER_BYTES = 24          # SSRC and sender information
@@ -167,6 +169,9 @@ cdef int rtcp_parse(const uint8_t* data, int size, uint32_t our_ssrc, RtcpInput*
                 return -1
         elif data[at + 1] == RTCP_BYE and read_bye(data + at, content, into) < 0:
             return -1
+        elif data[at + 1] == RTCP_XR and content >= 8 and not into.xr_size:
+            into.xr_at = at
+            into.xr_size = content
         into.packets += 1
         at += length
     return 0

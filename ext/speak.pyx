@@ -8,13 +8,15 @@ from mediaserver.ext.bridge cimport bridge_unfollow
 from mediaserver.ext.digits cimport digits_merge, ear_step
 from mediaserver.ext.dtmf cimport DTMF_IN_BAND
 from mediaserver.ext.leg cimport leg_can_send, leg_report_digit, leg_send_rtp
-from mediaserver.ext.mix cimport mix_gain, mix_level
+from mediaserver.ext.mix cimport mix_at_limit, mix_gain, mix_level
 from mediaserver.ext.playout cimport playout_pull, playout_set_rate
 from mediaserver.ext.rtp cimport RTP_HEADER_BYTES, rtp_sender_next, rtp_write_header
 from mediaserver.ext.voice cimport Voice, voice_push, voice_take
 
 cdef enum:
     UNITY_GAIN_Q12 = 4096
+    LOUD_LEVEL = 20                # dB below full scale: a frame more quiet than that has no clipping in it
+    CLIPPED_SAMPLES = 4            # of a frame; one or two peaks that touch the limit are nobody's complaint
 
 
 cdef void send_packet(Context* ctx, Leg* leg, int payload_type, uint32_t timestamp, bint marker,
@@ -70,6 +72,8 @@ cdef void pull(Context* ctx, Leg* leg, int rate_hz) noexcept nogil:
         leg.pcm_rate = rate_hz
     leg.pcm_kind = playout_pull(leg.playout, ctx.tick_ns, leg.pcm, samples, &ctx.pool)
     leg.level = mix_level(leg.pcm, samples)
+    if leg.level < LOUD_LEVEL and mix_at_limit(leg.pcm, samples) >= CLIPPED_SAMPLES:
+        leg.frames_clipped += 1
     if leg.ear is not NULL:
         digit = ear_step(leg.ear, leg.pcm, samples, rate_hz)
         if digit and digits_merge(&leg.digits, digit, DTMF_IN_BAND, ctx.now_ns):

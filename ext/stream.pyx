@@ -112,6 +112,7 @@ cdef int fill_stream(Stream* s, settings) except -1:
     s.receives = settings.direction.receives
     s.pin_remote = settings.remote_proven
     s.ptime_ms = settings.ptime_ms
+    s.xr = settings.xr_blocks
     memcpy(s.cname, <const char*>cname, len(cname))
     return 0
 

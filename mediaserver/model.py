@@ -127,6 +127,7 @@ class StreamSettings:
     rtcp_mux: bool = False
     direction: Direction = Direction.SENDRECV
     ptime_ms: int = 20
+    xr_blocks: int = 0  # RTCP XR the peer asked for: 1 reference time, 2 summary, 4 VoIP metrics, 8 concealment
     send_key: SrtpKey | None = None  # both None: plain RTP; both set: SRTP. Never one of them
     receive_key: SrtpKey | None = None
     cname: str = ""
@@ -204,6 +205,23 @@ MediaEvent = DtmfDigit | PlayFinished | SourceLatched | MediaSilent | TapBehind 
 
 
 @dataclass(frozen=True, slots=True)
+class RemoteXr:
+    """What the far end says by RTCP XR of what it heard of us, RFC 3611 §4.7. Fractions 0..1; None: it does not say."""
+
+    loss_fraction: float  # never came
+    discard_fraction: float  # came too late, or too early for its buffer
+    burst_density: float
+    gap_density: float
+    burst_ms: int
+    gap_ms: int
+    end_system_ms: int  # its buffer, decoder and its way back
+    buffer_ms: int
+    r: int | None
+    mos_listening: float | None
+    mos_conversational: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class LegStats:
     """Counters of one leg since it opened; monotonic, so an interval is a difference of two snapshots.
 
@@ -248,6 +266,12 @@ class LegStats:
     codec: CodecName | None  # last received audio codec
     tap_packets: int
     source: MediaAddress | None  # pinned source
+    dropouts: int = 0  # holes of 200 ms or more in what was heard of it
+    dropout_ns: int = 0  # their length together
+    seconds_concealed: int = 0  # seconds with something made up (RFC 7294 §4)
+    seconds_severe: int = 0  # of those, with more than a tenth made up
+    frames_clipped: int = 0  # decoded frames whose peaks are cut off
+    remote_xr: RemoteXr | None = None  # the peer's VoIP metrics of what we send; None: it sends none
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,10 +22,12 @@ from mediaserver.model import (
     MediaSilent,
     PlayFinished,
     PlayId,
+    RemoteXr,
     SourceLatched,
     TapHandle,
 )
 
+XR_UNAVAILABLE = 127  # RFC 3611 §4.7
 DTMF_SOURCES = (DtmfSource.RTP_EVENT, DtmfSource.SIP_INFO, DtmfSource.IN_BAND)  # ext/dtmf.pxd DtmfWay
 
 
@@ -90,5 +92,25 @@ def leg_stats(leg: LegHandle, raw: dict[str, Any]) -> LegStats:
         remote_loss_fraction=fraction / 256 if fraction >= 0 else -1.0,
         relayed=bool(raw["relayed"]),
         source=MediaAddress(*source) if source is not None else None,
+        remote_xr=remote_xr(raw) if raw["xr_known"] else None,
     )
     return LegStats(**fields)
+
+
+def remote_xr(raw: dict[str, Any]) -> RemoteXr:
+    def said(value: int, unit: float) -> float | None:
+        return None if value == XR_UNAVAILABLE else value / unit
+
+    return RemoteXr(
+        loss_fraction=raw["xr_loss_rate"] / 256,
+        discard_fraction=raw["xr_discard_rate"] / 256,
+        burst_density=raw["xr_burst_density"] / 256,
+        gap_density=raw["xr_gap_density"] / 256,
+        burst_ms=raw["xr_burst_ms"],
+        gap_ms=raw["xr_gap_ms"],
+        end_system_ms=raw["xr_end_system_ms"],
+        buffer_ms=raw["xr_buffer_ms"],
+        r=None if raw["xr_r"] == XR_UNAVAILABLE else raw["xr_r"],
+        mos_listening=said(raw["xr_mos_lq10"], 10),
+        mos_conversational=said(raw["xr_mos_cq10"], 10),
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import heapq
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,7 +18,7 @@ import structlog
 from mediaserver.clock import Clock
 from mediaserver.errors import MediaError, StorageError
 from mediaserver.limits import QUALITY_LEGS_PER_TURN_MAX
-from mediaserver.model import CallFacts, CodecName, LegFacts, LegHandle, LegStats, StreamSettings
+from mediaserver.model import CallFacts, CodecName, CodecParams, LegFacts, LegHandle, LegStats, StreamSettings
 from mediaserver.quality.score import Score, score_received, score_sent
 from mediaserver.settings import QualitySettings
 from mediaserver.store.quality import QualityRow, QualityStore
@@ -73,6 +73,18 @@ class _Watched:
     before_ns: int
     sums: dict[str, _Sum] = field(default_factory=lambda: {RECEIVED: _Sum(), SENT: _Sum()})
     last: dict[str, Score] = field(default_factory=dict)
+    fec_received: bool = False  # we told it that we use in-band FEC
+    fec_sent: bool = False  # it told us
+
+    def take(self, stream: StreamSettings) -> None:
+        self.ptime_ms, self.sends = stream.ptime_ms, _sends(stream)
+        self.fec_received, self.fec_sent = _fec(stream.receive), _fec(stream.send)
+
+    def received(self, before: LegStats, after: LegStats) -> Score | None:
+        return score_received(before, after, self.ptime_ms, fec=self.fec_received)
+
+    def sent(self, before: LegStats, after: LegStats) -> Score | None:
+        return score_sent(before, after, self.ptime_ms, self.sends, fec=self.fec_sent)
 
 
 class QualityMonitor:
@@ -127,9 +139,11 @@ class QualityMonitor:
         except MediaError:  # gone already; leg_closed follows
             return
         now_ns = self._clock.now_ns()
-        self._watched[leg.handle] = _Watched(
+        watched = _Watched(
             call_id, leg.leg_id, stream.ptime_ms, _sends(stream), now_ns, self._clock.wall(), stats, stats, now_ns
         )
+        watched.take(stream)
+        self._watched[leg.handle] = watched
         self._of_call.setdefault(call_id, set()).add(leg.handle)
         heapq.heappush(self._due, (now_ns + self._interval_ns, leg.handle))
 
@@ -138,7 +152,7 @@ class QualityMonitor:
         if watched is None:
             self.leg_opened(call_id, leg, stream)
         else:
-            watched.ptime_ms, watched.sends = stream.ptime_ms, _sends(stream)
+            watched.take(stream)
 
     def leg_closed(self, call_id: str, leg: LegFacts, stats: LegStats | None) -> None:
         """The rest since the last interval, if it is worth a score, and the whole call."""
@@ -155,8 +169,8 @@ class QualityMonitor:
         if now_ns - watched.before_ns >= self._interval_ns // 5:
             self._score(watched, stats, now_ns)
         for direction, score in (
-            (RECEIVED, score_received(watched.first, stats, watched.ptime_ms)),
-            (SENT, score_sent(watched.first, stats, watched.ptime_ms, watched.sends)),
+            (RECEIVED, watched.received(watched.first, stats)),
+            (SENT, watched.sent(watched.first, stats)),
         ):
             if score is not None:
                 worst = min(score.mos, watched.sums[direction].worst)
@@ -187,8 +201,8 @@ class QualityMonitor:
     def _score(self, watched: _Watched, stats: LegStats, now_ns: int) -> None:
         before = watched.before
         for direction, score in (
-            (RECEIVED, score_received(before, stats, watched.ptime_ms)),
-            (SENT, score_sent(before, stats, watched.ptime_ms, watched.sends)),
+            (RECEIVED, watched.received(before, stats)),
+            (SENT, watched.sent(before, stats)),
         ):
             if score is None:
                 watched.last.pop(direction, None)
@@ -270,6 +284,10 @@ def _sends(stream: StreamSettings) -> CodecName | None:
         return stream.audio.name
     except StopIteration:  # nothing but telephone-event was agreed on
         return None
+
+
+def _fec(codecs: Sequence[CodecParams]) -> bool:
+    return any(codec.name is CodecName.OPUS and codec.fmtp.get("useinbandfec") == "1" for codec in codecs)
 
 
 def _live(watched: _Watched) -> LiveQuality:

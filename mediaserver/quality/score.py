@@ -10,21 +10,46 @@ from dataclasses import dataclass
 from math import isfinite
 
 from mediaserver.model import CodecName, LegStats
-from mediaserver.quality.emodel import Parameters, burst_ratio, rate
-from mediaserver.quality.factors import CodecFactors, narrowband_factors
+from mediaserver.quality.emodel import burst_ratio
+from mediaserver.quality.factors import CodecFactors, factors_of
+from mediaserver.quality.rating import DELAY_MS_MAX, MODELS, rate_connection
 
-MODEL = "G.107 (06/2015)"
-BURSTS_MIN = 2  # of fewer bursts no mean is worth the name: BurstR is 1 and the score says so
+BURSTS_MIN = 2  # of fewer bursts no mean is worth the name, unless the one is a dropout: else it counts as random loss
 REMOTE_BUFFER_MS = 40.0  # what a phone's jitter buffer adds where it does not tell: two packets
-DELAY_MS_MAX = 5_000.0  # a round trip above it is a broken clock, not a line
+DROPOUT_PACKETS = 10.0  # a run that long is a burst even when it is alone: 200 ms of nothing
 
 # Names of inputs a score can lack; in `missing` and in mos_input_missing_total{input}.
 RTT = "rtt"
 BURST = "burst"
 CODEC = "codec"
-FACTORS = "factors"  # the codec has no published (Ie, Bpl)
+FACTORS = "factors"  # the codec has no published or measured (Ie, Bpl)
 REMOTE_BUFFER = "remote_buffer"
 REMOTE_DISCARD = "remote_discard"  # RTCP counts what the network lost, not what came too late for the far end
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Points each cause took from the ceiling of the score's scale. They add up to ceiling - r."""
+
+    codec: float = 0.0
+    loss: float = 0.0
+    burst: float = 0.0
+    late: float = 0.0  # discarded by the jitter buffer
+    delay: float = 0.0
+    clipping: float = 0.0
+    dead_air: float = 0.0
+
+    @property
+    def worst(self) -> str:
+        """Name of the greatest cost that somebody can mend; "" when none reaches three points."""
+        name, points = max(
+            ((name, getattr(self, name)) for name in ("loss", "burst", "late", "delay", "clipping", "dead_air")),
+            key=lambda pair: pair[1],
+        )
+        return name if points >= WORTH_NAMING else ""
+
+
+WORTH_NAMING = 3.0  # points; less is no tenth of a MOS
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +57,7 @@ class Score:
     """A rating and all it rests on. Fractions 0..1; delay one-way, mouth to ear, ms."""
 
     mos: float
+    mos_listening: float  # without delay
     r: float
     scale: str
     model: str
@@ -46,12 +72,14 @@ class Score:
     jitter_ms: float
     rtt_ms: float | None
     concealed: float
+    costs: Costs = Costs()
+    dropout_ms: float = 0.0  # in holes of 200 ms or more
 
 
-def score_received(before: LegStats, after: LegStats, ptime_ms: float) -> Score | None:
+def score_received(before: LegStats, after: LegStats, ptime_ms: float, *, fec: bool = False) -> Score | None:
     """What we (or the party bridged to it) heard of this leg. None: nothing was expected in between.
 
-    ptime_ms: the sender's packet time, for the delay it adds.
+    ptime_ms: the sender's packet time, for the delay it adds. fec: we have told it that we use in-band FEC.
     """
     expected = after.packets_expected - before.packets_expected
     if expected <= 0:
@@ -64,22 +92,36 @@ def score_received(before: LegStats, after: LegStats, ptime_ms: float) -> Score 
     in_bursts = after.loss_event_packets - before.loss_event_packets
     frames = after.frames_played - before.frames_played
     concealed = _share(after.frames_concealed - before.frames_concealed, frames) if frames > 0 else loss
-    factors = narrowband_factors(after.codec)
+    factors = factors_of(after.codec, fec=fec)
     missing = _missing(after, after.codec, factors)
     ratio = 1.0
-    if bursts >= BURSTS_MIN and in_bursts > 0:
+    if bursts > 0 and (bursts >= BURSTS_MIN or in_bursts >= DROPOUT_PACKETS):
         ratio = burst_ratio(loss, in_bursts / bursts)
     elif loss > 0:
         missing.append(BURST)
-    delay_ms = after.buffer_delay_ns / 1e6 + ptime_ms + factors.codec_delay_ms + _half_round_trip_ms(after)
-    return _score(after, after.codec, factors, loss, late, ratio, delay_ms, after.jitter_ns / 1e6, concealed, missing)
+    return _score(
+        after,
+        after.codec,
+        factors,
+        loss=loss,
+        late=late,
+        ratio=ratio,
+        delay_ms=after.buffer_delay_ns / 1e6 + ptime_ms + factors.codec_delay_ms + _half_round_trip_ms(after),
+        jitter_ms=after.jitter_ns / 1e6,
+        concealed=concealed,
+        missing=missing,
+        dropout_ms=max(0.0, (after.dropout_ns - before.dropout_ns) / 1e6),
+    )
 
 
-def score_sent(before: LegStats, after: LegStats, ptime_ms: float, codec: CodecName | None) -> Score | None:
+def score_sent(
+    before: LegStats, after: LegStats, ptime_ms: float, codec: CodecName | None, *, fec: bool = False
+) -> Score | None:
     """What the far end heard of us, by its RTCP. None: it has sent no report, or we sent nothing.
 
-    codec: what we send, None if unknown.
-    Over a whole call the cumulative count of lost packets is used, over an interval the last report's fraction.
+    codec: what we send, None if unknown. fec: the far end said that it uses in-band FEC.
+    Over a whole call the cumulative count of lost packets is used, over an interval the last report's fraction. Where
+    it sends VoIP metrics (RTCP XR), its discards, bursts and delays are used too; they are means since the call began.
     """
     sent = after.packets_sent - before.packets_sent
     if sent <= 0 or after.remote_loss_fraction < 0 or not isfinite(after.remote_loss_fraction):
@@ -88,19 +130,39 @@ def score_sent(before: LegStats, after: LegStats, ptime_ms: float, codec: CodecN
         loss = _share(after.remote_packets_lost, sent)
     else:
         loss = min(1.0, max(0.0, after.remote_loss_fraction))
-    factors = narrowband_factors(codec)
-    missing = [*_missing(after, codec, factors), REMOTE_BUFFER, REMOTE_DISCARD]
-    if loss > 0:
+    factors = factors_of(codec, fec=fec)
+    missing = _missing(after, codec, factors)
+    late, ratio, buffer_ms = 0.0, 1.0, REMOTE_BUFFER_MS
+    told = after.remote_xr
+    if told is None:
+        missing += [REMOTE_BUFFER, REMOTE_DISCARD]
+    else:
+        late = min(1.0 - loss, max(0.0, told.discard_fraction))
+        loss += late
+        buffer_ms = min(DELAY_MS_MAX, float(told.buffer_ms))
+        if told.burst_ms and loss > 0:
+            ratio = burst_ratio(loss, told.burst_ms / max(ptime_ms, 10) * told.burst_density)
+    if loss > 0 and (told is None or not told.burst_ms):
         missing.append(BURST)
-    jitter_ms = max(0.0, after.remote_jitter_ns / 1e6)
-    delay_ms = REMOTE_BUFFER_MS + ptime_ms + factors.codec_delay_ms + _half_round_trip_ms(after)
-    return _score(after, codec, factors, loss, 0.0, 1.0, delay_ms, jitter_ms, loss, missing)
+    return _score(
+        after,
+        codec,
+        factors,
+        loss=loss,
+        late=late,
+        ratio=ratio,
+        delay_ms=buffer_ms + ptime_ms + factors.codec_delay_ms + _half_round_trip_ms(after),
+        jitter_ms=after.remote_jitter_ns / 1e6,
+        concealed=loss,
+        missing=missing,
+    )
 
 
 def _score(
     stats: LegStats,
     codec: CodecName | None,
     factors: CodecFactors,
+    *,
     loss: float,
     late: float,
     ratio: float,
@@ -108,24 +170,16 @@ def _score(
     jitter_ms: float,
     concealed: float,
     missing: list[str],
+    dropout_ms: float = 0.0,
 ) -> Score:
     delay_ms = min(DELAY_MS_MAX, max(0.0, delay_ms))
-    rating = rate(
-        Parameters(
-            t_ms=delay_ms,
-            ta_ms=delay_ms,
-            tr_ms=2 * delay_ms,
-            ie=factors.ie,
-            bpl=factors.bpl,
-            ppl=loss * 100,
-            burst_r=ratio,
-        )
-    )
+    rated = rate_connection(factors, loss, late, ratio, delay_ms)
     return Score(
-        mos=round(rating.mos, 4),
-        r=round(rating.r, 4),
+        mos=round(rated.mos, 4),
+        mos_listening=round(rated.mos_listening, 4),
+        r=round(rated.r, 4),
         scale=factors.scale,
-        model=MODEL,
+        model=MODELS[factors.scale],
         codec="" if codec is None else codec.value,
         codec_row=factors.row,
         basis=factors.basis,
@@ -137,6 +191,14 @@ def _score(
         jitter_ms=min(DELAY_MS_MAX, max(0.0, jitter_ms)),
         rtt_ms=2 * _half_round_trip_ms(stats) if _knows_round_trip(stats) else None,
         concealed=concealed,
+        costs=Costs(
+            codec=rated.codec_cost,
+            loss=rated.loss_cost,
+            burst=rated.burst_cost,
+            late=rated.late_cost,
+            delay=rated.delay_cost,
+        ),
+        dropout_ms=dropout_ms,
     )
 
 

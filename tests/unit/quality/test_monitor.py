@@ -15,6 +15,7 @@ from mediaserver.model import (
     LegHandle,
     LegStats,
     Masked,
+    RemoteXr,
     StreamSettings,
 )
 from mediaserver.quality.monitor import QualityMonitor
@@ -31,6 +32,7 @@ def stats(**changes: Any) -> LegStats:
     values |= {
         "codec": CodecName.PCMU,
         "source": None,
+        "remote_xr": None,
         "relayed": False,
         "level_dbov": -30.0,
         "remote_loss_fraction": -1.0,
@@ -111,7 +113,7 @@ def test_loss_is_lost_and_late_over_expected_and_bursts_need_two() -> None:
     assert (score.loss, score.late) == (0.05, 0.02)
     assert score.burst_ratio == pytest.approx(5 * 0.95)
     assert score.missing == ("rtt",)
-    single = score_received(ZERO, dataclasses.replace(after, loss_events=1), 20)
+    single = score_received(ZERO, dataclasses.replace(after, loss_events=1, loss_event_packets=5), 20)
     assert single is not None
     assert single.burst_ratio == 1.0
     assert single.missing == ("rtt", "burst")
@@ -154,13 +156,65 @@ def test_what_the_far_end_heard_is_known_only_from_its_reports() -> None:
 
 @pytest.mark.parametrize(
     ("codec", "basis", "lacks"),
-    [(CodecName.OPUS, "none", "factors"), (CodecName.G722, "provisional", ""), (None, "none", "codec")],
-)
-def test_a_codec_without_published_values_is_said_to_have_none(codec: CodecName | None, basis: str, lacks: str) -> None:
+    [(CodecName.OPUS, "measured", ""), (CodecName.G722, "measured", ""), (CodecName.L16, "provisional", ""),
+     (None, "none", "codec")],
+)  # fmt: skip
+def test_a_score_says_on_whose_word_its_factors_stand(codec: CodecName | None, basis: str, lacks: str) -> None:
     score = score_received(ZERO, stats(packets_expected=250, codec=codec, round_trip_ns=1_000_000), 20)
     assert score is not None
     assert score.basis == basis
     assert score.missing == ((lacks,) if lacks else ())
+
+
+def test_wideband_codecs_are_rated_on_the_wideband_scale_and_fec_has_its_own_row() -> None:
+    after = stats(packets_expected=250, codec=CodecName.OPUS)
+    plain, fec = score_received(ZERO, after, 20), score_received(ZERO, after, 20, fec=True)
+    assert plain is not None
+    assert fec is not None
+    assert (plain.scale, plain.model, plain.codec_row) == ("wb", "G.107.1 (06/2019)", "Opus 24 kbit/s")
+    assert fec.codec_row == "Opus 24 kbit/s+FEC"
+    lossy = dataclasses.replace(after, packets_lost=12, loss_events=12, loss_event_packets=12)
+    assert score_received(ZERO, lossy, 20).mos < score_received(ZERO, lossy, 20, fec=True).mos  # type: ignore[union-attr]
+
+
+def test_the_costs_of_all_causes_add_up_to_what_the_score_lacks() -> None:
+    after = stats(packets_expected=250, packets_lost=10, packets_late=6, loss_events=4, loss_event_packets=16,
+                  buffer_delay_ns=200_000_000, round_trip_ns=100_000_000)  # fmt: skip
+    score = score_received(ZERO, after, 20)
+    assert score is not None
+    costs = score.costs
+    assert min(costs.loss, costs.late, costs.burst, costs.delay) > 0
+    assert costs.codec + costs.loss + costs.late + costs.burst + costs.delay == pytest.approx(
+        93.2062 - score.r, abs=1e-3
+    )
+    assert score.mos_listening > score.mos
+
+
+def test_one_hole_of_400_ms_in_ten_minutes_is_seen_in_its_interval() -> None:
+    """Twenty packets in a row: the call's mean hardly moves, the worst interval and the dropout say it."""
+    for codec in (CodecName.PCMU, CodecName.G722, CodecName.OPUS):
+        before = stats(packets_expected=15_000, codec=codec)
+        hole = dataclasses.replace(before, packets_expected=15_250, packets_lost=20, loss_events=1,
+                                   loss_event_packets=20, dropouts=1, dropout_ns=400_000_000)  # fmt: skip
+        interval, call = score_received(before, hole, 20), score_received(ZERO, hole, 20)
+        clean = score_received(ZERO, before, 20)
+        assert interval is not None
+        assert call is not None
+        assert clean is not None
+        assert interval.dropout_ms == call.dropout_ms == 400
+        assert interval.mos < 3.6
+        assert call.mos > clean.mos - 0.1
+
+
+def test_what_a_phone_reports_by_extended_reports_fills_the_gaps_of_plain_ones() -> None:
+    told = RemoteXr(0.04, 0.04, 0.5, 0.01, 200, 5_000, 90, 60, 70, 3.7, 3.6)
+    reported = stats(packets_sent=500, remote_loss_fraction=0.04, remote_xr=told, round_trip_ns=20_000_000)
+    score = score_sent(stats(packets_sent=250), reported, 20, CodecName.PCMU)
+    assert score is not None
+    assert score.missing == ()
+    assert (score.loss, score.late) == (0.08, 0.04)
+    assert score.burst_ratio == pytest.approx(5 * 0.92)
+    assert score.delay_ms == 60 + 20 + 10
 
 
 def test_absurd_counters_never_leave_the_scale() -> None:
@@ -175,7 +229,8 @@ def test_absurd_counters_never_leave_the_scale() -> None:
                              "round_trip_ns", "remote_packets_lost", "remote_jitter_ns")
             }  # fmt: skip
             fraction = draw.choice((-1.0, 0.0, 255.0, float("nan"), float("inf")))
-            return dataclasses.replace(before, **wild, remote_loss_fraction=fraction)
+            told = draw.choice((None, RemoteXr(9.0, -3.0, 1e9, 0, 65_535, 0, 65_535, 65_535, None, None, None)))
+            return dataclasses.replace(before, **wild, remote_loss_fraction=fraction, remote_xr=told)
 
         before, after = absurd(ZERO), absurd(ZERO)
         for score in (score_received(before, after, 20), score_sent(before, after, 20, None)):

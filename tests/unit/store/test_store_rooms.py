@@ -34,7 +34,14 @@ def call_facts(**changes: Any) -> CallFacts:
 
 def leg_stats(**changes: Any) -> LegStats:
     values: dict[str, Any] = {f.name: 0 for f in dataclasses.fields(LegStats)}
-    values |= {"codec": CodecName.PCMU, "source": None, "relayed": False, "level_dbov": -30.0, "packets_received": 500}
+    values |= {
+        "codec": CodecName.PCMU,
+        "source": None,
+        "remote_xr": None,
+        "relayed": False,
+        "level_dbov": -30.0,
+        "packets_received": 500,
+    }
     return LegStats(**(values | changes))
 
 
