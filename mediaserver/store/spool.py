@@ -12,11 +12,10 @@ import contextlib
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import structlog
-from sqlalchemy import Table
+from sqlalchemy import Column, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -152,8 +151,8 @@ class Spool:
         if self.stats.failing or self._database.file_vanished():
             await self._database.revive()
         async with self._database.engine.begin() as connection:
-            for _, rows in groupby(batch, key=lambda row: (row[0].name, tuple(row[1]))):
-                await self._upsert(connection, list(rows))
+            for table, columns, rows in statements_of(batch):
+                await self._upsert(connection, table, columns, rows)
         self.stats.rows_written += len(batch)
 
     async def _write_one_by_one(self, batch: list[Row]) -> None:
@@ -169,13 +168,14 @@ class Spool:
                 self.stats.rows_refused += 1
                 log.error("store.row_refused", table=row[0].name, error=type(error).__name__)
 
-    async def _upsert(self, connection: AsyncConnection, rows: list[Row]) -> None:
-        table, columns = rows[0][0], tuple(rows[0][1])
+    async def _upsert(
+        self, connection: AsyncConnection, table: Table, columns: tuple[str, ...], rows: list[dict[str, Any]]
+    ) -> None:
         statement = self._statements.get((table.name, columns))
         if statement is None:
             statement = upsert(table, columns, self._database.dialect)
             self._statements[(table.name, columns)] = statement
-        await connection.execute(statement, [values for _, values in rows])
+        await connection.execute(statement, rows)
 
     def _failed(self, error: BaseException) -> None:
         self.stats.retries += 1
@@ -187,6 +187,31 @@ class Spool:
         if self.stats.failing:
             log.warning("store.available_again", database=str(self._database), waiting=len(self))
         self.stats.failing = False
+
+
+def statements_of(batch: Iterable[Row]) -> Iterable[tuple[Table, tuple[str, ...], list[dict[str, Any]]]]:
+    """The batch as few statements: (table, columns, rows) each.
+
+    Upserts of one primary key are first folded into one row, the later columns over the earlier: that is what the
+    database would end with, and the rest may then go in any order (no table refers to another). A statement costs a
+    trip to the database's thread and back, a further row next to nothing.
+    """
+    rows: dict[tuple[str, ...], Row] = {}
+    for table, values in batch:
+        key = (table.name, *(str(values.get(c.name, _default(c))) for c in table.primary_key.columns))
+        if key in rows:
+            rows[key][1].update(values)
+        else:
+            rows[key] = (table, dict(values))
+    statements: dict[tuple[str, frozenset[str]], tuple[Table, tuple[str, ...], list[dict[str, Any]]]] = {}
+    for table, values in rows.values():
+        found = statements.setdefault((table.name, frozenset(values)), (table, tuple(values), []))
+        found[2].append(values)
+    return statements.values()
+
+
+def _default(column: Column[Any]) -> object:
+    return None if column.default is None else getattr(column.default, "arg", None)
 
 
 def upsert(table: Table, columns: Iterable[str], dialect: str) -> Insert:

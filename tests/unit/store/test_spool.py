@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 from mediaserver.limits import STORE_BATCH_ROWS_MAX
 from mediaserver.store.database import Database
 from mediaserver.store.models import calls, quality_intervals, recordings
-from mediaserver.store.spool import Row, Spool, upsert
+from mediaserver.store.spool import Row, Spool, statements_of, upsert
 
 
 def call_row(call_id: str, **changes: Any) -> dict[str, Any]:
@@ -72,6 +72,31 @@ async def test_a_later_row_of_the_same_key_overwrites_only_its_columns(database:
     async with database.read() as connection:
         row = (await connection.execute(select(calls))).mappings().one()
     assert (row["state"], row["ended_ms"], row["reason"]) == ("ended", 9, "first")
+
+
+def test_what_a_burst_of_calls_brings_is_a_statement_per_table() -> None:
+    batch: list[Row] = []
+    for n in range(50):
+        batch.append((calls, call_row(f"c{n}", state="new")))
+        batch.append((quality_intervals, sample_row(n)))
+        batch.append((calls, call_row(f"c{n}", state="ended", ended_ms=n)))
+    of_calls, of_samples = sorted(statements_of(batch), key=lambda statement: statement[0].name)
+    assert (of_calls[0], of_samples[0]) == (calls, quality_intervals)
+    assert [(row["call_id"], row["state"], row["ended_ms"]) for row in of_calls[2]] == [
+        (f"c{n}", "ended", n) for n in range(50)
+    ]
+    assert len(of_samples[2]) == 50
+    assert batch[0][1]["state"] == "new", "a batch that must be sent again is as it was"
+
+
+async def test_rows_with_other_columns_go_in_a_statement_of_their_own(database: Database, spool: Spool) -> None:
+    spool.put(calls, call_row("a"))
+    spool.put(calls, call_row("b", reason="said"))
+    spool.put(calls, {"call_id": "a", "state": "ended", "started_ms": 5})
+    assert await spool.flush()
+    async with database.read() as connection:
+        rows = (await connection.execute(select(calls).order_by(calls.c.call_id))).mappings().all()
+    assert [(row["state"], row["started_ms"], row["reason"]) for row in rows] == [("ended", 5, ""), ("up", 1, "said")]
 
 
 async def test_a_database_that_dies_loses_no_row_and_blocks_nobody(database: Database) -> None:
