@@ -15,7 +15,8 @@ RUN python3 -c 'import tomllib; print("\n".join(tomllib.load(open("pyproject.tom
  && /opt/mediaserver/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt -r /tmp/wanted
 COPY . .
 RUN /opt/mediaserver/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt --no-deps . \
- && /opt/mediaserver/bin/pip uninstall -y pip setuptools
+ && /opt/mediaserver/bin/pip uninstall -y pip setuptools \
+ && find /opt/mediaserver -type d -name tests -prune -exec rm -rf {} +
 
 FROM debian:bookworm-slim
 RUN apt-get update \

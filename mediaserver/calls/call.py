@@ -140,7 +140,8 @@ class Call:
 
     async def run(self) -> None:
         """From the INVITE to the call detail record; everything of the call is closed when it returns."""
-        self.house.observe(lambda observer: observer.call_started(self.facts()))
+        facts = self.facts()
+        self.house.observe(lambda observer: observer.call_started(facts))
         self.state = CallState.RUNNING
         limit_s = self.house.settings.calls.max_duration_s
         try:
@@ -325,7 +326,8 @@ class Call:
             await self.recording.leave(leg)
         await leg.close()
         if leg in self._observed:
-            self.house.observe(lambda o: o.leg_closed(self.call_id, leg.facts(), leg.voice.stats))
+            facts = leg.facts()
+            self.house.observe(lambda o: o.leg_closed(self.call_id, facts, leg.voice.stats))
 
     def watch_legs(self) -> asyncio.Event:
         """An event set whenever any leg rings, gets media, answers or ends; give it back to `unwatch_legs`."""

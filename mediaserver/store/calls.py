@@ -20,6 +20,8 @@ from mediaserver.store.spool import Spool
 
 # Of LegStats, what says nothing once the leg is closed or has a column of its own.
 STATS_LEFT_OUT = ("leg", "at_ns", "codec", "source", "level_dbov")
+STATS_KEPT = tuple(field.name for field in dataclasses.fields(LegStats) if field.name not in STATS_LEFT_OUT)
+STATS_JSON = json.JSONEncoder(separators=(",", ":"))
 TEXT_LENGTH_MAX = 255  # column width of numbers and names; what a peer sends may be longer and is cut
 
 
@@ -124,8 +126,7 @@ class CallStore:
 
 
 def stats_json(stats: LegStats) -> str:
-    values = dataclasses.asdict(stats)
-    return json.dumps({k: v for k, v in values.items() if k not in STATS_LEFT_OUT}, separators=(",", ":"))
+    return STATS_JSON.encode({name: getattr(stats, name) for name in STATS_KEPT})
 
 
 def _ms(wall: float | None) -> int | None:
