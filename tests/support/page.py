@@ -108,6 +108,7 @@ class Page:
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
         self._numbers = count(1)
+        self._width = 0
 
     async def command(self, method: str, **params: Any) -> dict[str, Any]:
         number = next(self._numbers)
@@ -138,7 +139,7 @@ class Page:
         return str(await self.evaluate("document.body.innerText"))
 
     async def until_text(self, text: str, timeout_s: float = 15.0) -> None:
-        await self.until(f"document.body.innerText.includes({json.dumps(text)})", timeout_s)
+        await self.until(f"document.body?.innerText.includes({json.dumps(text)})", timeout_s)
 
     async def complaints(self) -> list[str]:
         return list(await self.evaluate("complaints"))
@@ -205,6 +206,7 @@ class Page:
     # -- eyes
 
     async def size(self, width: int, height: int, *, mobile: bool = False) -> None:
+        self._width = width
         await self.command(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile
         )
@@ -235,4 +237,4 @@ class Page:
 
     async def widest(self) -> int:
         """Pixels by which the page is wider than its screen: none, or it must be scrolled sideways."""
-        return int(await self.evaluate("document.documentElement.scrollWidth - screen.width"))
+        return int(await self.evaluate("document.documentElement.scrollWidth")) - self._width

@@ -7,6 +7,8 @@ import { read } from "./stats.js";
 
 const SAMPLE_MS = 2_000;
 const LOST_AFTER_MS = 700; // "disconnected" comes and goes when single checks are lost; longer than this is the network
+const SETTLE_MS = 2_000; // for the checks of an ICE restart, before another one is tried
+const RETRY_RESTORE_MS = 3_000;
 const RETRY_REOFFER_MS = 250; // another offer is under way
 const REOFFER_TRIES = 40;
 const GATHER_MS = 20; // after the first candidate: others of this machine follow at once
@@ -246,8 +248,13 @@ export class Call extends EventTarget {
     return false;
   }
 
+  // Makes an offer; true when it was answered.
   renegotiate(constraints = null) {
-    return this.whenReady(() => this.session.renegotiate(constraints ? { rtcOfferConstraints: constraints } : {}));
+    return new Promise((answered) => {
+      const options = constraints ? { rtcOfferConstraints: constraints } : {};
+      this.addEventListener("over", () => answered(false), { once: true });
+      this.whenReady(() => this.session.renegotiate(options, () => answered(true))).then((begun) => begun || answered(false));
+    });
   }
 
   // -- the network
@@ -270,11 +277,12 @@ export class Call extends EventTarget {
     this.restarting = true;
     this.network = "restoring";
     this.changed();
-    await this.renegotiate({ iceRestart: true });
-    this.later(() => {
-      this.restarting = false;
-      if (this.network !== "ok" && this.peer?.connectionState !== "connected") this.restore();
-    }, 5_000);
+    const answered = await this.renegotiate({ iceRestart: true });
+    await new Promise((done) => this.later(done, answered ? SETTLE_MS : RETRY_RESTORE_MS));
+    this.restarting = false;
+    if (this.peer.connectionState === "connected") this.network = "ok";
+    else if (this.network !== "ok") this.restore();
+    this.changed();
   }
 
   async sample() {

@@ -27,7 +27,7 @@ export class Tracks {
   }
 
   cameraLine() {
-    const lines = this.call.peer.getTransceivers().filter((line) => line.receiver.track.kind === "video" && !line.stopped);
+    const lines = this.call.peer.getTransceivers().filter((line) => line.receiver.track.kind === "video" && !line.stopped && line.currentDirection !== "stopped");
     return lines.find((line) => line !== this.screenLine && line.sender.track) ?? lines.find((line) => line !== this.screenLine) ?? null;
   }
 
@@ -37,14 +37,25 @@ export class Tracks {
       const stream = await this.open(openCamera);
       if (!stream) return;
       this.camera = stream;
-      await this.send(this.cameraLine(), stream, "camera");
+      const line = await this.send(this.cameraLine(), stream, "camera");
+      await this.offer(line, () => this.setCamera(false));
     } else {
       stop(this.camera);
       this.camera = null;
       await this.silence(this.cameraLine());
     }
+  }
+
+  // Offers what was changed. A line that may not send after the answer was refused: withdraw() takes it back, with words.
+  async offer(line, withdraw = null) {
     this.call.changed();
-    await this.call.renegotiate();
+    const answered = await this.call.renegotiate();
+    if (!withdraw || !this.call.live || !answered) return;
+    if (!/send/.test(line.currentDirection ?? "")) {
+      await withdraw();
+      this.call.problem = "video_refused";
+      this.call.changed();
+    }
   }
 
   async setScreen(on) {
@@ -56,14 +67,13 @@ export class Tracks {
       const [track] = stream.getVideoTracks();
       track.contentHint = "detail"; // letters sharp before motion smooth
       track.addEventListener("ended", () => this.setScreen(false)); // stopped by the browser's own button
-      await this.send(this.screenLine, stream, "screen");
+      const line = await this.send(this.screenLine, stream, "screen");
+      await this.offer(line, () => this.setScreen(false));
     } else {
       stop(this.screen);
       this.screen = null;
       await this.silence(this.screenLine);
     }
-    this.call.changed();
-    await this.call.renegotiate();
   }
 
   async open(how) {
@@ -80,11 +90,11 @@ export class Tracks {
 
   async send(line, stream, kind) {
     const [track] = stream.getVideoTracks();
-    if (line) {
+    if (line && !line.stopped) {
       await line.sender.replaceTrack(track);
       line.sender.setStreams?.(stream);
       line.direction = kind === "screen" ? "sendonly" : "sendrecv";
-      return;
+      return line;
     }
     const made = this.call.peer.addTransceiver(track, {
       direction: kind === "screen" ? "sendonly" : "sendrecv",
@@ -92,12 +102,15 @@ export class Tracks {
       sendEncodings: kind === "screen" ? [{ maxBitrate: SCREEN_BITS }] : undefined,
     });
     if (kind === "screen") this.screenLine = made;
+    return made;
   }
 
   async silence(line) {
-    if (!line) return;
+    this.call.changed();
+    if (!line || line.stopped || line.currentDirection === "stopped") return;
     await line.sender.replaceTrack(null);
     line.direction = line === this.screenLine ? "inactive" : "recvonly";
+    await this.offer(line);
   }
 
   // Writes into our own offer or answer which line is the screen.

@@ -4,7 +4,7 @@ import { icon } from "../common/icons.js";
 import { clock } from "./history.js";
 import "./level.js";
 import { canShareScreen } from "./media.js";
-import { gradeOf } from "./view-quality.js";
+import { gradeOf, worst } from "./view-quality.js";
 import { panelView } from "./view-panels.js";
 import { problemNote } from "./view-idle.js";
 import { say, has } from "./words.js";
@@ -58,8 +58,8 @@ function about(phone, call, pictures) {
 }
 
 function mosText(call) {
-  const mos = call.measured?.mos_sent ?? call.estimate.heard;
-  return mos === null || mos === undefined ? "" : mos.toFixed(1);
+  const mos = worst(call);
+  return mos === null ? "" : mos.toFixed(1);
 }
 
 function endWords(call) {
@@ -81,18 +81,29 @@ function grid(call, tiles) {
   const slides = tiles.find((tile) => tile.kind === "screen");
   const faces = tiles.filter((tile) => tile !== slides);
   const others = (call.room?.participants ?? []).filter((one) => !one.you && !faces.some((tile) => tile.participant === one.id));
-  return html`<div class=${`pictures ${slides ? "with-slides" : ""}`} data-count=${Math.min(9, faces.length + others.length)}>
+  const many = Boolean(slides) || faces.length + others.length > 1;
+  const own = call.tracks.camera ? selfView(call) : nothing;
+  return html`<div class=${`pictures ${slides ? "with-slides" : ""}`} data-count=${faces.length + others.length}>
     ${slides ? html`<div class="slides">${tileView(call, slides)}</div>` : nothing}
-    <div class="faces">${faces.map((tile) => tileView(call, tile))}
-      ${others.map((one) => html`<div class=${`tile empty-tile ${speaks(call, one.id) ? "speaks" : ""}`}><div class="avatar small-avatar" aria-hidden="true"><span>${initials(one.number)}</span></div>
-        <span class="tile-name">${one.number}${one.muted ? html` ${icon("micOff")}` : nothing}</span></div>`)}
-      ${!faces.length && !others.length && !slides ? html`<div class="tile empty-tile"><div class="avatar" aria-hidden="true"><span>${initials(who(call))}</span></div>
-        <span class="tile-name">${say("no_picture")}</span></div>` : nothing}
+    <div class="faces" role="group" aria-label=${say("video")} tabindex=${slides ? "0" : nothing}>
+      ${faces.map((tile) => tileView(call, tile))}
+      ${others.map((one) => faceless(one.number, html`${one.number}${one.muted ? html` ${icon("micOff")}` : nothing}`, speaks(call, one.id)))}
+      ${!faces.length && !others.length && !slides ? faceless(who(call), say("no_picture"), false) : nothing}
+      ${many ? own : nothing}
     </div>
-    ${call.tracks.camera ? html`<div class="tile own"><video autoplay playsinline .muted=${true} .srcObject=${call.tracks.camera} aria-label=${say("camera_preview")}></video>
-      <span class="tile-name">${say("you")}</span></div>` : nothing}
+    ${many ? nothing : own}
     ${call.tracks.screen ? html`<p class="sharing badge fair">${icon("screen")}${say("your_screen")}</p>` : nothing}
   </div>`;
+}
+
+function selfView(call) {
+  return html`<div class="tile self-view"><video autoplay playsinline .muted=${true} .srcObject=${call.tracks.camera} aria-label=${say("camera_preview")}></video>
+    <span class="tile-name">${say("you")}</span></div>`;
+}
+
+function faceless(name, label, speaking) {
+  return html`<div class=${`tile ${speaking ? "speaks" : ""}`}><div class="avatar small-avatar" aria-hidden="true"><span>${initials(name)}</span></div>
+    <span class="tile-name">${label}</span></div>`;
 }
 
 const speaks = (call, id) => call.room?.speaker === id || call.room?.participants.some((one) => one.id === id && one.speaking);

@@ -43,9 +43,9 @@ function chatView(phone, call) {
     if (text && phone.say(call, text)) event.target.reset();
   };
   const time = (at) => new Date(at).toLocaleTimeString(language(), { hour: "2-digit", minute: "2-digit" });
-  return html`<ol class="messages" role="log" tabindex="0" aria-label=${say("chat")}>
+  return html`<div class="messages" role="log" tabindex="0" aria-label=${say("chat")}><ol>
       ${call.chat.map((message) => html`<li class=${message.own ? "own" : ""}><small class="faint">${message.own ? say("you") : message.from} · ${time(message.at)}</small><p>${message.text}</p></li>`)}
-    </ol>
+    </ol></div>
     ${call.chat.length ? nothing : html`<div class="empty"><p><strong>${say("chat_empty")}</strong></p><p class="small">${say("chat_empty_lead")}</p></div>`}
     ${phone.events.ready ? html`<form class="write" @submit=${submit}>
         <label class="unseen" for="chat-text">${say("chat_field")}</label>

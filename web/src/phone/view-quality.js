@@ -14,11 +14,14 @@ export function judged(call) {
     : { ...call.estimate, by: "estimated", full: false };
 }
 
-export function gradeOf(call) {
+// The lower of both directions, null before either is known: what the badge in a call shows.
+export function worst(call) {
   const { heard, sent } = judged(call);
   const known = [heard, sent].filter((mos) => mos !== null && mos !== undefined);
-  return known.length ? grade(Math.min(...known)) : "none";
+  return known.length ? Math.min(...known) : null;
 }
+
+export const gradeOf = (call) => grade(worst(call));
 
 export function qualityView(call) {
   const { heard, sent, by, full } = judged(call);
