@@ -15,6 +15,7 @@ from tests.support.speech import tone
 from tests.wire.conftest import USERS
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.alone]
+SECTIONS = {"quality": "interval_s = 1"}
 TONE_HZ = 700.0  # the microphone of every tab
 PHONE = "document.querySelector('phone-app').phone"
 
@@ -32,6 +33,13 @@ async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bro
         yield made
     finally:
         await made.stop()
+
+
+async def _open(browser: Browser, server: Server) -> Page:
+    """The page with noise and echo removal off: to it a steady tone that comes back is both."""
+    page = await browser.open(_url(server))
+    await page.evaluate("localStorage.setItem('phone.devices', JSON.stringify({ cleanUp: false }))")
+    return page
 
 
 async def _hears_the_tone(page: Page, timeout_s: float = 6.0) -> None:
@@ -55,7 +63,7 @@ async def _faultless(page: Page) -> None:
 async def test_by_keyboard_alone_one_signs_in_calls_hears_oneself_and_hangs_up(
     browser: Browser, server: Server
 ) -> None:
-    page = await browser.open(_url(server))
+    page = await _open(browser, server)
     await _faultless(page)
     await page.tab_to("it.name === 'user'")
     await page.press(*"ann", "Tab", *"wrong", "Enter")
@@ -86,7 +94,8 @@ async def test_by_keyboard_alone_one_signs_in_calls_hears_oneself_and_hangs_up(
     await page.until_text("Call ended")
     await _faultless(page)
     await page.until_text("Outgoing")  # the keypad and the list are back
-    await page.evaluate("location.reload()")
+    await page.evaluate("window.former = true, location.reload()")
+    await page.until("!window.former && document.querySelector('#number')")
     await page.until_text("You can be called as ann")  # signed in still, by what was kept for the tab
     await page.click("Settings")
     await page.click("Test the microphone")
@@ -103,8 +112,8 @@ async def test_by_keyboard_alone_one_signs_in_calls_hears_oneself_and_hangs_up(
 
 
 async def test_two_pages_call_each_other_hold_and_hang_up(browser: Browser, server: Server) -> None:
-    bob = await browser.open(_url(server))
-    vera = await browser.open(_url(server))
+    bob = await _open(browser, server)
+    vera = await _open(browser, server)
     await bob.sign_in("bob", USERS["bob"])
     await vera.sign_in("vera", USERS["vera"])
     await vera.dial("bob")
@@ -122,6 +131,25 @@ async def test_two_pages_call_each_other_hold_and_hang_up(browser: Browser, serv
     await vera.click("Resume")
     await vera.until(f"!{PHONE}.current.held")
     await _hears_the_tone(bob)
+    await vera.evaluate(f"{PHONE}.line.ua._transport.socket._ws.close()")  # the network is gone for a moment
+    await vera.until(f"{PHONE}.line.state === 'lost'")
+    await vera.until(f"{PHONE}.line.state === 'ready'")
+    addresses = f"{PHONE}.current.peer.remoteDescription.sdp.match(/ice-ufrag:(.*)/)[1]"
+    before = await vera.evaluate(addresses)
+    await vera.evaluate(f"{PHONE}.current.network = 'lost', {PHONE}.current.restore()")
+    await vera.until(f"{PHONE}.current.network === 'ok'")
+    assert await vera.evaluate(addresses) != before  # ICE began anew, and the call went on
+    await asyncio.gather(_hears_the_tone(bob), _hears_the_tone(vera))
+    await vera.click("Chat")
+    await vera.until("document.querySelector('#chat-text')")
+    await vera.evaluate("document.querySelector('#chat-text').value = 'Привет, Bob', 0")
+    await vera.click("Send")
+    await bob.until(f"{PHONE}.current.unread === 1")
+    await bob.click("Chat")
+    await bob.until_text("Привет, Bob")
+    await _faultless(bob)
+    await bob.click("Quality")
+    await bob.until_text("Measured by the server")
     await bob.click("Mute")
     for _ in range(20):
         if (heard := await vera.heard())["rms"] < 0.001:

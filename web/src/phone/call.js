@@ -2,10 +2,11 @@
 // other side, hold, mute, keys, transfer, and finding back after the network changed. Draws nothing.
 import { Tracks } from "./tracks.js";
 import { Problem, chosen, openMicrophone, playOn, stop } from "./media.js";
-import { Steady, between, scores, warning } from "./mos.js";
+import { Steady, between, report, scores, warning } from "./mos.js";
 import { read } from "./stats.js";
 
 const SAMPLE_MS = 2_000;
+const SAMPLES_A_REPORT = 3; // the server hears every six seconds what this browser measures
 const LOST_AFTER_MS = 700; // "disconnected" comes and goes when single checks are lost; longer than this is the network
 const SETTLE_MS = 2_000; // for the checks of an ICE restart, before another one is tried
 const RETRY_RESTORE_MS = 3_000;
@@ -37,6 +38,7 @@ export class Call extends EventTarget {
     this.problem = null; // a word of the page's texts
     this.cause = null; // why it ended
     this.figures = null;
+    this.samples = 0;
     this.estimate = { heard: null, sent: null };
     this.measured = null; // the server's newest quality message
     this.warningNow = null;
@@ -295,6 +297,9 @@ export class Call extends EventTarget {
         muted: this.muted, held: this.heldByOther, localHold: this.held, seconds: this.seconds,
       });
       this.warningNow = this.steady.next(this.network === "ok" ? found : null);
+      if (this.figures && ++this.samples % SAMPLES_A_REPORT === 0) {
+        this.dispatchEvent(new CustomEvent("report", { detail: report(this.figures) }));
+      }
     }
     this.reading = reading;
     this.changed();

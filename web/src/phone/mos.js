@@ -62,6 +62,16 @@ export function between(before, after) {
   };
 }
 
+// The same figures as the server wants them (docs/api.md, "stats"); what is not known is left out.
+export function report(figures) {
+  const all = {
+    rtt_ms: figures.roundTripMs, jitter_ms: figures.jitterMs, loss_received: figures.lossIn, loss_sent: figures.lossOut, concealed: figures.gaps,
+    bitrate_received_bps: Math.round(figures.kbitIn * 1000), bitrate_sent_bps: Math.round(figures.kbitOut * 1000),
+    frames_per_second: figures.video?.perSecond, width: figures.video?.width, height: figures.video?.height, freezes: figures.video?.freezes,
+  };
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== null && value !== undefined));
+}
+
 // Both directions as this browser can judge them.
 export function scores(figures) {
   if (figures === null) return { heard: null, sent: null };

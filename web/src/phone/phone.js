@@ -30,6 +30,7 @@ export class Phone extends EventTarget {
       renewed: (token, expires) => this.remember({ token, expires }),
     });
     this.iceServers = [];
+    this.rights = [];
     this.line.addEventListener("change", () => this.lineChanged());
     this.line.addEventListener("incoming", (event) => this.incoming(event.detail));
     addEventListener("pagehide", () => this.line.ua?.stop());
@@ -157,6 +158,7 @@ export class Phone extends EventTarget {
     this.calls = [...this.calls, call];
     call.addEventListener("change", () => this.changed());
     call.addEventListener("over", () => this.over(call));
+    call.addEventListener("report", ({ detail }) => this.events.send({ type: "stats", sip_call_id: call.id, report: detail }));
     return call;
   }
 
@@ -245,6 +247,7 @@ export class Phone extends EventTarget {
   news(message) {
     if (message.type === "welcome") {
       this.iceServers = message.ice_servers ?? this.iceServers;
+      this.rights = message.rights ?? [];
       return;
     }
     const call = this.calls.find((one) => one.live && message.sip_call_id && one.id === message.sip_call_id);
@@ -265,7 +268,18 @@ export class Phone extends EventTarget {
 
   roomNews(message) {
     const call = this.calls.find((one) => one.live && (one.id === message.sip_call_id || one.party === message.room));
-    if (call && Array.isArray(message.participants)) call.room = message;
+    if (!call || !Array.isArray(message.participants)) return;
+    const participants = message.participants.map((one) => ({ ...one, you: one.you ?? one.id === message.you, number: String(one.name || one.number) }));
+    call.room = { ...message, participants };
+  }
+
+  // Whether this party may mute and send away others: by its token's right, or because the room says so.
+  moderates(call) {
+    return this.rights.includes("moderate") || Boolean(call.room?.participants.some((one) => one.you && one.moderator));
+  }
+
+  control(call, action, participant) {
+    this.events.send({ type: "room_control", room: call.room.room, action, participant });
   }
 
   chatNews(message, call) {

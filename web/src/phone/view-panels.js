@@ -54,10 +54,14 @@ function chatView(phone, call) {
       : html`<p class="note fair">${icon("info")}<span>${say("chat_off")}</span></p>`}`;
 }
 
-function peopleView(_phone, call) {
+function peopleView(phone, call) {
   const people = call.room?.participants ?? [];
+  const directs = phone.moderates(call) && phone.events.ready;
   return html`<ul class="people">${people.map((one) => html`<li><span class="way in">${icon(one.muted ? "micOff" : "mic")}</span>
       <span class="who"><b>${one.number}</b>${one.you ? html` <span class="faint">(${say("you")})</span>` : nothing}</span>
-      ${one.speaking || call.room.speaker === one.id ? html`<span class="badge good">${say("speaking")}</span>` : one.muted ? html`<span class="badge">${say("is_muted")}</span>` : nothing}</li>`)}</ul>
+      ${one.speaking || call.room.speaker === one.id ? html`<span class="badge good">${say("speaking")}</span>` : one.muted ? html`<span class="badge">${say("is_muted")}</span>` : nothing}
+      ${directs && !one.you ? html`<button type="button" class="quiet round small-round" aria-label=${say(one.muted ? "let_speak" : "mute_other", { who: one.number })}
+          @click=${() => phone.control(call, one.muted ? "unmute" : "mute", one.id)}>${icon(one.muted ? "mic" : "micOff")}</button>
+        <button type="button" class="quiet round small-round" aria-label=${say("kick", { who: one.number })} @click=${() => phone.control(call, "kick", one.id)}>${icon("close")}</button>` : nothing}</li>`)}</ul>
     ${people.length < 2 ? html`<p class="hint">${say("room_alone", { room: call.room?.room ?? "" })}</p>` : nothing}`;
 }

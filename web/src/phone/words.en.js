@@ -32,6 +32,7 @@ export default {
   answer_hold: "Answer, hold the current call", picture_of: "Video of {who}", screen_of: "Screen of {who}", no_picture: "no video", speaking: "speaking", is_muted: "muted",
   people_count: "{count} person|{count} people|{count} people", room: "Room {room}", room_alone: "You are the first here. Others join by dialling {room}.",
   // transfer
+  mute_other: "Mute {who} for everyone", let_speak: "Let {who} speak", kick: "Remove {who} from the room",
   transfer_to: "Transfer to", transfer_now: "Transfer now", transfer_lead: "The other side is connected to this number, and your part ends.",
   transfer_trying: "Transferring…", transfer_ringing: "The new number is ringing…", transfer_done: "Transferred", transfer_failed: "The transfer did not work: nobody answered there, or the number is wrong. You are still connected.",
   transfer_ask: "Connect with {who}", transfer_ask_lead: "Joins the two callers and leaves you out.",

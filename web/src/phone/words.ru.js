@@ -26,6 +26,7 @@ export default {
   video: "Видео", screen: "Экран", controls: "Управление звонком", close: "Закрыть", switch_to: "Переключиться: {who}", you: "Вы", your_screen: "Вы показываете экран",
   answer_hold: "Ответить, текущий удержать", picture_of: "Видео: {who}", screen_of: "Экран: {who}", no_picture: "нет видео", speaking: "говорит", is_muted: "микрофон выключен",
   people_count: "{count} участник|{count} участника|{count} участников", room: "Комната {room}", room_alone: "Вы здесь первый. Остальные входят, набрав {room}.",
+  mute_other: "Выключить для всех микрофон: {who}", let_speak: "Вернуть слово: {who}", kick: "Удалить из комнаты: {who}",
   transfer_to: "Перевести на номер", transfer_now: "Перевести сейчас", transfer_lead: "Собеседник будет соединён с этим номером, а вы отключитесь.",
   transfer_trying: "Переводим…", transfer_ringing: "На новом номере идут гудки…", transfer_done: "Переведено", transfer_failed: "Перевести не удалось: там не ответили или номер неверен. Вы остались на связи.",
   transfer_ask: "Соединить с {who}", transfer_ask_lead: "Соединит обоих собеседников и отключит вас.",
