@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 from mediaserver.api.facade import (
     CallView,
     Conflict,
+    ConsentAnswer,
     ExportFormat,
     LegQuality,
     NotFound,
     Readiness,
+    RecordAction,
     ServerCounters,
     UserView,
 )
@@ -124,6 +126,30 @@ class ServerFacade:
     async def hang_up(self, call_id: str) -> None:
         if not await self._server.calls.hang_up(call_id):
             raise NotFound(f"no call {call_id} is running")
+
+    async def record(self, call_id: str, action: RecordAction, reason: str, resume_after_s: float | None) -> None:
+        calls = self._server.calls
+        self.call(call_id)
+        try:
+            if action == "pause":
+                await calls.consent_desk.pause(call_id, reason, resume_after_s)
+            elif action == "resume":
+                await calls.consent_desk.resume(call_id)
+            elif not await calls.record(call_id, action == "start"):
+                why = "it cannot be recorded; the log says why" if action == "start" else "it is not being recorded"
+                raise Conflict(f"call {call_id}: {why}")
+        except LookupError as error:
+            raise Conflict(str(error)) from error
+
+    async def consent(self, call_id: str, leg_id: str, answer: ConsentAnswer) -> str:
+        try:
+            return await self._server.calls.consent_desk.answer(call_id, leg_id, answer, "api", {})
+        except LookupError as error:
+            raise NotFound(str(error)) from error
+
+    def consent_states(self, call_id: str) -> Mapping[str, str]:
+        self.call(call_id)
+        return {leg: state.value for leg, state in self._server.calls.consent_desk.states(call_id).items()}
 
     # -- users
 

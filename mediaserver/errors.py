@@ -53,6 +53,10 @@ class ConsentError(MediaServerError):
     """A tap was asked for without a consent token that covers the leg."""
 
 
+class RecordingRequired(MediaServerError):
+    """Nothing can be recorded now, and the consent policy of the call connects nobody unrecorded."""
+
+
 class CallEnded(MediaServerError):
     """Raised inside a call program when its call is over; ends the program quietly."""
 

@@ -339,6 +339,20 @@ class NoticeKind(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Delivery:
+    """How a notice arrived: RTP packets sent while it played and, by the party's RTCP, lost of them (-1: no report)."""
+
+    packets_sent: int = 0
+    packets_lost: int = -1
+
+    @property
+    def fraction(self) -> float | None:
+        if self.packets_lost < 0 or self.packets_sent <= 0:
+            return None
+        return max(0.0, 1.0 - self.packets_lost / self.packets_sent)
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """One notice one party heard to its end: the evidence behind a consent token."""
 
@@ -349,6 +363,7 @@ class Notice:
     started_ns: int
     ended_ns: int
     ended_wall: float
+    delivery: Delivery = Delivery()
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,17 @@ class RecordingSettings(Section):
     key_file: Path | None = None  # master keys, base64, one a line; None: data_dir/recording-master.key
     key: SecretStr = SecretStr("")  # the same, from the environment
     key_command: str = ""  # prints the same
+    consent_policy: str = "announce-and-stay"  # covers what nothing else does
+    consent_profiles: list[str] = []  # files of config/consent (or consent_dir) whose [[match]] tables apply, in order
+    consent_dir: Path | None = None  # the operator's own policies; they win over shipped ones of the same name
+    pause_code: str = "*1"  # keys one of our users presses; empty: none
+    resume_code: str = "*2"
+    withdraw_code: str = "*9"  # keys any party presses to withdraw its consent
+    pause_max_s: Annotated[int, Field(ge=0, le=3_600)] = 120  # after it a pause ends by itself; 0: never
+    beep_interval_s: Annotated[float, Field(ge=0, le=300)] = 0.0  # a tone all hear while recording; 0: none
+    beep_frequency_hz: Annotated[float, Field(ge=200, le=3_400)] = 1_400.0
+    beep_length_ms: Annotated[int, Field(ge=20, le=2_000)] = 500
+    beep_level_dbm: Annotated[float, Field(ge=-60, le=0)] = -20.0
 
 
 class QualitySettings(Section):

@@ -18,6 +18,8 @@ from mediaserver.store.quality import QualityRow
 from mediaserver.store.recordings import RecordingRow
 
 ExportFormat = Literal["wav", "opus"]
+RecordAction = Literal["start", "stop", "pause", "resume"]
+ConsentAnswer = Literal["granted", "denied", "withdrawn"]
 
 
 class NotFound(LookupError):
@@ -118,6 +120,20 @@ class Facade(Protocol):
 
     async def hang_up(self, call_id: str) -> None:
         """Ends every leg of the call with cause OPERATOR. Raises NotFound."""
+
+    async def record(self, call_id: str, action: RecordAction, reason: str, resume_after_s: float | None) -> None:
+        """Starts, stops, pauses or resumes the recording of a running call. resume_after_s: of a pause; None: as set.
+
+        Raises NotFound, Conflict when there is nothing to stop or pause, or nothing can be recorded.
+        """
+
+    async def consent(self, call_id: str, leg_id: str, answer: ConsentAnswer) -> str:
+        """A party's answer, told by the operator. Returns its state now. Raises NotFound."""
+        ...
+
+    def consent_states(self, call_id: str) -> Mapping[str, str]:
+        """By leg; empty when nothing is being recorded. Raises NotFound."""
+        ...
 
     async def users(self) -> Sequence[UserView]: ...
 

@@ -21,6 +21,7 @@ from mediaserver.api.answers import Refused, refusal
 from mediaserver.api.facade import Conflict, Facade, NotFound
 from mediaserver.api.metrics import Metrics
 from mediaserver.api.pages import page_routes
+from mediaserver.api.recording_routes import RecordingApi
 from mediaserver.api.routes import Api, BadRequest
 from mediaserver.api.ways import WaysIn
 from mediaserver.api.websocket import SipDoor, SipWebSockets
@@ -137,6 +138,7 @@ def secure_app(http: HttpSettings, facade: Facade) -> web.Application:
     )
     app.on_response_prepare.append(_name_server)
     app.add_routes(Api(facade).routes())
+    app.add_routes(RecordingApi(facade).routes())
     app.add_routes(page_routes(assets.load()))
     return app
 

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import contextvars
 import enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import structlog
 
@@ -28,9 +28,18 @@ from mediaserver.calls.silence import SilenceWatch
 from mediaserver.calls.tasks import TaskGroup, finish
 from mediaserver.calls.transfer import Transfer
 from mediaserver.calls.watch import RoutingFile
-from mediaserver.errors import CallEnded, MediaError, MediaServerError, NegotiationError, NoPortFree, ParseError
+from mediaserver.errors import (
+    CallEnded,
+    MediaError,
+    MediaServerError,
+    NegotiationError,
+    NoPortFree,
+    ParseError,
+    RecordingRequired,
+)
 from mediaserver.limits import LEGS_PER_CALL_MAX, REROUTES_MAX
 from mediaserver.model import CallFacts, Cause, DtmfSource, Masked, NoticeKind
+from mediaserver.model_consent import ConsentCase
 from mediaserver.sip.session import ReferReceived
 
 if TYPE_CHECKING:
@@ -76,6 +85,7 @@ class Call:
         self._reason = ""
         self._recording_id: str | None = None
         self._recording_tried = False
+        self._recording_refused = ""  # why nobody may be connected: the policy wants it recorded, and it cannot be
         self._started = (house.clock.now_ns(), house.clock.wall())
         self._answered: tuple[int, float] | None = None
         self._ended: tuple[int, float] | None = None
@@ -368,6 +378,9 @@ class Call:
     def leg_held(self, leg: Leg) -> None:
         if leg.conversation is not None:
             leg.conversation.refresh_music()
+            if self.recording is not None and not leg.held:  # those it talks to come back from hold
+                for other in leg.conversation.others(leg):
+                    self.tasks.spawn(self.recording.returned(other), "notice after hold")
         self.rooms.leg_held(leg)
 
     def leg_digit(self, leg: Leg, digit: str, source: DtmfSource) -> None:
@@ -375,6 +388,7 @@ class Call:
             leg.conversation.relay_digit(leg, digit)
         if leg is self.primary and self._control is not None:
             self._control.digit_pressed(digit)
+        self.tasks.spawn(self.house.desk.digit(leg, digit), "recording keys")
 
     def leg_silent(self, leg: Leg) -> None:
         self._silence.look(leg)
@@ -405,13 +419,79 @@ class Call:
         """
         if self.records and not self._recording_tried:
             self._recording_tried = True
-            self.recording = await NotedRecording.begin(self.house, self.facts(), NoticeKind.CALL)
+            await self._begin_recording()
+        if self._recording_refused:
+            await self.cannot_record(self._recording_refused)
+            return False
         if self.recording is None:
             return not leg.is_over
-        heard = await self.recording.inform(leg, "recording-notice", self.language)
+        heard = await self.recording.inform(leg, None, self.language)
         if heard and capture:
             await self.cover(leg)
         return heard
+
+    async def _begin_recording(self, policy: str | None = None) -> None:
+        try:
+            self.recording = await NotedRecording.begin(
+                self.house, self.facts(), NoticeKind.CALL, self.consent_case(policy)
+            )
+        except RecordingRequired as error:
+            self._recording_refused = str(error)
+            return
+        if self.recording is not None:
+            self.recording.on_lost = self._recording_lost
+
+    def consent_case(self, policy: str | None = None) -> ConsentCase:
+        """What decides which consent policy covers this call. policy: named by a call program."""
+        rule = self.route.rule if self.route is not None else None
+        out = rule.trunk if rule is not None else None
+        direction: Literal["in", "out", "inside"] = "in" if self.trunk is not None else "out" if out else "inside"
+        return ConsentCase(
+            policy=policy or (rule.consent if rule is not None else None),
+            route=rule.name if rule is not None else None,
+            trunk=self.trunk or out,
+            direction=direction,
+            numbers=(Masked(self.session.caller_user), Masked(self.session.called_user)),
+        )
+
+    def _recording_lost(self, reason: str) -> None:
+        self._recording_refused = reason
+        self.tasks.spawn(self.cannot_record(reason), "recording lost")
+
+    async def cannot_record(self, why: str) -> None:
+        """A closed policy: everybody is told that it cannot go on, and the call ends."""
+        log.error("call ended: its policy lets nobody talk unrecorded", why=why)
+        talking = [leg for leg in self.legs if leg.answered and not leg.is_over]
+        with contextlib.suppress(MediaServerError, TimeoutError):
+            path = self.house.prompts.find("technical-error", self.language)
+            async with asyncio.timeout(15.0):
+                loaded = await self.house.load(path)
+                for heard in [await leg.voice.play(loaded) for leg in talking]:
+                    await heard
+        self.end(Cause.REJECTED, "server", 503, "Recording Not Available")
+
+    async def start_recording(self, policy: str | None = None) -> bool:
+        """In mid-call: everybody there hears the notice, then capture begins. False: it cannot be recorded."""
+        self._recording_tried = True
+        if self.recording is None or not self.recording.active:
+            await self._begin_recording(policy)
+        recording = self.recording
+        if self._recording_refused:
+            await self.cannot_record(self._recording_refused)
+        if recording is None:
+            return False
+        talking = [leg for leg in self.legs if leg.answered and not leg.is_over]
+        await asyncio.gather(*(recording.inform(leg, None, self.language) for leg in talking))
+        await self.cover(*talking)
+        return recording.active
+
+    async def stop_recording(self) -> bool:
+        """The recording is complete when this returns. False: there was none."""
+        recording, self.recording = self.recording, None
+        if recording is None:
+            return False
+        await recording.end()
+        return True
 
     async def cover(self, *legs: Leg) -> None:
         """Capture may begin for legs that were admitted without; from now on the call has a recording."""

@@ -21,7 +21,7 @@ from mediaserver.calls.notice import NotedRecording
 from mediaserver.calls.room_facts import OWN, Action, Outcome, ParticipantFacts, RoomFacts, is_moderator
 from mediaserver.calls.room_video import RoomVideo, Seat
 from mediaserver.calls.tasks import TaskGroup
-from mediaserver.errors import MediaError, MediaServerError
+from mediaserver.errors import MediaError, MediaServerError, RecordingRequired
 from mediaserver.limits import CONFERENCE_PARTIES_MAX
 from mediaserver.model import LegHandle, NoticeKind
 from mediaserver.model_video import Content
@@ -59,6 +59,7 @@ class Room:
         self._visitors = 0  # inside, or on the way in
         self._recording: NotedRecording | None = None
         self._recording_tried = False
+        self._recording_refused = ""  # why nobody may come in: the policy wants it recorded, and it cannot be
         self._tasks = TaskGroup(contextvars.copy_context())
         self._alone: asyncio.Task[None] | None = None
         self.locked = False
@@ -122,15 +123,32 @@ class Room:
                 # Its own id: the recording covers several calls and must outlive the one that came first.
                 room_id = f"room-{secrets.token_hex(8)}"
                 facts = replace(participant.call.facts(), call_id=room_id)
-                self._recording = await NotedRecording.begin(self._house, facts, NoticeKind.CALL)
+                try:
+                    self._recording = await NotedRecording.begin(
+                        self._house, facts, NoticeKind.CALL, participant.call.consent_case()
+                    )
+                except RecordingRequired as error:
+                    self._recording_refused = str(error)
+                else:
+                    if self._recording is not None:
+                        self._recording.on_lost = self._recording_lost
+        if self._recording_refused:
+            await participant.call.cannot_record(self._recording_refused)
+            return False
         if self._recording is None:
             return not participant.leg.is_over
         leg, call = participant.leg, participant.call
         named = replace(leg.facts(), leg_id=f"{call.call_id}-{leg.leg_id}")  # "1" in each of their calls
-        heard = await self._recording.admit(leg, "recording-notice", call.language, facts=named)
+        heard = await self._recording.admit(leg, None, call.language, facts=named)
         if heard and self._recording.active:
             call.note_recording(self._recording.recording_id)
         return heard
+
+    def _recording_lost(self, reason: str) -> None:
+        """A closed policy: who cannot be recorded any more is told, and out."""
+        self._recording_refused = reason
+        for participant in self.participants.values():
+            self._tasks.spawn(participant.call.cannot_record(reason), "recording lost")
 
     async def _leave(self, participant: _Participant) -> None:
         self._visitors -= 1
@@ -240,6 +258,8 @@ class Room:
         if participant is not None:
             self._tasks.spawn(self._mute(participant), "mute")
             self.video.refresh()
+            if self._recording is not None and not leg.held:
+                self._tasks.spawn(self._recording.returned(leg), "notice after hold")
 
     async def _mute(self, participant: _Participant) -> None:
         leg = participant.leg

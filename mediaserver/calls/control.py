@@ -173,6 +173,27 @@ class CallControl:
         """Presses digits towards the caller."""
         await self._during_call(self._call.primary.voice.send_dtmf(digits, duration_ms))
 
+    async def start_recording(self, policy: str | None = None) -> bool:
+        """Everybody there hears the notice of the consent policy, then is recorded. False: it cannot be."""
+        return await self._during_call(self._call.start_recording(policy))
+
+    async def stop_recording(self) -> bool:
+        """The recording is complete when this returns. False: there was none."""
+        return await self._during_call(self._call.stop_recording())
+
+    async def pause_recording(self, reason: str = "card data", *, resume_after_s: float | None = None) -> None:
+        """No sound and no digit of anybody is stored from now on. Raises LookupError if nothing is being recorded.
+
+        resume_after_s: None for recording.pause_max_s, 0: until `resume_recording`.
+        """
+        self._check()
+        await self._call.house.desk.pause(self.call_id, reason, resume_after_s)
+
+    async def resume_recording(self) -> None:
+        """Raises LookupError if nothing is being recorded."""
+        self._check()
+        await self._call.house.desk.resume(self.call_id)
+
     def on_digit(self, handler: DigitHandler) -> None:
         """Calls (or awaits) the handler for every digit the caller presses from now on, in bridges and rooms too."""
         self._digit_handlers.append(handler)

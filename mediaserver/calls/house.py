@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from mediaserver.calls.consent import ConsentDesk
 from mediaserver.calls.ports import CallObserver, NewsReader, Prompts, Recorder, SipGateway, VideoPlane
 from mediaserver.clock import Clock
 from mediaserver.media.engine import MediaEngine, Tone
@@ -43,6 +44,10 @@ class House:
     identity: DtlsIdentity = field(default_factory=DtlsIdentity)  # our certificate towards browsers
     legs: dict[LegHandle, Leg] = field(default_factory=dict)  # open ones, to find whom a media event concerns
     tracks: dict[TrackHandle, Track] = field(default_factory=dict)  # the same of their video
+    desk: ConsentDesk = field(init=False)  # consent, pauses and keys of recordings
+
+    def __post_init__(self) -> None:
+        self.desk = ConsentDesk(self.settings.recording)
 
     def news(self, tell: Callable[[NewsReader], Any]) -> None:
         """Tells whoever brings news to the people of calls."""

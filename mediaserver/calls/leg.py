@@ -146,6 +146,11 @@ class Leg:
             sip_status=self.status or None,
         )
 
+    @property
+    def call_id(self) -> str:
+        """Of the call that owns it."""
+        return self._owner.call_id
+
     async def wait_ended(self) -> None:
         await self._ended.wait()
 
@@ -390,6 +395,8 @@ class Leg:
         self._settle_reoffer(False)
 
     async def _on_info(self, event: InfoReceived) -> None:
+        if await self._house.desk.info(self, event.content_type, event.body):
+            return
         pressed = digit_of_info(event.content_type, event.body)
         if pressed is not None:
             await self.voice.report_digit(pressed[0])

@@ -15,6 +15,7 @@ import structlog
 
 from mediaserver.calls.call import RETRY_AFTER_S, Call
 from mediaserver.calls.conference import Rooms
+from mediaserver.calls.consent import ConsentDesk
 from mediaserver.calls.house import House
 from mediaserver.calls.library import ProgramLibrary
 from mediaserver.calls.ports import CallObserver, NewsReader, Prompts, Recorder, Session, SipGateway, VideoPlane
@@ -178,6 +179,18 @@ class CallManager:
         call.end(Cause.OPERATOR, "server", 480)
         await asyncio.wait({self._running[call_id]})
         return True
+
+    @property
+    def consent_desk(self) -> ConsentDesk:
+        """Answers of parties, pauses and states of what is being recorded."""
+        return self._house.desk
+
+    async def record(self, call_id: str, start: bool) -> bool | None:
+        """Starts or stops the recording of a running call. False: it cannot be, or there is none; None: no call."""
+        call = self._calls.get(call_id)
+        if call is None:
+            return None
+        return await (call.start_recording() if start else call.stop_recording())
 
     def rooms(self) -> list[RoomFacts]:
         return self._rooms.facts()

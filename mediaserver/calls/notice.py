@@ -1,12 +1,17 @@
-"""Recording with notice: one recording, its legs, and the notice each party hears before anything is captured.
+"""Recording with consent: one recording, its legs, and what each party hears and says before it may be captured.
 
-Owns the order of steps towards the recorder: joined → notice played to its end → finished; left before media closes.
-What is captured, sealed and stored is the recording room's. A recorder that fails leaves the call running, unrecorded.
+Owns the order of steps towards the recorder: joined → notice played, proven delivered, answered if the policy asks →
+finished; left before media closes. Also pauses, beeps, and what happens when nothing can be recorded. What is captured,
+sealed and stored is the recording room's.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import contextvars
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
@@ -14,48 +19,89 @@ import structlog
 from mediaserver.calls.house import House
 from mediaserver.calls.leg import Leg
 from mediaserver.calls.ports import Recording
-from mediaserver.calls.tasks import finish
-from mediaserver.errors import MediaServerError
+from mediaserver.calls.tasks import TaskGroup, finish
+from mediaserver.errors import MediaError, MediaServerError, RecordingRequired
 from mediaserver.media.engine import Tone
-from mediaserver.model import CallFacts, LegFacts, LegHandle, Notice, NoticeKind
+from mediaserver.model import CallFacts, Delivery, LegFacts, LegHandle, LegStats, Notice, NoticeKind
+from mediaserver.model_consent import DEFAULT_RULES, Answer, ConsentCase, ConsentRules, ConsentState
+from mediaserver.model_news import RecordingNews, RecordingState
 
 log = structlog.get_logger()
-_TRIES = 3  # a notice that something else interrupted is played again so often
+_TRIES = 3  # a notice that was interrupted, or did not arrive, is played again so often
+_REPORT_LOOK_S = 0.1  # the media plane renews its statistics so often
+_NEWS = {
+    ConsentState.IMPLIED: RecordingState.RECORDING,
+    ConsentState.GRANTED: RecordingState.RECORDING,
+    ConsentState.PAUSED: RecordingState.PAUSED,
+    ConsentState.SUSPENDED_BY_JOINER: RecordingState.PAUSED,
+    ConsentState.DENIED: RecordingState.OFF,
+    ConsentState.WITHDRAWN: RecordingState.OFF,
+}
+
+
+@dataclass(slots=True)
+class _Party:
+    """One leg of this recording. notice, answer: what it heard and said, told to the recorder by `cover`."""
+
+    leg: Leg
+    facts: LegFacts
+    language: str
+    prompt: str
+    notice: Notice | None = None
+    answer: tuple[Answer, str, dict[str, str]] | None = None
+    told: bool = False  # the recorder knows the answer already
+    covered: bool = False
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class NotedRecording:
     """A recording under way. `inform` each party before it hears or is heard by others; `cover` starts capture."""
 
-    def __init__(self, house: House, recording: Recording) -> None:
+    def __init__(self, house: House, recording: Recording, rules: ConsentRules = DEFAULT_RULES) -> None:
         self._house = house
         self._recording = recording
-        self._joined: set[LegHandle] = set()
-        self._heard: dict[LegHandle, Notice] = {}
-        self._covered: set[LegHandle] = set()
+        self._rules = rules
+        self._parties: dict[LegHandle, _Party] = {}
+        self._tasks = TaskGroup(contextvars.copy_context())
+        self._pause_timer: asyncio.Task[None] | None = None
+        self._beeps: asyncio.Task[None] | None = None
         self._ended = False
+        self.on_lost: Callable[[str], None] | None = None  # policy "closed": it cannot be recorded any more
+        recording.on_failure = self._lost
+        recording.on_state = self._state_changed
 
     @classmethod
-    async def begin(cls, house: House, facts: CallFacts, kind: NoticeKind) -> NotedRecording | None:
-        """None, logged, if recording is off or the recorder cannot."""
+    async def begin(cls, house: House, facts: CallFacts, kind: NoticeKind, case: ConsentCase) -> NotedRecording | None:
+        """None, logged, if recording is off, the policy says never, or the recorder cannot and the policy is open.
+
+        Raises RecordingRequired if the recorder cannot and the policy is closed: nobody may be connected.
+        """
         recorder = house.recorder
         if recorder is None or not house.settings.recording.enabled:
             log.warning("a rule asks for recording, but recording is switched off")
+            return None
+        rules = recorder.rules(case)
+        if rules.ask == "never":
             return None
         try:
             begun: list[Recording] = []
 
             async def begin() -> None:
-                begun.append(await recorder.begin(facts, kind))
+                begun.append(await recorder.begin(facts, kind, rules))
 
             try:
                 await finish(begin())
             except asyncio.CancelledError:
                 for recording in begun:
-                    await finish(cls(house, recording).end())
+                    await finish(cls(house, recording, rules).end())
                 raise
-            return cls(house, begun[0])
+            return cls(house, begun[0], rules)
         except (MediaServerError, OSError) as error:
-            log.error("the call goes on unrecorded", error=str(error))
+            if rules.on_failure == "closed":
+                raise RecordingRequired(
+                    f"policy {rules.name} connects nobody who cannot be recorded: {error}"
+                ) from error
+            log.error("the call goes on unrecorded", policy=rules.name, error=str(error))
             return None
 
     @property
@@ -67,74 +113,176 @@ class NotedRecording:
         """False after `end`, asked for or forced by an error."""
         return not self._ended
 
+    @property
+    def paused(self) -> bool:
+        return self._recording.paused
+
+    def states(self) -> dict[LegHandle, ConsentState]:
+        return self._recording.states()
+
     async def admit(
-        self, leg: Leg, prompt: str, language: str, beep: Tone | None = None, facts: LegFacts | None = None
+        self, leg: Leg, prompt: str | None, language: str, beep: Tone | None = None, facts: LegFacts | None = None
     ) -> bool:
-        """`inform`, then `cover`: a party that may be captured as soon as it has heard the notice."""
+        """`inform`, then `cover`: a party that may be captured as soon as the policy is content."""
         heard = await self.inform(leg, prompt, language, beep, facts)
         await self.cover(leg)
         return heard
 
     async def inform(
-        self, leg: Leg, prompt: str, language: str, beep: Tone | None = None, facts: LegFacts | None = None
+        self, leg: Leg, prompt: str | None, language: str, beep: Tone | None = None, facts: LegFacts | None = None
     ) -> bool:
-        """Plays the notice, and a beep behind it, to their end. True: the leg may go on; False: it hung up.
+        """Plays the notice, asks if the policy asks, and a beep behind it. True: the leg may go on; False: it hung up.
 
-        A party that has heard it is not told again. Digits do not interrupt a notice. Capture of all legs rests until
-        `cover`. facts: the leg as this recording names it, if not by its own call.
+        A party that has heard it is not told again. Digits do not interrupt a notice. Capture rests until `cover`.
+        prompt: None for the policy's. facts: the leg as this recording names it, if not by its own call.
         """
         handle = leg.voice.handle
-        if self._ended or leg.is_over or handle in self._heard:
+        if self._ended or leg.is_over or handle in self._parties:
             return not leg.is_over
-        self._joined.add(handle)
+        party = _Party(leg, facts or leg.facts(), language, prompt or self._rules.prompt)
+        self._parties[handle] = party
+        self._house.desk.enter(leg, self)
+        return await self._inform(party, beep)
+
+    async def _inform(self, party: _Party, beep: Tone | None = None) -> bool:
+        leg = party.leg
         try:
-            await self._recording.leg_joined(facts or leg.facts())
-            notice = await self._play(leg, prompt, language)
-            if notice is None or (beep is not None and not await (await leg.voice.play(beep))):
+            await self._recording.leg_joined(party.facts)
+            if not await self._ask(party) or (beep is not None and not await (await leg.voice.play(beep))):
                 return False
         except (MediaServerError, OSError) as error:
             if leg.is_over or not leg.voice.is_open:  # it went while the notice was being started
                 return False
             await self._failed(error)
             return not leg.is_over
-        self._heard[handle] = notice
         return True
 
+    async def _ask(self, party: _Party) -> bool:
+        """False: the party hung up before it had heard everything."""
+        rules, leg = self._rules, party.leg
+        identity = leg.party.identity
+        ours = identity is not None and not identity.startswith("trunk:")
+        if rules.ask == "prior" or (rules.prior_for_users and ours):
+            party.answer = (Answer.GRANTED, "prior", {"identity": identity or ""})
+            return True
+        party.notice = await self._deliver(party)
+        if party.notice is None:
+            return False
+        if rules.ask == "press" and party.answer is None:
+            self._news(leg, RecordingState.ASKING)
+            party.answer = await self._key(party) or party.answer
+        return not leg.is_over
+
     async def cover(self, *legs: Leg) -> None:
-        """Parties that have heard the notice may be captured; those who have not, or are covered, are passed over."""
+        """Parties that have heard and answered may be captured; those who have not, or are covered, are passed over."""
         for leg in legs:
-            notice = self._heard.get(leg.voice.handle)
-            if notice is None or leg.voice.handle in self._covered or self._ended:
+            party = self._parties.get(leg.voice.handle)
+            if party is None or party.covered or self._ended or (party.notice is None and party.answer is None):
                 continue
-            self._covered.add(leg.voice.handle)
+            party.covered = True
             try:
-                await self._recording.notice_finished(notice)
+                await self._conclude(leg.voice.handle, party)
+            except LookupError:  # it left meanwhile
+                continue
             except (MediaServerError, OSError) as error:
                 await self._failed(error)
+        self._start_beeps()
 
-    async def _failed(self, error: Exception) -> None:
-        log.error("a notice failed; recording ends here, the call goes on", error=str(error))
-        await self.end()
+    async def _conclude(self, handle: LegHandle, party: _Party) -> None:
+        state = ConsentState.UNKNOWN
+        if party.notice is not None:
+            state = await self._recording.notice_finished(party.notice)
+        if party.answer is not None and not party.told:
+            answer, how, detail = party.answer
+            await self._recording.answer(handle, answer, how, detail)
+        elif state is ConsentState.NOTICE_DELIVERED and self._rules.ask == "stay":
+            self._tasks.spawn(self._stay(handle), "stays on the line")
 
-    async def _play(self, leg: Leg, prompt: str, language: str) -> Notice | None:
-        path: Path = self._house.prompts.find(prompt, language)
-        loaded = await self._house.load(path)
-        clock = self._house.clock
-        for _ in range(_TRIES):
-            started_ns = clock.now_ns()
-            heard = await (await leg.voice.play(loaded))
-            if leg.is_over or not leg.voice.is_open:
-                return None
-            if heard:
-                handle = leg.voice.handle
-                return Notice(handle, prompt, language, str(path), started_ns, clock.now_ns(), clock.wall())
-        raise MediaServerError(f"the notice {prompt!r} was interrupted {_TRIES} times")
+    async def _stay(self, handle: LegHandle) -> None:
+        await asyncio.sleep(self._rules.stay_s)
+        await self._recording.stayed(handle)
+
+    # -- what a party says, and comes back from
+
+    async def answer(self, leg: Leg, answer: Answer, how: str, detail: dict[str, str]) -> ConsentState:
+        """At any moment of the call. Raises LookupError for a leg that is not in this recording."""
+        party = self._parties.get(leg.voice.handle)
+        if party is None or self._ended:
+            raise LookupError("this party is in no running recording")
+        if party.covered:
+            return await self._recording.answer(leg.voice.handle, answer, how, detail)
+        party.answer, party.told = (answer, how, detail), answer is not Answer.GRANTED
+        party.answered.set()
+        if party.told:  # a no holds at once; `cover` tells a yes: another party may still be to come
+            return await self._recording.answer(leg.voice.handle, answer, how, detail)
+        return ConsentState.GRANTED
+
+    async def returned(self, leg: Leg) -> None:
+        """Back from hold: whoever speaks there now is unknown again and hears the notice, alone."""
+        party = self._parties.get(leg.voice.handle)
+        if self._rules.after_hold == "go_on" or party is None or not party.covered or self._ended:
+            return
+        state = self._recording.states().get(leg.voice.handle)
+        if state in (ConsentState.DENIED, ConsentState.WITHDRAWN):
+            return
+        party.covered, party.told, party.notice, party.answer = False, False, None, None
+        party.answered.clear()
+        if await self._inform(party):
+            await self.cover(leg)
+
+    # -- pauses
+
+    async def pause(self, reason: str, resume_after_s: float) -> None:
+        """Nothing of anybody is stored from this call on. resume_after_s 0: until `resume`."""
+        self._stop_timer()
+        await self._recording.pause(reason)
+        if resume_after_s > 0:
+            self._pause_timer = self._tasks.spawn(self._resume_after(resume_after_s), "pause ends")
+
+    async def resume(self) -> None:
+        self._stop_timer()
+        await self._recording.resume()
+
+    async def _resume_after(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        self._pause_timer = None
+        log.warning("a pause of the recording ended by itself", recording=self.recording_id, seconds=seconds)
+        await self._recording.resume()
+
+    def _stop_timer(self) -> None:
+        if self._pause_timer is not None:
+            self._pause_timer.cancel()
+            self._pause_timer = None
+
+    # -- beeps
+
+    def _start_beeps(self) -> None:
+        if self._house.settings.recording.beep_interval_s > 0 and self._beeps is None and not self._ended:
+            self._beeps = self._tasks.spawn(self._beep(), "recording beeps")
+
+    async def _beep(self) -> None:
+        settings = self._house.settings.recording
+        cadence = (settings.beep_length_ms, 20)
+        tone = Tone((settings.beep_frequency_hz,), cadence, settings.beep_level_dbm, 1)
+        while True:
+            await asyncio.sleep(settings.beep_interval_s)
+            if not self._recording.capturing:
+                continue
+            for party in list(self._parties.values()):
+                if party.leg.voice.is_open and not party.leg.is_over:
+                    try:
+                        await party.leg.voice.play(tone)
+                    except MediaError as error:
+                        log.error("a party does not hear that it is recorded", leg=party.leg.leg_id, error=str(error))
+
+    # -- ends
 
     async def leave(self, leg: Leg) -> None:
         """Before the leg's media closes. Nothing happens to a leg that never joined."""
-        if leg.voice.handle in self._joined and not self._ended:
-            self._joined.discard(leg.voice.handle)
-            await finish(self._leave(leg.voice.handle))
+        if self._parties.pop(leg.voice.handle, None) is not None:
+            self._house.desk.leave(leg, self)
+            if not self._ended:
+                await finish(self._leave(leg.voice.handle))
 
     async def _leave(self, leg: LegHandle) -> None:
         try:
@@ -147,9 +295,13 @@ class NotedRecording:
         if self._ended:
             return
         self._ended = True
+        for party in self._parties.values():
+            self._news(party.leg, RecordingState.OFF)
+            self._house.desk.leave(party.leg, self)
         await finish(self._complete())
 
     async def _complete(self) -> None:
+        await self._tasks.close()
         try:
             async with asyncio.timeout(30.0):
                 await self._recording.end()
@@ -159,3 +311,107 @@ class NotedRecording:
     async def render(self) -> Path:
         """An audio file of it, after `end`. Raises StorageError."""
         return await self._recording.render()
+
+    async def _failed(self, error: Exception) -> None:
+        log.error("a notice failed; recording ends here, the call goes on", error=str(error))
+        await self.end()
+        self._lost("notice_failed")
+
+    def _lost(self, reason: str) -> None:
+        if self._rules.on_failure == "closed" and self.on_lost is not None:
+            self.on_lost(reason)
+
+    def _state_changed(self, handle: LegHandle, state: ConsentState) -> None:
+        party = self._parties.get(handle)
+        if party is not None:
+            self._house.desk.changed(party.leg, state)
+            if state in _NEWS:
+                self._news(party.leg, _NEWS[state])
+
+    def _news(self, leg: Leg, state: RecordingState) -> None:
+        facts, news = leg.facts(), RecordingNews(state, self.recording_id)
+        self._house.news(lambda reader: reader.leg_news(leg.call_id, facts, news))
+
+    # -- the notice itself
+
+    async def _deliver(self, party: _Party) -> Notice | None:
+        """Played to its end and, as far as the policy asks, proven to have arrived. None: the party hung up.
+
+        What never arrives well enough is handed on as it is: the recorder calls it failed and captures nothing.
+        """
+        notice = None
+        for attempt in range(_TRIES):
+            notice = await self._play(party)
+            if notice is None:
+                return None
+            fraction = notice.delivery.fraction
+            arrived = fraction is None and self._rules.proof == "sent"
+            if arrived or (fraction is not None and fraction >= self._rules.delivered_fraction):
+                return notice
+            log.warning("a notice did not arrive well enough", attempt=attempt + 1, delivered=fraction)
+        return notice
+
+    async def _play(self, party: _Party) -> Notice | None:
+        leg = party.leg
+        self._news(leg, RecordingState.NOTICE)
+        path: Path = self._house.prompts.find(party.prompt, party.language)
+        loaded = await self._house.load(path)
+        clock = self._house.clock
+        for _ in range(_TRIES):
+            before, started_ns = self._stats(leg), clock.now_ns()
+            heard = await (await leg.voice.play(loaded))
+            if leg.is_over or not leg.voice.is_open:
+                return None
+            if heard:
+                ended_ns, wall = clock.now_ns(), clock.wall()
+                delivery = await self._delivery(leg, before)
+                handle = leg.voice.handle
+                if leg.is_over or not leg.voice.is_open:
+                    return None
+                return Notice(handle, party.prompt, party.language, str(path), started_ns, ended_ns, wall, delivery)
+        raise MediaServerError(f"the notice {party.prompt!r} was interrupted {_TRIES} times")
+
+    async def _delivery(self, leg: Leg, before: LegStats | None) -> Delivery:
+        """What was sent while it played, and what the party's RTCP says was lost of it."""
+        after = self._stats(leg)
+        if before is None or after is None:
+            return Delivery()
+        latest, waited_s = after, 0.0
+        while self._rules.proof == "rtcp" and latest.rtcp_received == after.rtcp_received and not leg.is_over:
+            if waited_s >= self._rules.proof_s:
+                return Delivery(after.packets_sent - before.packets_sent)
+            await asyncio.sleep(_REPORT_LOOK_S)
+            waited_s += _REPORT_LOOK_S
+            latest = self._stats(leg) or latest
+        told = latest.remote_loss_fraction >= 0 and latest.rtcp_received > before.rtcp_received
+        lost = max(0, latest.remote_packets_lost - max(0, before.remote_packets_lost)) if told else -1
+        return Delivery(after.packets_sent - before.packets_sent, lost)
+
+    def _stats(self, leg: Leg) -> LegStats | None:
+        with contextlib.suppress(MediaError):
+            return self._house.engine.leg_stats(leg.voice.handle)
+        return None
+
+    async def _key(self, party: _Party) -> tuple[Answer, str, dict[str, str]] | None:
+        """The key that agrees or refuses; silence is a no. None: it answered another way meanwhile."""
+        leg = party.leg
+        leg.voice.forget_digits()
+        keys = {self._rules.agree_key: Answer.GRANTED, self._rules.refuse_key: Answer.DENIED}
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._rules.answer_s):
+                while not leg.is_over and not party.answered.is_set():
+                    digit = await self._digit(party)
+                    if digit in keys:
+                        return keys[digit], "dtmf", {"key": digit}
+        return None if party.answer is not None else (Answer.DENIED, "dtmf", {"key": ""})
+
+    async def _digit(self, party: _Party) -> str:
+        """The next key; "" when the party hung up or answered another way."""
+        pressed = asyncio.ensure_future(party.leg.voice.next_digit())
+        others = {asyncio.ensure_future(party.leg.wait_ended()), asyncio.ensure_future(party.answered.wait())}
+        try:
+            await asyncio.wait({pressed, *others}, return_when=asyncio.FIRST_COMPLETED)
+            return pressed.result() if pressed.done() else ""
+        finally:
+            for task in (pressed, *others):
+                task.cancel()

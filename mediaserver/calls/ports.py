@@ -5,11 +5,12 @@ The call room imports neither recording nor quality nor the store; they match th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from mediaserver.model import CallFacts, LegFacts, LegHandle, LegStats, Notice, NoticeKind, StreamSettings, TapBehind
+from mediaserver.model_consent import DEFAULT_RULES, Answer, ConsentCase, ConsentRules, ConsentState
 from mediaserver.model_news import LegNews
 from mediaserver.model_video import MediaTrack, TrackHandle, TrackSettings
 from mediaserver.sip.session_events import SessionEvent
@@ -123,14 +124,38 @@ class Prompts(Protocol):
 class Recording(Protocol):
     """One recording under way. Nothing of any leg is captured while a joined party has not heard the notice."""
 
+    on_failure: Callable[[str], None] | None  # told the reason, at once, when it cannot go on
+    on_state: Callable[[LegHandle, ConsentState], None] | None
+
     @property
     def recording_id(self) -> str: ...
 
-    async def leg_joined(self, leg: LegFacts) -> None:
-        """A party that has not heard the notice: capture of all legs has paused when this returns."""
+    @property
+    def capturing(self) -> bool: ...
 
-    async def notice_finished(self, notice: Notice) -> None:
-        """That party heard it to its end. When all joined ones have, capture of all begins."""
+    @property
+    def paused(self) -> bool: ...
+
+    def states(self) -> dict[LegHandle, ConsentState]: ...
+
+    async def leg_joined(self, leg: LegFacts) -> None:
+        """A party that is to hear the notice, perhaps again: it, and whom the policy says, is not captured."""
+
+    async def notice_finished(self, notice: Notice) -> ConsentState:
+        """That party heard it to its end; capture begins where the policy allows. Returns its state now."""
+        ...
+
+    async def stayed(self, leg: LegHandle) -> None:
+        """It is still there, so long after the notice as the policy asks for."""
+
+    async def answer(self, leg: LegHandle, answer: Answer, how: str, detail: Mapping[str, str]) -> ConsentState:
+        """It said yes or no. Raises LookupError for a party that is not in it."""
+        ...
+
+    async def pause(self, reason: str) -> None:
+        """Nothing of anybody is stored until `resume`."""
+
+    async def resume(self) -> None: ...
 
     async def leg_left(self, leg: LegHandle) -> None:
         """Called before the leg is closed: its tap is closed and drained."""
@@ -144,8 +169,12 @@ class Recording(Protocol):
 
 
 class Recorder(Protocol):
-    async def begin(self, call: CallFacts, kind: NoticeKind) -> Recording:
-        """Raises StorageError: the call goes on unrecorded and the log says so."""
+    def rules(self, case: ConsentCase) -> ConsentRules:
+        """What the policy that covers this call asks for."""
+        ...
+
+    async def begin(self, call: CallFacts, kind: NoticeKind, rules: ConsentRules = DEFAULT_RULES) -> Recording:
+        """Raises StorageError: nothing can be recorded, and why."""
         ...
 
     def tap_behind(self, event: TapBehind) -> None: ...

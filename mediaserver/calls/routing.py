@@ -40,6 +40,7 @@ class Rule(BaseModel):
     conference: str | None = None
     language: Literal["en", "ru"] | None = None
     record: bool = False
+    consent: Name | None = None  # name of the policy that covers it, see config/consent
     ring_timeout_s: Annotated[int, Field(ge=1, le=3_600)] | None = None
     strip: Annotated[int, Field(ge=0, le=64)] = 0
     prepend: Annotated[str, Field(pattern=rf"^{_SENDABLE.pattern}$")] = ""

@@ -1,40 +1,27 @@
 """Who may be recorded, from when, and why: the states of each party, the evidence, and the tokens that open taps.
 
-Owns the state table (docs/recording-and-consent.md draws it), the rule that one party without permission silences the
-capture of all, and the seal that makes a token impossible to invent elsewhere. Plays no prompts and opens no taps.
+Owns the state table (docs/recording-and-consent.md draws it), what one party's state means for the others, and the seal
+that makes a token impossible to invent elsewhere. Plays no prompts and opens no taps.
 """
 
 from __future__ import annotations
 
 import enum
 import hmac
+import json
 import secrets
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 from mediaserver.errors import ConsentError
 from mediaserver.model import ConsentToken, LegHandle, Masked
+from mediaserver.model_consent import DEFAULT_RULES, ConsentRules
+from mediaserver.model_consent import ConsentState as State
+from mediaserver.store.recordings import EvidenceRow
 
 PURPOSE = "recording"
-POLICY = "announce-and-stay"  # heard the notice to its end and stayed on the line
-
-
-class State(enum.StrEnum):
-    """Per party and purpose."""
-
-    UNKNOWN = "unknown"  # there, and has heard nothing yet
-    NOTICE_PLAYING = "notice_playing"
-    NOTICE_DELIVERED = "notice_delivered"  # heard to its end
-    NOTICE_FAILED = "notice_failed"  # broke off: replay it
-    IMPLIED = "implied"  # stayed on the line after the notice
-    GRANTED = "granted"  # said yes: key, word, click, prior contract
-    DENIED = "denied"  # said no; the call goes on unrecorded
-    PAUSED = "paused"  # card data and the like
-    WITHDRAWN = "withdrawn"  # said no later
-    SUSPENDED_BY_JOINER = "suspended_by_joiner"  # somebody joined who has not heard the notice
-    EXPIRED = "expired"  # retention is over, the channel is destroyed
 
 
 class Event(enum.StrEnum):
@@ -52,6 +39,8 @@ class Event(enum.StrEnum):
     RETENTION_OVER = "retention_over"
 
 
+OnTransition = Callable[[LegHandle, State, State], None]
+
 # Only in these does a byte of the party reach a disk.
 PERMITTED = frozenset({State.IMPLIED, State.GRANTED})
 
@@ -67,6 +56,7 @@ TRANSITIONS: dict[tuple[State, Event], State | None] = {
     (State.NOTICE_PLAYING, Event.REFUSED): State.DENIED,
     (State.NOTICE_FAILED, Event.NOTICE_STARTED): State.NOTICE_PLAYING,
     (State.NOTICE_FAILED, Event.NOTICE_ENDED): State.NOTICE_DELIVERED,
+    (State.NOTICE_FAILED, Event.AGREED): State.GRANTED,
     (State.NOTICE_FAILED, Event.REFUSED): State.DENIED,
     (State.NOTICE_DELIVERED, Event.STAYED): State.IMPLIED,
     (State.NOTICE_DELIVERED, Event.AGREED): State.GRANTED,
@@ -85,8 +75,13 @@ TRANSITIONS: dict[tuple[State, Event], State | None] = {
     (State.SUSPENDED_BY_JOINER, Event.JOINER_CLEARED): None,
     (State.SUSPENDED_BY_JOINER, Event.PAUSE): State.PAUSED,
     (State.SUSPENDED_BY_JOINER, Event.WITHDRAW): State.WITHDRAWN,
+    (State.DENIED, Event.AGREED): State.GRANTED,
+    (State.WITHDRAWN, Event.AGREED): State.GRANTED,
     (State.WITHDRAWN, Event.RETENTION_OVER): State.EXPIRED,
 }
+# Nobody knows yet what such a party wants.
+OPEN = frozenset({State.UNKNOWN, State.NOTICE_PLAYING, State.NOTICE_DELIVERED, State.NOTICE_FAILED})
+REFUSALS = frozenset({State.DENIED, State.WITHDRAWN, State.EXPIRED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +102,10 @@ class Evidence:
     started_ns: int
     ended_ns: int
     ended_wall: float
+    how: str = "notice"  # or what said yes or no: dtmf, web, sip, api, prior, token
+    packets_sent: int = 0  # of the notice
+    packets_lost: int = -1  # of those, by the party's RTCP; -1: it sent no report
+    detail: Mapping[str, str] = field(default_factory=dict)  # what the way of answering adds: a session, a key
 
 
 class ConsentAuthority:
@@ -121,8 +120,10 @@ class ConsentAuthority:
             token.seal, self._sealed(token.call_id, token.leg, token.evidence_id, token.granted_at_ns)
         )
 
-    def open_call(self, call_id: str, on_transition: Callable[[State, State], None] | None = None) -> CallConsent:
-        return CallConsent(self, call_id, on_transition)
+    def open_call(
+        self, call_id: str, on_transition: OnTransition | None = None, rules: ConsentRules = DEFAULT_RULES
+    ) -> CallConsent:
+        return CallConsent(self, call_id, rules, on_transition)
 
     def _grant(self, call_id: str, leg: LegHandle, evidence_id: str, now_ns: int) -> ConsentToken:
         """For CallConsent only: it alone knows that everybody present has heard the notice."""
@@ -146,51 +147,106 @@ class CallConsent:
     """The parties of one call. Changes by its methods only; `may_capture` is the one question the recorder asks."""
 
     def __init__(
-        self, authority: ConsentAuthority, call_id: str, on_transition: Callable[[State, State], None] | None = None
+        self,
+        authority: ConsentAuthority,
+        call_id: str,
+        rules: ConsentRules = DEFAULT_RULES,
+        on_transition: OnTransition | None = None,
     ) -> None:
         self._authority = authority
         self._on_transition = on_transition
         self._parties: dict[LegHandle, _Party] = {}
+        self._paused = False
         self.call_id = call_id
+        self.rules = rules
         self.ignored: Counter[Event] = Counter()  # events that had no line in the table
 
     def join(self, leg: LegHandle) -> None:
-        """A party is there who has heard nothing: from this call on nobody is captured until it has."""
-        if leg in self._parties:
-            return
+        """A party is there who has heard nothing; again: it is unknown anew, whatever it said before."""
+        before = self._parties.get(leg)
         self._parties[leg] = _Party()
-        for other in self._parties.values():
-            if other.state in PERMITTED:
-                self._move(other, Event.JOINER)
+        if before is not None and before.state is not State.UNKNOWN and self._on_transition is not None:
+            self._on_transition(leg, before.state, State.UNKNOWN)
+        self._settle()
 
     def leave(self, leg: LegHandle) -> None:
         """A party is gone; if it was the last without permission, the others may be captured again."""
         self._parties.pop(leg, None)
-        self._clear_joiners()
+        self._settle()
 
     def happens(self, leg: LegHandle, event: Event) -> State:
         """Applies one event to one party. Raises ConsentError for a party that is not there."""
-        party = self._party(leg)
-        self._move(party, event)
-        self._clear_joiners()
-        return party.state
+        self._move(leg, event)
+        self._settle()
+        return self._party(leg).state
 
     def delivered(self, evidence: Evidence) -> None:
-        """The party heard the notice to its end and stayed: NOTICE_DELIVERED, then IMPLIED on this evidence."""
+        """The party heard the notice to its end; where the rules ask for no more, it is IMPLIED by staying.
+
+        Fewer of its packets than the rules ask for: NOTICE_FAILED. Raises ConsentError for what proves no notice.
+        """
         party = self._party(evidence.leg)
         if evidence.call_id != self.call_id or evidence.ended_ns < evidence.started_ns or not evidence.prompt_sha256:
             raise ConsentError(
                 f"evidence {evidence.evidence_id} does not prove a notice in call {self.call_id}: it must name this "
                 "call, the prompt's SHA-256 and an end after its start"
             )
-        if party.state in (State.UNKNOWN, State.NOTICE_PLAYING, State.NOTICE_FAILED):
+        if not self._arrived(evidence):
+            self._move(evidence.leg, Event.NOTICE_STARTED)
+            self._move(evidence.leg, Event.NOTICE_BROKEN)
+            self._settle()
+            return
+        if party.state in OPEN:
             party.evidence = evidence
-        self._move(party, Event.NOTICE_ENDED)
-        self._move(party, Event.STAYED)
-        self._clear_joiners()
+        self._move(evidence.leg, Event.NOTICE_ENDED)
+        if self.rules.ask == "announce" or (self.rules.ask == "stay" and not self.rules.stay_s):
+            self._move(evidence.leg, Event.STAYED)
+        self._settle()
+
+    def _arrived(self, evidence: Evidence) -> bool:
+        if evidence.packets_lost < 0:
+            return self.rules.proof == "sent"
+        sent = max(1, evidence.packets_sent)
+        return 1.0 - evidence.packets_lost / sent >= self.rules.delivered_fraction
+
+    def stayed(self, leg: LegHandle) -> State:
+        """The party is still there, so long after the notice as the rules ask for."""
+        return self.happens(leg, Event.STAYED) if self.rules.ask == "stay" else self.state(leg)
+
+    def agreed(self, evidence: Evidence) -> State:
+        """The party said yes; from now on that is what its permission rests on. Raises ConsentError without a way."""
+        party = self._party(evidence.leg)
+        if evidence.call_id != self.call_id or not evidence.how:
+            raise ConsentError(f"evidence {evidence.evidence_id} does not prove an answer in call {self.call_id}")
+        if (party.state, Event.AGREED) in TRANSITIONS:
+            party.evidence = evidence
+        return self.happens(evidence.leg, Event.AGREED)
+
+    def refused(self, leg: LegHandle) -> State:
+        """The party said no: DENIED before it was captured, WITHDRAWN after."""
+        return self.happens(leg, Event.REFUSED if self.state(leg) in OPEN else Event.WITHDRAW)
+
+    def pause(self) -> None:
+        """Nobody is captured until `resume`, whoever joins or agrees meanwhile."""
+        self._paused = True
+        self._settle()
+
+    def resume(self) -> None:
+        self._paused = False
+        for leg in self._parties:
+            if self._parties[leg].state is State.PAUSED:
+                self._move(leg, Event.RESUME)
+        self._settle()
+
+    @property
+    def paused(self) -> bool:
+        return self._paused
 
     def state(self, leg: LegHandle) -> State:
         return self._party(leg).state
+
+    def states(self) -> dict[LegHandle, State]:
+        return {leg: party.state for leg, party in self._parties.items()}
 
     def evidence(self, leg: LegHandle) -> Evidence:
         """What the party's permission rests on. Raises ConsentError if there is nothing."""
@@ -202,21 +258,23 @@ class CallConsent:
     def parties(self) -> tuple[LegHandle, ...]:
         return tuple(self._parties)
 
-    @property
-    def may_capture(self) -> bool:
-        """Somebody is there and everybody there is in a permitted state with evidence for it."""
-        return bool(self._parties) and all(p.state in PERMITTED and p.evidence for p in self._parties.values())
+    def may_capture(self, leg: LegHandle) -> bool:
+        """Whether this party may be captured now. False for one that is not there."""
+        party = self._parties.get(leg)
+        if party is None or party.state not in PERMITTED or party.evidence is None or self.rules.ask == "never":
+            return False
+        return self.rules.parties == "each" or all(p.state in PERMITTED for p in self._parties.values())
 
     def token(self, leg: LegHandle, now_ns: int) -> ConsentToken:
-        """A sealed token for one leg. Raises ConsentError unless every party present may be captured now."""
+        """A sealed token for one leg. Raises ConsentError unless this party may be captured now."""
         party = self._party(leg)
-        blocking = [f"leg {other:#x} is {p.state}" for other, p in self._parties.items() if p.state not in PERMITTED]
-        if blocking or party.evidence is None:
+        if not self.may_capture(leg) or party.evidence is None:
+            states = ", ".join(f"leg {other:#x} is {p.state}" for other, p in self._parties.items())
             raise ConsentError(
-                f"call {self.call_id}: no token for leg {leg:#x} while {', '.join(blocking) or 'it has no evidence'}; "
-                "every party present must have heard the notice to its end"
+                f"call {self.call_id}: no token for leg {leg:#x} while {states}; policy {self.rules.name} lets a party "
+                "be captured only with its permission, and only while the others' states allow it"
             )
-        if now_ns < max(p.evidence.ended_ns for p in self._parties.values() if p.evidence):
+        if now_ns < party.evidence.ended_ns:
             raise ConsentError(f"call {self.call_id}: a token cannot be older than the notice it rests on")
         return self._authority._grant(self.call_id, leg, party.evidence.evidence_id, now_ns)
 
@@ -228,15 +286,19 @@ class CallConsent:
                 f"leg {leg:#x} is no party of call {self.call_id}; announce it with join first"
             ) from None
 
-    def _clear_joiners(self) -> None:
-        waiting = (State.UNKNOWN, State.NOTICE_PLAYING, State.NOTICE_DELIVERED, State.NOTICE_FAILED)
-        if any(party.state in waiting for party in self._parties.values()):
-            return
-        for party in self._parties.values():
-            if party.state is State.SUSPENDED_BY_JOINER:
-                self._move(party, Event.JOINER_CLEARED)
+    def _settle(self) -> None:
+        """What the state of one, or a pause, means for all."""
+        waiting = self.rules.joiner == "all" and any(party.state in OPEN for party in self._parties.values())
+        for leg, party in self._parties.items():
+            if self._paused and party.state in PERMITTED | {State.SUSPENDED_BY_JOINER}:
+                self._move(leg, Event.PAUSE)
+            elif waiting and party.state in PERMITTED:
+                self._move(leg, Event.JOINER)
+            elif not waiting and party.state is State.SUSPENDED_BY_JOINER:
+                self._move(leg, Event.JOINER_CLEARED)
 
-    def _move(self, party: _Party, event: Event) -> None:
+    def _move(self, leg: LegHandle, event: Event) -> None:
+        party = self._party(leg)
         key = (party.state, event)
         if key not in TRANSITIONS:
             self.ignored[event] += 1
@@ -246,4 +308,31 @@ class CallConsent:
             party.permitted_as = after
         party.state = after
         if self._on_transition is not None:
-            self._on_transition(before, after)
+            self._on_transition(leg, before, after)
+
+
+def evidence_row(evidence: Evidence, recording_id: str) -> EvidenceRow:
+    """For the table consent_evidence."""
+    length_ms = round((evidence.ended_ns - evidence.started_ns) / 1e6)
+    ended_ms = round(evidence.ended_wall * 1000)
+    return EvidenceRow(
+        evidence.evidence_id,
+        evidence.call_id,
+        recording_id,
+        evidence.leg_id,
+        evidence.party,
+        evidence.purpose,
+        evidence.state.value,
+        evidence.policy,
+        evidence.prompt,
+        evidence.prompt_sha256,
+        evidence.language,
+        ended_ms - length_ms,
+        ended_ms,
+        evidence.started_ns,
+        evidence.ended_ns,
+        evidence.how,
+        evidence.packets_sent,
+        evidence.packets_lost,
+        json.dumps(dict(evidence.detail)),
+    )

@@ -19,6 +19,7 @@ import structlog
 
 from mediaserver.clock import Clock
 from mediaserver.errors import StorageError
+from mediaserver.limits import WRITER_LOOK_S, WRITER_STALLED_S_MAX
 from mediaserver.model import (
     CallFacts,
     ConsentToken,
@@ -30,9 +31,12 @@ from mediaserver.model import (
     TapBehind,
     TapHandle,
 )
+from mediaserver.model_consent import DEFAULT_RULES, ConsentCase, ConsentRules
+from mediaserver.model_consent import ConsentState as State
 from mediaserver.recording import catalogue
-from mediaserver.recording.consent import ConsentAuthority, State
+from mediaserver.recording.consent import ConsentAuthority
 from mediaserver.recording.keys import KeyRing, Signer, load_ring, load_signer
+from mediaserver.recording.policy import load_policies
 from mediaserver.recording.recovery import recover
 from mediaserver.recording.session import JournalRecording
 from mediaserver.recording.writer import JournalWriter, LegFile
@@ -80,6 +84,7 @@ class JournalRecorder:
         self.store = store
         self.clock = clock
         self.authority = authority
+        self.policies = load_policies(settings)
         self.stats = RecorderStats()
         self.hashes = FileHashes()
         self.streams: dict[LegHandle, StreamSettings] = {}
@@ -88,6 +93,7 @@ class JournalRecorder:
         self._data_dir = data_dir
         self._ring: KeyRing | None = None
         self._signer: Signer | None = None
+        self._watch: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.writer = JournalWriter(
@@ -117,6 +123,7 @@ class JournalRecorder:
             self.stats.recovered += 1
             log.warning("recording.recovered", recording=row.recording_id, call=row.call_id, length_ms=row.length_ms)
         self.writer.start()
+        self._watch = asyncio.create_task(self._watch_disk(), name="recording disk")
 
     async def keys(self) -> KeyRing:
         """The master keys; asked for again as long as they are missing. Raises StorageError."""
@@ -133,6 +140,9 @@ class JournalRecorder:
 
     async def stop(self) -> None:
         """Ends what still runs, waits until it is on the disk."""
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.wait({self._watch})
         for recording in list(self.running.values()):
             await recording.end()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -140,8 +150,12 @@ class JournalRecorder:
 
     # -- the call room's Recorder
 
-    async def begin(self, call: CallFacts, kind: NoticeKind) -> JournalRecording:
-        """A recording that waits for its first notice. Raises StorageError: the call goes on unrecorded."""
+    def rules(self, case: ConsentCase) -> ConsentRules:
+        """What the policy that covers this call asks for."""
+        return self.policies.find(case)
+
+    async def begin(self, call: CallFacts, kind: NoticeKind, rules: ConsentRules = DEFAULT_RULES) -> JournalRecording:
+        """A recording that waits for its first notice. Raises StorageError: nothing can be recorded now, and why."""
         if not self.settings.enabled:
             raise StorageError("recording is switched off (recording.enabled = false)")
         if self.writer.space_is_short():
@@ -150,12 +164,15 @@ class JournalRecorder:
                 f"{self.root}: {self.writer.stats.free_bytes >> 20} MB free, recording.min_free_mb is "
                 f"{self.settings.min_free_mb}; free space or move recording.directory"
             )
+        if self.writer.stalled_s() > WRITER_STALLED_S_MAX:
+            self.stats.failures["slow_disk"] += 1
+            raise StorageError(f"{self.root}: the disk has not answered for {self.writer.stalled_s():.0f} s")
         try:
             ring = await self.keys()
         except StorageError:
             self.stats.failures["missing_key"] += 1
             raise
-        recording = JournalRecording(self, call, kind, ring)
+        recording = JournalRecording(self, call, kind, rules, ring)
         self.running[recording.recording_id] = recording
         return recording
 
@@ -171,6 +188,8 @@ class JournalRecorder:
             self.stats.packets_lost += lost
             log.error("recording.packets_lost", packets=lost, call=recording.call_id, advice="the disk is too slow")
             recording.lost(file, lost)
+            if recording.rules.on_failure == "closed":
+                self._fail(recording, "writer_behind")
 
     # -- the call room's observer: what each leg speaks
 
@@ -218,10 +237,28 @@ class JournalRecorder:
     def _failed(self, file: LegFile, reason: str) -> None:
         for recording in self.running.values():
             if recording.owns(file):
-                if not recording.failure:
-                    self.stats.failures[reason] += 1
-                self.spawn(recording.fail(reason))
+                self._fail(recording, reason)
                 return
+
+    def _fail(self, recording: JournalRecording, reason: str) -> None:
+        if not recording.failure:
+            self.stats.failures[reason] += 1
+        self.spawn(recording.fail(reason))
+
+    async def _watch_disk(self) -> None:
+        """A write that hangs says nothing by itself: taps fill up meanwhile, and at last drop."""
+        told = False
+        while True:
+            await asyncio.sleep(WRITER_LOOK_S)
+            stalled_s = self.writer.stalled_s()
+            if stalled_s <= WRITER_STALLED_S_MAX:
+                told = False
+            elif not told:
+                told = True
+                log.critical("recording.slow_disk", stalled_s=round(stalled_s, 1), path=str(self.root))
+                for recording in list(self.running.values()):
+                    if recording.rules.on_failure == "closed" and recording.capturing:
+                        self._fail(recording, "slow_disk")
 
 
 class FileHashes:

@@ -1,30 +1,31 @@
-"""One recording: its parties, their consent, its journals, its catalogue row.
+"""One recording: its parties, their consent, the evidence, its catalogue row.
 
-Owns the order in which permission, taps and files change. Permission ends synchronously, before anything is awaited:
-the file's window closes at that nanosecond, and whatever the tap still delivers from later is thrown away.
+Owns what each event of the call means for permission. Permission ends synchronously, before anything is awaited; taps
+and files follow it (`capture.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
-from collections.abc import Coroutine
-from dataclasses import asdict, replace
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from mediaserver import __version__
-from mediaserver.errors import ConsentError, MediaError, StorageError
-from mediaserver.model import CallFacts, LegFacts, LegHandle, Notice, NoticeKind, StreamSettings, TapHandle
-from mediaserver.recording import catalogue, keys, manifest
-from mediaserver.recording.consent import POLICY, PURPOSE, Evidence, State
-from mediaserver.recording.journal import Kind, Window, create, note
-from mediaserver.recording.segment import Sealer
+from mediaserver.errors import ConsentError, StorageError
+from mediaserver.model import CallFacts, LegFacts, LegHandle, Notice, NoticeKind, StreamSettings
+from mediaserver.model_consent import Answer, ConsentRules, ConsentState
+from mediaserver.recording import catalogue
+from mediaserver.recording.capture import Capture
+from mediaserver.recording.consent import Evidence, evidence_row
+from mediaserver.recording.journal import Kind, note
+from mediaserver.recording.keys import KeyRing
 from mediaserver.recording.writer import LegFile
-from mediaserver.store.recordings import EvidenceRow, RecordingRow
+from mediaserver.store.recordings import RecordingRow
 
 if TYPE_CHECKING:
     from mediaserver.recording.recorder import JournalRecorder
@@ -35,63 +36,104 @@ log = structlog.get_logger(__name__)
 class JournalRecording:
     """What the call room holds of one recording. Its methods may be called in any order and never raise for a disk."""
 
-    def __init__(self, recorder: JournalRecorder, call: CallFacts, kind: NoticeKind, ring: keys.KeyRing) -> None:
+    def __init__(
+        self, recorder: JournalRecorder, call: CallFacts, kind: NoticeKind, rules: ConsentRules, ring: KeyRing
+    ) -> None:
         self._recorder = recorder
-        self._keys = ring
         self._call = call
         self._kind = kind
+        self._ring = ring
         self._wall = recorder.clock.wall()
         self.recording_id = catalogue.new_recording_id(self._wall)
+        self.relative_directory = catalogue.relative_directory(self.recording_id, self._wall)
         self.call_id = call.call_id
-        self._consent = recorder.authority.open_call(call.call_id, recorder.count_transition)
+        self.rules = rules
+        self._consent = recorder.authority.open_call(call.call_id, self._moved, rules)
+        self._capture = Capture(recorder, self, self._consent, ring, self._header)
         self._lock = asyncio.Lock()  # opening and closing taps takes turns; permission itself never waits for it
         self._legs: dict[LegHandle, LegFacts] = {}
-        self._files: dict[LegHandle, LegFile] = {}
-        self._taps: dict[LegHandle, TapHandle] = {}
-        self._directory: Path | None = None
         self._row: RecordingRow | None = None
-        self._first_ns = self._last_ns = 0
         self._packets_lost = 0
         self._ended = False
         self.failure = ""
+        self.on_failure: Callable[[str], None] | None = None  # told once, at once
+        self.on_state: Callable[[LegHandle, ConsentState], None] | None = None
 
     @property
     def capturing(self) -> bool:
-        return bool(self._taps)
+        return self._capture.running
+
+    @property
+    def paused(self) -> bool:
+        return self._consent.paused
 
     def owns(self, file: LegFile) -> bool:
-        return file in self._files.values()
+        return file in self._capture.files
+
+    def states(self) -> dict[LegHandle, ConsentState]:
+        return self._consent.states()
 
     # -- driven by the call room
 
     async def leg_joined(self, leg: LegFacts) -> None:
-        """A party who has not heard the notice: nobody is captured from this very call on, until he has."""
+        """A party who has not heard the notice, or is to hear it again: unknown from this very call on."""
         self._legs[leg.handle] = leg
         self._consent.join(leg.handle)
-        self._shut_windows()
-        await self._to_its_end(self._suspend())
+        await self._follow("joined")
 
-    async def notice_finished(self, notice: Notice) -> None:
-        """A party heard the notice to its end. When all have: taps open, under tokens that name this evidence."""
+    async def notice_finished(self, notice: Notice) -> ConsentState:
+        """A party heard the notice to its end. Returns what it is now: permitted, asked for more, or failed."""
         if self._ended or notice.leg not in self._legs:
             log.warning("recording.notice_of_a_stranger", call=self.call_id, recording=self.recording_id)
-            return
+            return ConsentState.UNKNOWN
         try:
             digest = await self._recorder.hashes.of(Path(notice.path))
         except OSError as error:
             # Without the hash nobody can prove what was played: no evidence, no capture.
             log.error("recording.notice_unreadable", path=notice.path, error=error.strerror)
-            return
+            return ConsentState.NOTICE_FAILED
         if self._ended or notice.leg not in self._legs:
-            return
+            return ConsentState.UNKNOWN
         evidence = self._evidence(notice, digest)
         try:
             self._consent.delivered(evidence)
         except ConsentError as error:
             log.error("recording.evidence_refused", call=self.call_id, error=str(error))
-            return
-        self._recorder.store.put_evidence(self._evidence_row(evidence))
-        await self._to_its_end(self._resume())
+            return ConsentState.NOTICE_FAILED
+        state = self._consent.state(notice.leg)
+        self._recorder.store.put_evidence(evidence_row(replace(evidence, state=state), self.recording_id))
+        await self._follow("notice")
+        return state
+
+    async def stayed(self, leg: LegHandle) -> None:
+        """So long after its notice as the policy asks for, the party is still there."""
+        if not self._ended and leg in self._legs:
+            self._consent.stayed(leg)
+            await self._follow("stayed")
+
+    async def answer(self, leg: LegHandle, answer: Answer, how: str, detail: Mapping[str, str]) -> ConsentState:
+        """The party said yes or no, at whatever moment. A no ends its channel at once; the call goes on.
+
+        Raises LookupError for a party that is not in this recording.
+        """
+        if self._ended or leg not in self._legs:
+            raise LookupError("this party is not in a running recording")
+        evidence = self._answer_evidence(leg, how, detail)
+        state = self._consent.agreed(evidence) if answer is Answer.GRANTED else self._consent.refused(leg)
+        self._recorder.store.put_evidence(evidence_row(replace(evidence, state=state), self.recording_id))
+        await self._follow(state.value)
+        if state is ConsentState.WITHDRAWN and self.rules.withdrawal == "retroactive":
+            await self._to_its_end(self._shred(leg, how))
+        return state
+
+    async def pause(self, reason: str) -> None:
+        """Nothing of anybody is stored from this very call on, until `resume`."""
+        self._consent.pause()
+        await self._follow(f"paused: {reason}" if reason else "paused")
+
+    async def resume(self) -> None:
+        self._consent.resume()
+        await self._follow("resumed")
 
     async def leg_left(self, leg: LegHandle) -> None:
         """The party leaves; called while its leg still exists, so that what it said last is drained."""
@@ -99,7 +141,7 @@ class JournalRecording:
 
     async def end(self) -> None:
         """The journal is closed and on the disk, the row final. Idempotent; without capture there is no row."""
-        self._shut_windows()
+        self._capture.shut_windows(everybody=True)
         await self._to_its_end(self._finish())
 
     async def render(self) -> Path:
@@ -108,19 +150,20 @@ class JournalRecording:
 
         if not self._ended:
             raise StorageError(f"recording {self.recording_id} is still running: end it before rendering")
-        if self._row is None or self._directory is None:
+        if self._row is None or self._capture.directory is None:
             raise StorageError(f"recording {self.recording_id} captured nothing: no party heard the notice to its end")
-        return await export_recording(
-            self._recorder.root, self._keys, self._row, "wav", self._directory / "message.wav"
-        )
+        target = self._capture.directory / "message.wav"
+        return await export_recording(self._recorder.root, self._ring, self._row, "wav", target)
 
     # -- driven by the recorder
 
     def stream_changed(self, leg: LegHandle, stream: StreamSettings) -> None:
-        file = self._files.get(leg)
+        self._note(leg, Kind.CODECS, {"codecs": codec_map(stream)})
+
+    def _note(self, leg: LegHandle, kind: Kind, values: Mapping[str, Any]) -> None:
+        file = self._capture.file(leg)
         if file is not None and not self._ended:
-            now_ns = self._recorder.clock.now_ns()
-            self._recorder.writer.append(file, note(Kind.CODECS, now_ns, {"codecs": codec_map(stream)}))
+            self._recorder.writer.append(file, note(kind, self._recorder.clock.now_ns(), values))
 
     def lost(self, file: LegFile, packets: int) -> None:
         self._packets_lost += packets
@@ -129,123 +172,83 @@ class JournalRecording:
 
     async def fail(self, reason: str) -> None:
         """A write failed: capture of every party ends, what is on the disk stays, the row says why."""
-        self.failure = self.failure or reason
+        if not self.failure:
+            self.failure = reason
+            if self.on_failure is not None:
+                self.on_failure(reason)
         await self.end()
 
-    # -- capture
+    # -- inside
+
+    def _moved(self, leg: LegHandle, before: ConsentState, after: ConsentState) -> None:
+        self._recorder.count_transition(before, after)
+        if self.on_state is not None:
+            self.on_state(leg, after)
+
+    async def _follow(self, reason: str) -> None:
+        """Windows shut now; taps close, and open where somebody may be captured, as soon as it is their turn."""
+        self._capture.shut_windows()
+        await self._to_its_end(self._adjust(reason))
 
     async def _to_its_end(self, work: Coroutine[Any, Any, None]) -> None:
         """A call that is cancelled while a tap opens or closes must not leave it half open."""
         await asyncio.shield(self._recorder.spawn(work))
 
-    async def _suspend(self) -> None:
+    async def _adjust(self, reason: str) -> None:
         async with self._lock:
-            await self._close_taps(list(self._taps), "joined")
+            await self._adjust_taps(reason)
+        if self.failure:
+            await self._finish()
+
+    async def _adjust_taps(self, reason: str) -> None:
+        if self._ended:
+            return
+        await self._capture.close_forbidden(reason)
+        # A window that shut and may open again needs a tap of its own: what lay between was never permitted.
+        reopened = [leg for leg in self._capture.tapped if (f := self._capture.file(leg)) and f.open_until_ns]
+        await self._capture.close_taps(reopened, reason)
+        try:
+            await self._capture.open_taps(self._legs)
+        except (OSError, StorageError) as error:
+            self._recorder.stats.failures["cannot_create"] += 1
+            log.critical("recording.failed", reason="cannot_create", error=str(error), call=self.call_id)
+            self.failure = "cannot_create"
+            if self.on_failure is not None:
+                self.on_failure(self.failure)
+        if self._row is None and self._capture.first_ns:
+            self._put_row("capturing")
+            self._recorder.stats.started += 1
 
     async def _part_with(self, leg: LegHandle) -> None:
         async with self._lock:
-            await self._close_taps([leg], "left")
+            await self._capture.close_taps([leg], "left")
             self._consent.leave(leg)
-        await self._resume()
-        self._legs.pop(leg, None)
+            self._capture.shut_windows()
+            facts = self._legs.pop(leg, None)
+            if facts is not None:
+                await self._adjust_taps("left")
+        if self.failure:
+            await self._finish()
+
+    async def _shred(self, leg: LegHandle, actor: str) -> None:
+        async with self._lock:
+            await self._capture.shred(leg, "withdrawn", actor)
 
     async def _finish(self) -> None:
         async with self._lock:
             if self._ended:
                 return
             self._ended = True
-            await self._close_taps(list(self._taps), "ended")
-            await self._finish_files("ended")
+            await self._capture.close_taps(list(self._capture.tapped), "ended")
+            state = "failed" if self.failure else "complete"
+            await self._capture.finish(state, self.failure or "ended")
+            if self._capture.directory is not None:
+                self._put_row(state)
+                if not self.failure:
+                    self._recorder.stats.completed += 1
         self._recorder.running.pop(self.recording_id, None)
 
-    def _shut_windows(self) -> None:
-        now_ns = self._recorder.clock.now_ns()
-        for leg in self._taps:
-            file = self._files[leg]
-            if file.open_until_ns is None:
-                file.open_until_ns = now_ns
-
-    async def _resume(self) -> None:
-        """Opens a tap on every leg that has none, if everybody present may be captured."""
-        async with self._lock:
-            if self._ended or not self._consent.may_capture:
-                return
-            try:
-                silent = [leg for leg in self._consent.parties() if leg not in self._taps]
-                # All files before the first tap: parties start at one moment, not one file creation apart.
-                await asyncio.to_thread(self._create_files, silent)
-                for leg in silent:
-                    await self._open_tap(leg)
-            except OSError as error:
-                self._recorder.stats.failures["cannot_create"] += 1
-                log.critical("recording.failed", reason="cannot_create", error=error.strerror, call=self.call_id)
-                self.failure = "cannot_create"
-        if self.failure:
-            await self._finish()
-
-    async def _open_tap(self, leg: LegHandle) -> None:
-        # Asked for at the last moment and for each leg anew: somebody may have joined while we awaited.
-        if not self._consent.may_capture:
-            return
-        now_ns = self._recorder.clock.now_ns()
-        token = self._consent.token(leg, now_ns)
-        file = self._files[leg]
-        try:
-            tap = await self._recorder.engine.open_tap(leg, token)
-        except MediaError as error:
-            log.warning("recording.tap_refused", call=self.call_id, error=str(error))
-            return
-        self._taps[leg] = tap
-        self._recorder.taps[tap] = (self, file)
-        evidence = self._consent.evidence(leg)
-        opening = note(Kind.OPEN, now_ns, {"evidence": asdict(evidence)})
-        file.windows.append(Window(now_ns, now_ns, evidence.evidence_id))
-        attached = self._recorder.writer.attach(file, tap, opening, now_ns)
-        self._first_ns = self._first_ns or now_ns
-        if not self._consent.may_capture:
-            file.open_until_ns = now_ns  # joined while the tap was being opened: an empty window
-        await asyncio.wrap_future(attached)
-        if self._row is None:
-            self._put_row("capturing")
-            self._recorder.stats.started += 1
-
-    async def _close_taps(self, legs: list[LegHandle], reason: str) -> None:
-        for leg in legs:
-            tap = self._taps.pop(leg, None)
-            if tap is None:
-                continue
-            file = self._files[leg]
-            with contextlib.suppress(MediaError):  # the leg may be gone already, and its tap with it
-                await self._recorder.engine.close_tap(tap)
-            closed_ns = self._recorder.clock.now_ns()
-            if file.open_until_ns is not None:
-                closed_ns = min(closed_ns, file.open_until_ns)
-            file.windows[-1].to_ns, file.windows[-1].reason = closed_ns, reason
-            closing = note(Kind.CLOSE, closed_ns, {"reason": reason})
-            await asyncio.wrap_future(self._recorder.writer.detach(file, closing))
-            self._recorder.taps.pop(tap, None)
-            self._last_ns = max(self._last_ns, closed_ns)
-
-    # -- files and rows
-
-    def _create_files(self, legs: list[LegHandle]) -> None:
-        """Blocking. Raises OSError."""
-        if self._directory is None:
-            relative = catalogue.relative_directory(self.recording_id, self._wall)
-            self._directory = catalogue.begin(self._recorder.root, relative, self.recording_id)
-        for leg in legs:
-            if leg not in self._files:
-                self._files[leg] = self._create_file(self._directory, self._legs[leg])
-
-    def _create_file(self, directory: Path, facts: LegFacts) -> LegFile:
-        """The journal and, before it, its wrapped key: a journal that nobody can open is worth nothing."""
-        path = directory / catalogue.journal_name(directory, facts.leg_id, len(self._files))
-        key = keys.new_key()
-        keys.write_key(path, self._keys.wrap(key, self.recording_id, path.name))
-        sealer, key_id, now_ns = Sealer(key), keys.fingerprint(key), self._recorder.clock.now_ns()
-        clear = {"recording": self.recording_id, "journal": path.name, "key": key_id}
-        descriptor, size = create(path, sealer, clear, self._header(facts, now_ns), now_ns)
-        return LegFile(path, descriptor, sealer, size, key_id, facts.leg_id, dirty=True)
+    # -- rows and evidence
 
     def _header(self, facts: LegFacts, now_ns: int) -> dict[str, Any]:
         stream = self._recorder.streams.get(facts.handle)
@@ -254,6 +257,7 @@ class JournalRecording:
             "recording": self.recording_id,
             "call": self.call_id,
             "kind": self._kind.value,
+            "policy": self.rules.name,
             "caller": str(self._call.caller),
             "called": str(self._call.called),
             "leg": facts.leg_id,
@@ -264,41 +268,20 @@ class JournalRecording:
             "codecs": {} if stream is None else codec_map(stream),
         }
 
-    async def _finish_files(self, reason: str) -> None:
-        if self._directory is None:
-            return
-        now_ns = self._recorder.clock.now_ns()
-        ending = note(Kind.END, now_ns, {"reason": self.failure or reason})
-        for file in self._files.values():
-            await asyncio.wrap_future(self._recorder.writer.finish(file, ending))
-        state = "failed" if self.failure else "complete"
-        self._put_row(state)
-        if not self.failure:
-            self._recorder.stats.completed += 1
-        try:
-            await asyncio.to_thread(self._close_manifest, self._directory, state)
-            await asyncio.to_thread(catalogue.finished, self._recorder.root, self.recording_id)
-        except (OSError, StorageError) as error:
-            log.error("recording.mark_stays", recording=self.recording_id, error=str(error))
-
-    def _close_manifest(self, directory: Path, state: str) -> None:
-        """Signs what the files are. Blocking; the next start makes up for one that could not be written."""
-        files = [file.facts() for file in self._files.values()]
-        body = manifest.manifest_body(self.recording_id, self.call_id, state, self._recorder.clock.wall(), files)
-        manifest.append(directory, body, self._recorder.signer)
-
     def _put_row(self, state: str) -> None:
-        length_ns = max(0, self._last_ns - self._first_ns)
+        first_ns = self._capture.first_ns
+        length_ns = max(0, self._capture.last_ns - first_ns)
         ended = state != "capturing"
         if self._row is None:
-            wall_offset = self._recorder.clock.wall() - self._recorder.clock.now_ns() / 1e9
-            started_ms = round((wall_offset + (self._first_ns or self._recorder.clock.now_ns()) / 1e9) * 1000)
+            clock = self._recorder.clock
+            wall_offset = clock.wall() - clock.now_ns() / 1e9
+            started_ms = round((wall_offset + (first_ns or clock.now_ns()) / 1e9) * 1000)
             self._row = RecordingRow(
                 self.recording_id,
                 self.call_id,
                 state,
                 self._kind.value,
-                catalogue.relative_directory(self.recording_id, self._wall),
+                self.relative_directory,
                 self._call.caller,
                 self._call.called,
                 started_ms,
@@ -308,8 +291,8 @@ class JournalRecording:
             state=state,
             ended_ms=self._row.started_ms + round(length_ns / 1e6) if ended else None,
             length_ms=round(length_ns / 1e6) if ended else 0,
-            bytes=sum(file.bytes_written for file in self._files.values()),
-            legs=len(self._files),
+            bytes=sum(file.bytes_written for file in self._capture.files),
+            legs=len(self._capture.files),
             packets_lost=self._packets_lost,
             failure=self.failure,
         )
@@ -323,36 +306,38 @@ class JournalRecording:
             leg=notice.leg,
             leg_id=facts.leg_id,
             party=facts.number,
-            purpose=PURPOSE,
-            policy=POLICY,
-            state=State.IMPLIED,
+            purpose=self.rules.purpose,
+            policy=self.rules.name,
+            state=ConsentState.IMPLIED,
             prompt=notice.prompt,
             prompt_sha256=digest,
             language=notice.language,
             started_ns=notice.started_ns,
             ended_ns=notice.ended_ns,
             ended_wall=notice.ended_wall,
+            packets_sent=notice.delivery.packets_sent,
+            packets_lost=notice.delivery.packets_lost,
         )
 
-    def _evidence_row(self, evidence: Evidence) -> EvidenceRow:
-        length_ms = round((evidence.ended_ns - evidence.started_ns) / 1e6)
-        ended_ms = round(evidence.ended_wall * 1000)
-        return EvidenceRow(
-            evidence.evidence_id,
-            evidence.call_id,
-            self.recording_id,
-            evidence.leg_id,
-            evidence.party,
-            evidence.purpose,
-            evidence.state.value,
-            evidence.policy,
-            evidence.prompt,
-            evidence.prompt_sha256,
-            evidence.language,
-            ended_ms - length_ms,
-            ended_ms,
-            evidence.started_ns,
-            evidence.ended_ns,
+    def _answer_evidence(self, leg: LegHandle, how: str, detail: Mapping[str, str]) -> Evidence:
+        """An answer rests on the notice that was heard before it, if one was."""
+        facts, clock = self._legs[leg], self._recorder.clock
+        now_ns, wall = clock.now_ns(), clock.wall()
+        try:
+            heard = self._consent.evidence(leg)
+        except ConsentError:
+            heard = None
+        state = ConsentState.GRANTED
+        blank = Evidence("", self.call_id, leg, facts.leg_id, facts.number, self.rules.purpose, self.rules.name,
+                         state, "", "", "", now_ns, now_ns, wall)  # fmt: skip
+        return replace(
+            heard or blank,
+            evidence_id=secrets.token_hex(12),
+            state=state,
+            ended_ns=now_ns,
+            ended_wall=wall,
+            how=how,
+            detail=dict(detail),
         )
 
 

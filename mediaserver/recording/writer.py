@@ -61,6 +61,7 @@ class LegFile:
     open_until_ns: int | None = None  # set at the very moment permission ends: nothing that arrived later is written
     packets_lost: int = 0  # of the open tap
     failure: str = ""
+    finished: bool = False  # complete and closed before the recording ended
     named: bool = False  # its directory entry is synced too
     fresh: bool = False  # the first drain after opening is checked record by record
     dirty: bool = False
@@ -121,6 +122,7 @@ class JournalWriter:
         self._buffer = bytearray(TAP_DRAIN_BYTES)
         self._space_checked_ns = -SPACE_CHECK_NS
         self._threads: list[threading.Thread] = []
+        self._busy_since: float | None = None  # of the writer thread; read by the loop
         self.stats = WriterStats()
 
     # -- called on the loop
@@ -178,6 +180,11 @@ class JournalWriter:
         self._commands.put((work, None))
         return done
 
+    def stalled_s(self) -> float:
+        """How long the present round or command has been under way; 0 when the thread is at rest."""
+        began = self._busy_since
+        return 0.0 if began is None else max(0.0, time.monotonic() - began)
+
     def space_is_short(self) -> bool:
         """True when less than recording.min_free_mb is left; asks the file system, microseconds."""
         try:
@@ -199,7 +206,9 @@ class JournalWriter:
             try:
                 command = self._commands.get(timeout=max(0.0, due - time.monotonic()))
             except queue.Empty:
+                self._busy_since = time.monotonic()
                 self.round()
+                self._busy_since = None
                 # After a stall the next round is one interval away: no burst of empty rounds.
                 due = max(due + self._flush_s, time.monotonic())
                 continue
@@ -210,10 +219,12 @@ class JournalWriter:
 
     def _execute(self, command: Command) -> None:
         work, done = command
+        self._busy_since = time.monotonic()
         try:
             work()
         except Exception:
             log.exception("recording.writer_error")
+        self._busy_since = None
         if done is not None:
             _resolve(done)
 

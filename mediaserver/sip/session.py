@@ -374,6 +374,9 @@ class InviteSession:
             self.respond(tx, request, 469, headers=(("Recv-Info", ""),))
             return
         self.respond(tx, request, 200)
+        record = request.headers.get("Record")  # what the record key of several phones sends, without a body
+        if record:
+            self.tell(InfoReceived("application/x-record", record.encode()))
         if request.body:
             self.tell(InfoReceived(request.content_type, request.body))
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, String, Table, Text
 
-HEAD_REVISION: Final = "0001"  # newest file under migrations/versions; lets a start skip importing Alembic
+HEAD_REVISION: Final = "0002"  # newest file under migrations/versions; lets a start skip importing Alembic
 
 metadata = MetaData()
 
@@ -120,6 +120,12 @@ recordings = Table(
     Column("legs", Integer, nullable=False, default=0),
     Column("packets_lost", BigInteger, nullable=False, default=0),  # not captured because the writer was behind
     Column("failure", Text, nullable=False, default=""),
+    Column("policy", String(64), nullable=False, default="", server_default=""),
+    Column("purpose", String(32), nullable=False, default="recording", server_default="recording"),
+    Column("route", String(128), nullable=False, default="", server_default=""),
+    Column("delete_after_ms", BigInteger),  # retention; null: until somebody deletes it
+    Column("legal_hold", Text, nullable=False, default="", server_default=""),  # why it must not be deleted
+    Index("recordings_delete_after", "delete_after_ms"),
     Index("recordings_started", "started_ms"),
     Index("recordings_call", "call_id"),
 )
@@ -142,6 +148,10 @@ consent_evidence = Table(
     Column("notice_ended_ms", BigInteger, nullable=False),
     Column("notice_started_ns", BigInteger, nullable=False),  # the server's monotonic clock, as in the journal
     Column("notice_ended_ns", BigInteger, nullable=False),
+    Column("how", String(16), nullable=False, default="notice", server_default="notice"),
+    Column("packets_sent", Integer, nullable=False, default=0, server_default="0"),  # of the notice
+    Column("packets_lost", Integer, nullable=False, default=-1, server_default="-1"),  # by RTCP; -1: no report
+    Column("detail", Text, nullable=False, default="{}", server_default="{}"),  # JSON
     Index("consent_call", "call_id"),
     Index("consent_recording", "recording_id"),
 )

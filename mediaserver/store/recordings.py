@@ -35,6 +35,11 @@ class RecordingRow:
     legs: int = 0
     packets_lost: int = 0  # not captured because the writer was behind
     failure: str = ""
+    policy: str = ""  # the consent policy that covered it
+    purpose: str = "recording"
+    route: str = ""  # name of the routing rule: what retention and visibility go by
+    delete_after_ms: int | None = None  # retention; null: until somebody deletes it
+    legal_hold: str = ""  # why it must not be deleted; empty: it may be
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,10 @@ class EvidenceRow:
     notice_ended_ms: int
     notice_started_ns: int
     notice_ended_ns: int
+    how: str = "notice"  # or what said yes or no: dtmf, web, sip, api, prior, token
+    packets_sent: int = 0  # of the notice
+    packets_lost: int = -1  # of those, by the party's RTCP; -1: it sent no report
+    detail: str = "{}"  # JSON: what the way of answering adds
 
 
 class RecordingStore:

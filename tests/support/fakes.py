@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from mediaserver.model import (
     TapBehind,
     TapHandle,
 )
+from mediaserver.model_consent import DEFAULT_RULES, Answer, ConsentCase, ConsentRules, ConsentState
 from mediaserver.model_news import LegNews
 from mediaserver.model_video import MediaTrack, TrackHandle, TrackSettings
 from mediaserver.sip.session import (
@@ -105,6 +106,7 @@ class FakeEngine:
         self.tracks_max = 1_000
         self.levels: dict[LegHandle, float] = {}
         self.rtcp: dict[LegHandle, int] = {}
+        self.loss_per_play = 0
         self.prompt_s: dict[str, float] = {}
         self._default_s = prompt_s
         self._clock = clock
@@ -311,7 +313,12 @@ class FakeEngine:
 
     def leg_stats(self, leg: LegHandle) -> LegStats:
         fake = self._leg(leg)
-        return leg_stats(fake.handle, level_dbov=self.levels.get(leg, -20.0), rtcp_received=self.rtcp.get(leg, 0))
+        values: dict[str, Any] = {"level_dbov": self.levels.get(leg, -20.0), "rtcp_received": self.rtcp.get(leg, 0)}
+        if self.loss_per_play:  # packets of a hundred, of which RTCP says so many were lost
+            played = len(fake.heard)
+            values |= {"packets_sent": 100 * played, "remote_packets_lost": self.loss_per_play * played}
+            values |= {"remote_loss_fraction": 0.1, "rtcp_received": played}
+        return leg_stats(fake.handle, **values)
 
 
 class FakeSession:
@@ -464,36 +471,73 @@ class FakePrompts:
 
 
 class FakeRecording:
-    """Holds the rule: capture runs only while every joined party has heard the notice. `log` tells when it ran."""
+    """Holds the rule: capture runs only while every joined party may be captured. `log` tells when it ran."""
 
-    def __init__(self, recording_id: str, kind: NoticeKind, call_id: str) -> None:
+    def __init__(self, recording_id: str, kind: NoticeKind, call_id: str, rules: ConsentRules = DEFAULT_RULES) -> None:
         self.recording_id = recording_id
         self.kind = kind
         self.call_id = call_id
+        self.rules = rules
         self.legs: list[LegFacts] = []
-        self.joined: dict[LegHandle, bool] = {}
+        self.joined: dict[LegHandle, ConsentState] = {}
         self.log: list[str] = []
         self.capturing = False
+        self.paused = False
         self.ended = False
         self.notices: list[Notice] = []
+        self.answers: list[tuple[LegHandle, Answer, str, dict[str, str]]] = []
+        self.on_failure: Callable[[str], None] | None = None
+        self.on_state: Callable[[LegHandle, ConsentState], None] | None = None
 
     def _settle(self) -> None:
-        wanted = bool(self.joined) and all(self.joined.values()) and not self.ended
+        captured = {ConsentState.IMPLIED, ConsentState.GRANTED}
+        refused = {ConsentState.DENIED, ConsentState.WITHDRAWN}
+        states = set(self.joined.values()) - refused
+        wanted = bool(states) and states <= captured and not self.ended and not self.paused
         if wanted != self.capturing:
             self.capturing = wanted
             self.log.append("capture" if wanted else "pause")
 
-    async def leg_joined(self, leg: LegFacts) -> None:
-        assert leg.handle not in self.joined
-        self.joined[leg.handle] = False
-        self.legs.append(leg)
+    def _set(self, leg: LegHandle, state: ConsentState) -> ConsentState:
+        self.joined[leg] = state
         self._settle()
+        if self.on_state is not None:
+            self.on_state(leg, state)
+        return state
 
-    async def notice_finished(self, notice: Notice) -> None:
-        assert self.joined[notice.leg] is False
+    def states(self) -> dict[LegHandle, ConsentState]:
+        return dict(self.joined)
+
+    async def leg_joined(self, leg: LegFacts) -> None:
+        if leg.handle not in self.joined:
+            self.legs.append(leg)
+        self._set(leg.handle, ConsentState.UNKNOWN)
+
+    async def notice_finished(self, notice: Notice) -> ConsentState:
+        assert self.joined[notice.leg] is ConsentState.UNKNOWN
         assert notice.ended_ns > notice.started_ns
         self.notices.append(notice)
-        self.joined[notice.leg] = True
+        fraction = notice.delivery.fraction
+        if fraction is not None and fraction < self.rules.delivered_fraction:
+            return self._set(notice.leg, ConsentState.NOTICE_FAILED)
+        implied = self.rules.ask == "announce" or (self.rules.ask == "stay" and not self.rules.stay_s)
+        return self._set(notice.leg, ConsentState.IMPLIED if implied else ConsentState.NOTICE_DELIVERED)
+
+    async def stayed(self, leg: LegHandle) -> None:
+        if leg in self.joined:
+            self._set(leg, ConsentState.IMPLIED)
+
+    async def answer(self, leg: LegHandle, answer: Answer, how: str, detail: Mapping[str, str]) -> ConsentState:
+        self.answers.append((leg, answer, how, dict(detail)))
+        return self._set(leg, ConsentState(answer.value))
+
+    async def pause(self, reason: str) -> None:
+        self.paused = True
+        self.log.append(reason)
+        self._settle()
+
+    async def resume(self) -> None:
+        self.paused = False
         self._settle()
 
     async def leg_left(self, leg: LegHandle) -> None:
@@ -515,12 +559,18 @@ class FakeRecorder:
     def __init__(self) -> None:
         self.recordings: list[FakeRecording] = []
         self.fail: Exception | None = None
+        self.policy = DEFAULT_RULES
+        self.cases: list[ConsentCase] = []
 
-    async def begin(self, call: CallFacts, kind: NoticeKind) -> FakeRecording:
+    def rules(self, case: ConsentCase) -> ConsentRules:
+        self.cases.append(case)
+        return self.policy
+
+    async def begin(self, call: CallFacts, kind: NoticeKind, rules: ConsentRules = DEFAULT_RULES) -> FakeRecording:
         await asyncio.sleep(0)
         if self.fail is not None:
             raise self.fail
-        self.recordings.append(FakeRecording(f"rec-{len(self.recordings) + 1}", kind, call.call_id))
+        self.recordings.append(FakeRecording(f"rec-{len(self.recordings) + 1}", kind, call.call_id, rules))
         return self.recordings[-1]
 
     def tap_behind(self, event: TapBehind) -> None:

@@ -1,16 +1,18 @@
 """A server for the API to talk to, made of plain values."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mediaserver.api.facade import (
     CallView,
     Conflict,
+    ConsentAnswer,
     ExportFormat,
     LegQuality,
     NotFound,
     Readiness,
+    RecordAction,
     ServerCounters,
     UserView,
 )
@@ -91,6 +93,7 @@ class FakeFacade:
     parts: dict[str, str] = field(default_factory=lambda: {"sip": "", "database": ""})
     known: dict[str, str] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
+    recorded: list[tuple[str, str, float | None]] = field(default_factory=list)
     counted: ServerCounters = field(default_factory=ServerCounters)
 
     def readiness(self) -> Readiness:
@@ -109,6 +112,22 @@ class FakeFacade:
 
     async def hang_up(self, call_id: str) -> None:
         self.ended.append(self.call(call_id).facts.call_id)
+
+    async def record(self, call_id: str, action: RecordAction, reason: str, resume_after_s: float | None) -> None:
+        self.call(call_id)
+        if action == "stop":
+            raise Conflict("it is not being recorded")
+        self.recorded.append((action, reason, resume_after_s))
+
+    async def consent(self, call_id: str, leg_id: str, answer: ConsentAnswer) -> str:
+        self.call(call_id)
+        if leg_id != "1":
+            raise NotFound("no such party")
+        return answer
+
+    def consent_states(self, call_id: str) -> Mapping[str, str]:
+        self.call(call_id)
+        return {"1": "implied"}
 
     async def users(self) -> Sequence[UserView]:
         return [UserView(name) for name in self.known]

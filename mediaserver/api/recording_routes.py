@@ -1,0 +1,67 @@
+"""Addresses that act on the recording of a running call: start, stop, pause, resume, and what its parties say.
+
+Knows HTTP and the facade; who may ask is decided before.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast, get_args
+
+from aiohttp import web
+
+from mediaserver.api.facade import ConsentAnswer, Facade, RecordAction
+from mediaserver.api.routes import BadRequest
+
+REASON_CHARACTERS_MAX = 100  # it stands in the signed manifest
+PAUSE_S_MAX = 3_600
+
+
+class RecordingApi:
+    def __init__(self, facade: Facade) -> None:
+        self._facade = facade
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.post("/api/v1/calls/{id}/recording/{action:start|stop|pause|resume}", self._act),
+            web.get("/api/v1/calls/{id}/consent", self._states),
+            web.post("/api/v1/calls/{id}/legs/{leg}/consent", self._answer),
+        ]
+
+    async def _act(self, request: web.Request) -> web.Response:
+        body = await _body(request)
+        reason, seconds = body.pop("reason", ""), body.pop("resume_after_s", None)
+        if body or not isinstance(reason, str) or len(reason) > REASON_CHARACTERS_MAX or not reason.isprintable():
+            raise BadRequest(f"allowed: reason (up to {REASON_CHARACTERS_MAX} printable characters), resume_after_s")
+        if seconds is not None and not (isinstance(seconds, int | float) and 0 <= seconds <= PAUSE_S_MAX):
+            raise BadRequest(f"resume_after_s must be a number from 0 (until resumed) to {PAUSE_S_MAX}")
+        call_id, action = request.match_info["id"], cast(RecordAction, request.match_info["action"])
+        await self._facade.record(call_id, action, reason or "API", None if seconds is None else float(seconds))
+        return web.json_response({"id": call_id, "done": action})
+
+    async def _states(self, request: web.Request) -> web.Response:
+        call_id = request.match_info["id"]
+        return web.json_response({"id": call_id, "consent": dict(self._facade.consent_states(call_id))})
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        body = await _body(request)
+        answer = body.get("answer")
+        if set(body) != {"answer"} or answer not in get_args(ConsentAnswer):
+            raise BadRequest(f"answer must be one of {', '.join(get_args(ConsentAnswer))}")
+        call_id, leg_id = request.match_info["id"], request.match_info["leg"]
+        state = await self._facade.consent(call_id, leg_id, cast(ConsentAnswer, answer))
+        return web.json_response({"id": call_id, "leg": leg_id, "state": state})
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    """A JSON object; none is an empty one. Raises BadRequest."""
+    text = await request.read()
+    if not text:
+        return {}
+    try:
+        body = json.loads(text)
+    except ValueError as error:
+        raise BadRequest("the body is no JSON") from error
+    if request.content_type != "application/json" or not isinstance(body, dict):
+        raise BadRequest("the body must be a JSON object, as application/json")
+    return body

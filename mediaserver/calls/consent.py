@@ -1,0 +1,150 @@
+"""The consent desk: where answers, pauses and keys reach the recording of a leg, whatever way they come.
+
+Owns which leg is in which recording now, the keys of `recording.pause_code` and the like, and who is told of states.
+Decides nothing about consent: the recording does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import structlog
+
+from mediaserver.model import LegHandle
+from mediaserver.model_consent import Answer, ConsentState
+from mediaserver.settings import RecordingSettings
+
+if TYPE_CHECKING:
+    from mediaserver.calls.leg import Leg
+    from mediaserver.calls.notice import NotedRecording
+
+log = structlog.get_logger()
+RECORD_INFO = "application/x-record"  # a SIP INFO with the header Record: on | off, as several phones' keys send it
+OWN_INFO = "application/vnd.mediaserver.recording"
+_WORD = re.compile(r"\s*(pause|resume|on|off|withdraw)\s*", re.IGNORECASE)
+Listener = Callable[[str, str, ConsentState], None]
+
+
+class ConsentDesk:
+    """One per server. Legs come in with `NotedRecording.inform` and go with it."""
+
+    def __init__(self, settings: RecordingSettings) -> None:
+        self._settings = settings
+        self._entries: dict[LegHandle, tuple[Leg, NotedRecording]] = {}
+        self._typed: dict[LegHandle, str] = {}
+        self.listeners: list[Listener] = []  # told call id, leg id and state of every change; must return at once
+
+    # -- by the recording
+
+    def enter(self, leg: Leg, recording: NotedRecording) -> None:
+        """A message recorded inside a recorded call does not take its place."""
+        self._entries.setdefault(leg.voice.handle, (leg, recording))
+
+    def leave(self, leg: Leg, recording: NotedRecording) -> None:
+        entry = self._entries.get(leg.voice.handle)
+        if entry is not None and entry[1] is recording:
+            del self._entries[leg.voice.handle]
+            self._typed.pop(leg.voice.handle, None)
+
+    def changed(self, leg: Leg, state: ConsentState) -> None:
+        for listener in self.listeners:
+            try:
+                listener(leg.call_id, leg.leg_id, state)
+            except Exception as error:
+                log.error("a listener of consent failed", error=repr(error))
+
+    # -- what is asked
+
+    async def answer(self, call_id: str, leg_id: str, answer: str, how: str, evidence: Mapping[str, str]) -> str:
+        """A party says "granted", "denied" or "withdrawn". Returns its state now.
+
+        how: web, dtmf, sip, api … evidence: what shows it, e.g. a session's id. Raises LookupError: no such party is in
+        a running recording; ValueError: no such answer.
+        """
+        for leg, recording in list(self._entries.values()):
+            if (leg.call_id, leg.leg_id) == (call_id, leg_id):
+                return await recording.answer(leg, Answer(answer), how, dict(evidence))
+        raise LookupError(f"party {leg_id} of call {call_id} is in no running recording")
+
+    def states(self, call_id: str) -> dict[str, ConsentState]:
+        """State of each party of a call that is in a recording, by leg id."""
+        found = {}
+        for handle, (leg, recording) in self._entries.items():
+            if leg.call_id == call_id and (state := recording.states().get(handle)) is not None:
+                found[leg.leg_id] = state
+        return found
+
+    def recordings(self, call_id: str) -> list[NotedRecording]:
+        """Those that any party of the call is in: its own, or its room's."""
+        found: dict[int, NotedRecording] = {}
+        for leg, recording in self._entries.values():
+            if leg.call_id == call_id:
+                found[id(recording)] = recording
+        return list(found.values())
+
+    async def pause(self, call_id: str, reason: str, resume_after_s: float | None = None) -> None:
+        """Keeps everybody's sound and digits out of the recording. Raises LookupError if nothing is being recorded.
+
+        resume_after_s: None for recording.pause_max_s, 0: until it is resumed.
+        """
+        running = self._running(call_id)
+        after_s = float(self._settings.pause_max_s) if resume_after_s is None else resume_after_s
+        log.info("recording paused", call=call_id, reason=reason, resumes_after_s=after_s)
+        for recording in running:
+            await recording.pause(reason, after_s)
+
+    async def resume(self, call_id: str) -> None:
+        """Raises LookupError if nothing is being recorded."""
+        running = self._running(call_id)
+        log.info("recording resumed", call=call_id)
+        for recording in running:
+            await recording.resume()
+
+    def _running(self, call_id: str) -> list[NotedRecording]:
+        found = self.recordings(call_id)
+        if not found:
+            raise LookupError(f"nothing of call {call_id} is being recorded")
+        return found
+
+    # -- keys and SIP INFO
+
+    async def digit(self, leg: Leg, digit: str) -> None:
+        """One more key of a leg: acts when a code is complete."""
+        entry = self._entries.get(leg.voice.handle)
+        if entry is None:
+            return
+        settings = self._settings
+        codes = [settings.pause_code, settings.resume_code, settings.withdraw_code]
+        typed = (self._typed.get(leg.voice.handle, "") + digit)[-max(map(len, codes), default=1) :]
+        self._typed[leg.voice.handle] = typed
+        if settings.withdraw_code and typed.endswith(settings.withdraw_code):
+            await entry[1].answer(leg, Answer.WITHDRAWN, "dtmf", {"key": settings.withdraw_code})
+        elif _is_ours(leg) and settings.pause_code and typed.endswith(settings.pause_code):
+            await self.pause(leg.call_id, "keypad")
+        elif _is_ours(leg) and settings.resume_code and typed.endswith(settings.resume_code):
+            await self.resume(leg.call_id)
+
+    async def info(self, leg: Leg, content_type: str, body: bytes) -> bool:
+        """A SIP INFO about recording; False if it is none. Only our own users may pause; anybody may withdraw."""
+        found = (
+            _WORD.fullmatch(body[:64].decode("ascii", "replace")) if content_type in (RECORD_INFO, OWN_INFO) else None
+        )
+        entry = self._entries.get(leg.voice.handle)
+        if found is None:
+            return content_type in (RECORD_INFO, OWN_INFO)
+        word = found[1].lower()
+        if entry is None:
+            return True
+        if word == "withdraw":
+            await entry[1].answer(leg, Answer.WITHDRAWN, "sip", {"info": content_type})
+        elif _is_ours(leg):
+            await (self.pause(leg.call_id, "SIP INFO") if word in ("pause", "off") else self.resume(leg.call_id))
+        return True
+
+
+def _is_ours(leg: Leg) -> bool:
+    """A user who signed in here: not a trunk, not a stranger."""
+    identity = leg.party.identity
+    return identity is not None and not identity.startswith("trunk:")

@@ -1,0 +1,97 @@
+"""A recorder with everything around it in the test's hand: clock, taps, disk, catalogue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mediaserver.clock import VirtualClock
+from mediaserver.model import (
+    CallFacts,
+    CodecName,
+    CodecParams,
+    LegFacts,
+    LegHandle,
+    Masked,
+    Notice,
+    StreamSettings,
+)
+from mediaserver.recording.consent import ConsentAuthority
+from mediaserver.recording.journal import Record
+from mediaserver.recording.keys import load_ring
+from mediaserver.recording.recorder import JournalRecorder
+from mediaserver.settings import RecordingSettings
+from mediaserver.store.database import Database
+from mediaserver.store.recordings import RecordingStore
+from mediaserver.store.spool import Spool
+from tests.support.fake_taps import FakeTaps
+from tests.support.sealed import read_sealed
+from tests.support.synthetic_taps import rtp
+
+STREAM = StreamSettings(
+    send=(CodecParams(CodecName.PCMU, 0, 8_000),),
+    receive=(CodecParams(CodecName.PCMU, 0, 8_000), CodecParams(CodecName.TELEPHONE_EVENT, 101, 8_000)),
+    remote=None,
+)
+
+
+class Room:
+    """A recorder with everything around it in the test's hand."""
+
+    def __init__(self, tmp_path: Path, database: Database, spool: Spool, **settings: Any) -> None:
+        self.clock = VirtualClock()
+        self.authority = ConsentAuthority()
+        self.taps = FakeTaps(self.authority)
+        self.spool = spool
+        self.store = RecordingStore(database, spool)
+        self.prompt = tmp_path / "notice.wav"
+        self.prompt.write_bytes(b"This call is recorded.")
+        self.recorder = JournalRecorder(
+            RecordingSettings(flush_interval_ms=20, **settings),
+            tmp_path,
+            self.taps,
+            self.store,
+            self.clock,
+            self.authority,
+        )
+        self._sequence = 0
+
+    def call(self) -> CallFacts:
+        return CallFacts("c1", Masked("+37120000001"), Masked("600"), Masked("Alice"), "alice", "rule", "program",
+                         self.clock.now_ns(), self.clock.wall())  # fmt: skip
+
+    def leg(self, number: int) -> LegFacts:
+        facts = LegFacts(str(number), LegHandle(0x100000000 + number), "caller", Masked(f"+3712000000{number}"), None,
+                         f"sip-{number}", self.clock.now_ns(), self.clock.wall())  # fmt: skip
+        self.recorder.leg_opened("c1", facts, STREAM)
+        return facts
+
+    def notice(self, leg: LegFacts) -> Notice:
+        started = self.clock.now_ns()
+        self.clock.advance(3_000_000_000)
+        return Notice(
+            leg.handle, "recording-notice", "ru", str(self.prompt), started, self.clock.now_ns(), self.clock.wall()
+        )
+
+    def talk(self, *legs: LegFacts, packets: int = 1) -> int:
+        """Everyone sends one packet per 20 ms. Returns how many copies taps took."""
+        taken = 0
+        for _ in range(packets):
+            self.clock.advance(20_000_000)
+            for leg in legs:
+                self._sequence += 1
+                packet = rtp(self._sequence, self._sequence * 160, b"\x55" * 160, ssrc=leg.handle & 0xFF)
+                taken += self.taps.arrives(leg.handle, self.clock.now_ns(), packet)
+        self.clock.advance(1_000_000)
+        return taken
+
+    def journals(self) -> list[Path]:
+        return sorted(self.recorder.root.rglob("*.journal"))
+
+
+def records(path: Path) -> list[Record]:
+    return read_sealed(path, load_ring(RecordingSettings(), path.parents[5]))
+
+
+def kinds(path: Path) -> list[int]:
+    return [record.kind for record in records(path)]

@@ -1,0 +1,225 @@
+"""Refusal, withdrawal and pauses in the recorder: what the disk holds afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mediaserver.errors import StorageError
+from mediaserver.model import Delivery, LegFacts, LegHandle, NoticeKind, TapBehind, TapHandle
+from mediaserver.model_consent import Answer, ConsentRules, ConsentState
+from mediaserver.recording import catalogue, manifest
+from mediaserver.recording.journal import Kind
+from mediaserver.recording.keys import key_path
+from mediaserver.recording.session import JournalRecording
+from mediaserver.recording.verify import Verdict, verify_directory
+from tests.support.recorder_room import Room, records
+
+RETROACTIVE = ConsentRules("eu", withdrawal="retroactive")
+
+
+async def begin(room: Room, rules: ConsentRules, *legs: LegFacts) -> JournalRecording:
+    recording = await room.recorder.begin(room.call(), NoticeKind.CALL, rules)
+    for leg in legs:
+        await recording.leg_joined(leg)
+    for leg in legs:
+        await recording.notice_finished(room.notice(leg))
+    return recording
+
+
+def captured(path: Path) -> list[int]:
+    return [record.arrival_ns for record in records(path) if record.kind == Kind.RTP]
+
+
+async def test_a_withdrawal_stops_that_channel_at_that_nanosecond_and_no_other(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = room.leg(1), room.leg(2)
+    recording = await begin(room, ConsentRules("p"), a, b)
+    room.talk(a, b, packets=10)
+    withdrawn_ns = room.clock.now_ns()
+    close = room.taps.close_tap
+
+    async def slowly(tap: TapHandle) -> None:
+        room.talk(a, b, packets=5)  # the engine has not closed it yet
+        await close(tap)
+
+    monkeypatch.setattr(room.taps, "close_tap", slowly)
+    assert await recording.answer(a.handle, Answer.WITHDRAWN, "web", {"session": "s"}) is ConsentState.WITHDRAWN
+    monkeypatch.undo()
+    room.talk(a, b, packets=10)
+    await recording.end()
+    first, second = room.journals()
+    assert len(captured(first)) == 10
+    assert max(captured(first)) < withdrawn_ns
+    assert len(captured(second)) == 25
+    await room.spool.flush()
+    rows = await room.store.evidence(recording.recording_id)
+    assert [(row.state, row.how) for row in rows][-1] == ("withdrawn", "web")
+
+
+async def test_a_retroactive_withdrawal_destroys_the_key_and_stays_in_the_chain(room: Room) -> None:
+    a, b = room.leg(1), room.leg(2)
+    recording = await begin(room, RETROACTIVE, a, b)
+    room.talk(a, b, packets=10)
+    await recording.answer(a.handle, Answer.WITHDRAWN, "dtmf", {"key": "*9"})
+    first, second = room.journals()
+    assert not key_path(first).exists()
+    await recording.answer(a.handle, Answer.GRANTED, "web", {})  # and changes his mind again: a channel of its own
+    room.talk(a, b, packets=3)
+    await recording.end()
+    assert captured(first) == []
+    assert len(captured(second)) == 13
+    assert len(captured(first.with_name("leg2.journal"))) == 3
+    report = verify_directory(first.parent, room.recorder.signer.public)
+    assert report.verdict is Verdict.PROVEN
+    assert "1.journal: was made unreadable on purpose (withdrawn), by dtmf" in report.facts
+    assert list(manifest.tombstones(first.parent)) == ["1.journal"]
+
+
+async def test_a_party_that_refuses_is_never_written_and_the_other_is(room: Room) -> None:
+    a, b = room.leg(1), room.leg(2)
+    recording = await begin(room, ConsentRules("p", ask="press"), a, b)
+    assert room.talk(a, b) == 0
+    await recording.answer(a.handle, Answer.GRANTED, "dtmf", {"key": "1"})
+    assert room.talk(a, b) == 0
+    await recording.answer(b.handle, Answer.DENIED, "dtmf", {"key": "2"})
+    assert room.talk(a, b, packets=4) == 4
+    await recording.end()
+    assert [path.name for path in room.journals()] == ["1.journal"]
+    (opening,) = [record.values for record in records(room.journals()[0]) if record.kind == Kind.OPEN]
+    assert (opening["evidence"]["how"], opening["evidence"]["detail"]) == ("dtmf", {"key": "1"})
+    assert opening["evidence"]["prompt_sha256"]  # the answer rests on the notice that asked for it
+
+
+async def test_a_pause_is_absent_from_every_channel_and_proven_by_the_chain(room: Room) -> None:
+    a, b = room.leg(1), room.leg(2)
+    recording = await begin(room, ConsentRules("p"), a, b)
+    room.talk(a, b, packets=10)
+    paused_ns = room.clock.now_ns()
+    await recording.pause("card data")
+    assert room.talk(a, b, packets=100) == 0
+    c = room.leg(3)  # a joiner does not end a pause
+    await recording.leg_joined(c)
+    await recording.notice_finished(room.notice(c))
+    assert room.talk(a, b, c, packets=10) == 0
+    await recording.resume()
+    resumed_ns = room.clock.now_ns()
+    assert room.talk(a, b, c, packets=10) == 30
+    await recording.end()
+    for path in room.journals()[:2]:
+        assert len(captured(path)) == 20
+        assert not [at for at in captured(path) if paused_ns <= at < resumed_ns]
+    report = verify_directory(room.journals()[0].parent, room.recorder.signer.public)
+    seconds = (resumed_ns - paused_ns) / 1e9
+    assert f"1.journal: nothing was stored for {seconds:.3f} s (paused: card data)" in report.facts
+
+
+async def test_a_notice_that_was_lost_on_the_way_permits_nothing(room: Room) -> None:
+    a = room.leg(1)
+    recording = await room.recorder.begin(room.call(), NoticeKind.CALL)
+    await recording.leg_joined(a)
+    notice = room.notice(a)
+    lost = type(notice)(*[getattr(notice, name) for name in notice.__slots__[:-1]], Delivery(150, 20))
+    assert await recording.notice_finished(lost) is ConsentState.NOTICE_FAILED
+    assert room.talk(a) == 0
+    await recording.end()
+    await room.spool.flush()
+    (row,) = await room.store.evidence(recording.recording_id)
+    assert (row.state, row.packets_sent, row.packets_lost) == ("notice_failed", 150, 20)
+
+
+async def test_a_master_key_that_is_missing_fails_the_recording_and_not_the_server(
+    make_room: Callable[..., Room], tmp_path: Path
+) -> None:
+    room = make_room(key_file=tmp_path / "not-there.key")
+    await room.recorder.start()
+    with pytest.raises(StorageError, match=r"not-there\.key: cannot be read"):
+        await room.recorder.begin(room.call(), NoticeKind.CALL)
+    assert room.recorder.stats.failures["missing_key"] == 2
+    (tmp_path / "not-there.key").write_text("A" * 43 + "=\n")
+    recording = await room.recorder.begin(room.call(), NoticeKind.CALL)  # it is asked for again
+    await recording.end()
+
+
+@pytest.mark.parametrize("policy", ["open", "closed"])
+async def test_a_writer_that_is_behind_ends_what_may_not_go_on_with_holes(policy: str, room: Room) -> None:
+    told: list[str] = []
+    a = room.leg(1)
+    recording = await begin(room, ConsentRules("p", on_failure=policy), a)  # type: ignore[arg-type]
+    recording.on_failure = told.append
+    room.talk(a)
+    room.recorder.tap_behind(TapBehind(TapHandle(1), 3))
+    await asyncio.sleep(0)
+    assert told == ([] if policy == "open" else ["writer_behind"])
+    await recording.end()
+    await room.spool.flush()
+    (row,) = await room.store.list()
+    assert (row.state, row.failure) == (("complete", "") if policy == "open" else ("failed", "writer_behind"))
+
+
+async def test_no_random_call_leaves_a_forbidden_byte_on_the_disk(room: Room) -> None:
+    """Every packet says whether it was permitted; the folder is searched, in the clear and opened with its keys."""
+    total = 0
+    for seed in range(20):
+        draw = random.Random(seed)
+        rules = ConsentRules(
+            "p",
+            ask=draw.choice(("stay", "press", "announce")),
+            joiner=draw.choice(("all", "joiner")),
+            withdrawal=draw.choice(("from_now", "retroactive")),
+        )
+        recording = await room.recorder.begin(room.call(), NoticeKind.CALL, rules)
+        legs = [room.leg(n) for n in (1, 2, 3)]
+        allowed: dict[LegHandle, list[int]] = {leg.handle: [] for leg in legs}
+        present: set[LegHandle] = set()
+        for _ in range(draw.randrange(5, 30)):
+            await act(draw, room, recording, draw.choice(legs), present)
+            states = recording.states()
+            room.talk(*legs, packets=1)
+            at_ns = room.clock.now_ns() - 1_000_000
+            for leg in legs:
+                if states.get(leg.handle) in (ConsentState.IMPLIED, ConsentState.GRANTED):
+                    allowed[leg.handle].append(at_ns)
+                if states.get(leg.handle) is ConsentState.WITHDRAWN and rules.withdrawal == "retroactive":
+                    allowed[leg.handle].clear()
+        await recording.end()
+        folder = room.recorder.root / catalogue.relative_directory(recording.recording_id, room.clock.wall())
+        kept: dict[str, list[int]] = {leg.leg_id: [] for leg in legs}
+        for path in folder.glob("*.journal"):
+            assert b"\x55" * 40 not in path.read_bytes()
+            found = records(path)
+            if found:
+                kept[found[0].values["leg"]] += captured(path)
+        for leg in legs:
+            assert set(kept[leg.leg_id]) <= set(allowed[leg.handle]), (seed, leg.leg_id)
+            total += len(kept[leg.leg_id])
+        if folder.exists():
+            assert verify_directory(folder, room.recorder.signer.public).verdict is Verdict.PROVEN, seed
+    assert total > 50
+
+
+async def act(
+    draw: random.Random, room: Room, recording: JournalRecording, leg: LegFacts, present: set[LegHandle]
+) -> None:
+    action = draw.choice(("join", "hear", "hear", "hear", "yes", "yes", "no", "leave", "pause", "resume", "resume"))
+    if action == "pause":
+        await recording.pause("card data")
+    elif action == "resume":
+        await recording.resume()
+    elif action == "join":
+        present.add(leg.handle)
+        await recording.leg_joined(leg)
+    elif leg.handle not in present:
+        return
+    elif action == "hear":
+        await recording.notice_finished(room.notice(leg))
+    elif action == "leave":
+        present.discard(leg.handle)
+        await recording.leg_left(leg.handle)
+    else:
+        await recording.answer(leg.handle, Answer.GRANTED if action == "yes" else Answer.DENIED, "web", {})
