@@ -9,6 +9,7 @@ from mediaserver.ext.net cimport Address
 from mediaserver.ext.packet cimport Packet
 from mediaserver.ext.play cimport Play
 from mediaserver.ext.playout cimport Playout, PlayoutStats
+from mediaserver.ext.red cimport Red
 from mediaserver.ext.rtcp cimport CNAME_BYTES_MAX
 from mediaserver.ext.rtp cimport RtpReceiver, RtpSender
 from mediaserver.ext.srtp cimport SrtpSession
@@ -27,6 +28,7 @@ cdef enum PayloadKind:
     PAYLOAD_AUDIO = 1
     PAYLOAD_COMFORT = 2
     PAYLOAD_EVENT = 3
+    PAYLOAD_RED = 4                    # RFC 2198: taken apart where it comes in
 
 cdef struct PayloadType:
     uint8_t kind
@@ -60,9 +62,11 @@ cdef struct StreamChange:              # goes in with what is new, comes back wi
     SrtpSession* srtp_receive
     Voice* voice                       # replace_voice: our encoder
     ToneEar* ear                       # replace_playout: NULL where digits come as telephone-events
+    Red* red                           # replace_red: NULL where none was agreed
     int32_t replace_playout
     int32_t replace_keys
     int32_t replace_voice
+    int32_t replace_red
     int32_t remote_changed             # opens the latch again
 
 cdef enum LatchState:
@@ -128,6 +132,7 @@ cdef struct LegSnapshot:               # what Python reads; the order of model.L
     int32_t xr_r                       # 127: it does not say
     int32_t xr_mos_lq10
     int32_t xr_mos_cq10
+    uint64_t packets_recovered
 
 cdef struct Leg:                       # what every relayed packet touches comes first and together
     uint64_t handle
@@ -160,6 +165,7 @@ cdef struct Leg:                       # what every relayed packet touches comes
     int32_t decoding                   # packets go into the playout; else it only watches arrivals
     int32_t decide_due                 # it changed codec: whoever relays it must think again
     uint8_t relay_map[128]             # our payload type -> the listener's
+    Red* red                           # NULL: no redundant audio either way
     # --- sending
     RtpSender sender
     Voice* voice                       # NULL until negotiated
@@ -178,6 +184,7 @@ cdef struct Leg:                       # what every relayed packet touches comes
     uint64_t packets_bad
     uint64_t packets_auth_failed
     uint64_t packets_overflow
+    uint64_t packets_recovered
     # --- in a bridge
     void* bridge                       # Bridge* (ext/bridge.pxd)
     int32_t row                        # in the bridge
@@ -225,6 +232,8 @@ cdef struct Leg:                       # what every relayed packet touches comes
 cdef int leg_receive(Context* ctx, Leg* leg, Packet* packet, const Address* source, bint on_rtcp) noexcept nogil
 # Fetches the legs after legs[i] into the cache; NULL ones are skipped.
 cdef void leg_ahead(Leg** legs, int i, int count) noexcept nogil
+# A counted packet of this payload type, in its place of the stream: to taps, digits, playout, relay. Returns as above.
+cdef int leg_consume(Context* ctx, Leg* leg, Packet* packet, const PayloadType* payload) noexcept nogil
 cdef void leg_set_stream(Context* ctx, Leg* leg, StreamChange* change) noexcept nogil
 # Every 100 ms: statistics, RTCP when due, silence.
 cdef void leg_housekeep(Context* ctx, Leg* leg) noexcept nogil

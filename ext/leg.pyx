@@ -21,6 +21,7 @@ from mediaserver.ext.digits cimport DigitNews, digits_event, digits_expire
 from mediaserver.ext.dtmf cimport DTMF_RTP_EVENT
 from mediaserver.ext.keypad cimport keypad_busy, keypad_press
 from mediaserver.ext.net cimport address_equal
+from mediaserver.ext.packet cimport PACKET_BYTES
 from mediaserver.ext.playout cimport (
     PUT_OVERFLOW,
     PUT_QUEUED,
@@ -32,6 +33,7 @@ from mediaserver.ext.playout cimport (
     playout_restart,
     playout_stats,
 )
+from mediaserver.ext.red cimport red_first, red_wrap
 from mediaserver.ext.report cimport report_add_playout, report_publish, report_receive, report_send
 from mediaserver.ext.rtcp cimport rtcp_interval_ns
 from mediaserver.ext.rtp cimport (
@@ -53,6 +55,7 @@ from mediaserver.ext.rtp cimport (
 )
 from mediaserver.ext.srtp cimport SRTP_OK, SRTP_TRAILER_MAX, srtp_protect_rtp, srtp_unprotect_rtp
 from mediaserver.ext.tap cimport TAP_FLAG_AUDIO, TAP_FLAG_COMFORT, TAP_FLAG_EVENT, tap_write
+from mediaserver.ext.unpack cimport red_unpack
 from mediaserver.ext.way cimport way_send
 
 cdef extern from *:
@@ -221,6 +224,14 @@ cdef void tap(Context* ctx, Leg* leg, const Packet* packet, const PayloadType* p
             context_changed(ctx, CHANGED_TAP, leg.taps[i].handle)
 
 
+cdef int leg_consume(Context* ctx, Leg* leg, Packet* packet, const PayloadType* payload) noexcept nogil:
+    tap(ctx, leg, packet, payload)
+    if payload.kind == PAYLOAD_EVENT:
+        consume_event(ctx, leg, packet, payload)
+        return 0
+    return consume_audio(ctx, leg, packet, payload)
+
+
 cdef int receive_rtp(Context* ctx, Leg* leg, Packet* packet, const Address* source) noexcept nogil:
     cdef int wire_bytes = packet.size
     cdef int size
@@ -269,11 +280,12 @@ cdef int receive_rtp(Context* ctx, Leg* leg, Packet* packet, const Address* sour
         playout_restart(leg.playout, &ctx.pool)
     if not leg.stream.receives:
         return 0
-    tap(ctx, leg, packet, payload)
-    if payload.kind == PAYLOAD_EVENT:
-        consume_event(ctx, leg, packet, payload)
-        return 0
-    return consume_audio(ctx, leg, packet, payload)
+    if leg.red is not NULL:
+        if payload.kind == PAYLOAD_RED:
+            return red_unpack(ctx, leg, packet)
+        if not red_first(leg.red, packet.sequence):
+            return 0                   # a later packet has brought it already
+    return leg_consume(ctx, leg, packet, payload)
 
 
 cdef void hand_datagram(Context* ctx, Leg* leg, const Packet* packet, const Address* source) noexcept nogil:
@@ -309,7 +321,14 @@ cdef bint leg_can_send(const Leg* leg) noexcept nogil:
 
 cdef void leg_send_rtp(Context* ctx, Leg* leg, uint8_t* data, int size, uint32_t timestamp,
                        int clock_hz) noexcept nogil:
-    cdef int wire_bytes = size
+    cdef uint8_t repeating[PACKET_BYTES]
+    cdef int wire_bytes
+    if leg.red is not NULL:
+        wire_bytes = red_wrap(leg.red, data, size, repeating, PACKET_BYTES - SRTP_TRAILER_MAX)
+        if wire_bytes:
+            data = repeating
+            size = wire_bytes
+    wire_bytes = size
     if leg.srtp_send is not NULL and srtp_protect_rtp(leg.srtp_send, data, &wire_bytes) != SRTP_OK:
         ctx.counters.send_errors += 1
         return
@@ -335,6 +354,8 @@ cdef void leg_set_stream(Context* ctx, Leg* leg, StreamChange* change) noexcept 
         leg.pcm_rate = 0
     if change.replace_voice:
         leg.voice, change.voice = change.voice, leg.voice
+    if change.replace_red:
+        leg.red, change.red = change.red, leg.red
     if change.replace_keys:
         leg.srtp_send, change.srtp_send = change.srtp_send, leg.srtp_send
         leg.srtp_receive, change.srtp_receive = change.srtp_receive, leg.srtp_receive

@@ -13,6 +13,7 @@ from mediaserver.ext.extended cimport extended_publish, extended_receive, extend
 from mediaserver.ext.leg cimport LATCH_PINNED, LegSnapshot
 from mediaserver.ext.net cimport address_equal, address_port, address_same_host, address_set_port
 from mediaserver.ext.playout cimport playout_stats
+from mediaserver.ext.red cimport red_report
 from mediaserver.ext.rtcp cimport (
     RTCP_BYTES_MAX,
     RtcpInput,
@@ -69,6 +70,8 @@ cdef void report_receive(Context* ctx, Leg* leg, Packet* packet, const Address* 
         leg.last_sr_ns = packet.arrival_ns
     if got.has_block:
         leg.remote_fraction = got.fraction_lost
+        if leg.red is not NULL:
+            red_report(leg.red, got.fraction_lost, ctx.now_ns)
         leg.remote_lost = got.cumulative_lost
         if leg.voice is not NULL:      # what in-band FEC is sized for
             codec_set_loss(&leg.voice.codec, got.fraction_lost * 100 // 256)
@@ -211,6 +214,7 @@ cdef void fill_snapshot(Context* ctx, Leg* leg, LegSnapshot* s) noexcept nogil:
     s.level_dbov = -leg.level
     s.round_trip_ns = leg.round_trip_ns
     s.remote_fraction = leg.remote_fraction
+    s.packets_recovered = leg.packets_recovered
     s.remote_packets_lost = leg.remote_lost
     s.remote_jitter_ns = leg.remote_jitter_ns
     s.rtcp_received = leg.rtcp_received

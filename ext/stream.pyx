@@ -21,18 +21,20 @@ from mediaserver.ext.leg cimport (
     PAYLOAD_AUDIO,
     PAYLOAD_COMFORT,
     PAYLOAD_EVENT,
+    PAYLOAD_RED,
     PAYLOAD_TYPES_MAX,
     PayloadType,
     Stream,
 )
 from mediaserver.ext.net cimport address_from_python, address_to_python
 from mediaserver.ext.playout cimport Playout, PlayoutConfig, playout_free, playout_new, playout_set_codec
+from mediaserver.ext.red cimport red_free, red_new
 from mediaserver.ext.rtcp cimport CNAME_BYTES_MAX
 from mediaserver.ext.srtp cimport SrtpSession, srtp_session_free, srtp_session_new
 from mediaserver.ext.voice cimport Voice, voice_free, voice_new
 
 from mediaserver.errors import MediaError
-from mediaserver.model import CodecName, CodecParams, SrtpProfile
+from mediaserver.model import NOT_AUDIO, CodecName, CodecParams, SrtpProfile
 
 OPUS_RATES_HZ = (8000, 12000, 16000, 24000, 48000)
 
@@ -45,6 +47,7 @@ CODEC_IDS = {
     CodecName.CN: CODEC_CN,
     CodecName.TELEPHONE_EVENT: CODEC_TELEPHONE_EVENT,
 }
+RED_ID = 255                           # no codec: it wraps one
 CODEC_NAMES = {codec_id: name for name, codec_id in CODEC_IDS.items()}
 SUITES = {profile: index for index, profile in enumerate(SrtpProfile)}
 
@@ -52,7 +55,7 @@ SUITES = {profile: index for index, profile in enumerate(SrtpProfile)}
 cdef int fill_payload(PayloadType* out, codec) except -1:
     if not 0 <= codec.payload_type <= 127:
         raise MediaError(f"payload type {codec.payload_type} of {codec.name} is not 0..127")
-    out.codec_id = CODEC_IDS[codec.name]
+    out.codec_id = CODEC_IDS.get(codec.name, RED_ID)
     out.payload_type = codec.payload_type
     out.clock_hz = codec.clock_hz
     out.channels = codec.channels
@@ -61,6 +64,8 @@ cdef int fill_payload(PayloadType* out, codec) except -1:
         out.kind = PAYLOAD_COMFORT
     elif codec.name == CodecName.TELEPHONE_EVENT:
         out.kind = PAYLOAD_EVENT
+    elif codec.name == CodecName.RED:
+        out.kind = PAYLOAD_RED
     return 0
 
 
@@ -129,6 +134,8 @@ cdef Playout* playout_of(settings, const StreamOptions* options) except NULL:
     if playout is NULL:
         raise MemoryError
     for codec in settings.receive[:PAYLOAD_TYPES_MAX]:
+        if codec.name == CodecName.RED:
+            continue
         memset(&codec_config, 0, sizeof(codec_config))
         codec_config.codec_id = CODEC_IDS[codec.name]
         codec_config.clock_hz = codec.clock_hz
@@ -164,8 +171,19 @@ def encodes_alike(former, settings) -> bool:
     return former is not None and (voice_codec(former), former.ptime_ms) == (voice_codec(settings), settings.ptime_ms)
 
 
+def redundancy(settings) -> tuple[int, int] | None:
+    """(payload type of RED we may send or -1, of the audio it repeats); None: neither side sends it."""
+    audio = voice_codec(settings)
+    repeats = f"{audio.payload_type}/" if audio is not None else "none"
+    sent = next((c for c in settings.send if c.name == CodecName.RED and c.fmtp.get("blocks", "").startswith(repeats)),
+                None)
+    if sent is not None:
+        return sent.payload_type, audio.payload_type
+    return (-1, -1) if any(c.name == CodecName.RED for c in settings.receive) else None
+
+
 def voice_codec(settings) -> CodecParams | None:
-    return next((c for c in settings.send if c.name not in (CodecName.CN, CodecName.TELEPHONE_EVENT)), None)
+    return next((c for c in settings.send if c.name not in NOT_AUDIO), None)
 
 
 cdef Voice* voice_of(settings, const StreamOptions* options) except? NULL:
@@ -217,6 +235,12 @@ cdef StreamChange* change_new(settings, former, const StreamOptions* options) ex
         change.replace_voice = not encodes_alike(former, settings)
         if change.replace_voice:
             change.voice = voice_of(settings, options)
+        wanted = redundancy(settings)
+        change.replace_red = former is None or redundancy(former) != wanted
+        if change.replace_red and wanted is not None:
+            change.red = red_new(wanted[0], wanted[1])
+            if change.red is NULL:
+                raise MemoryError
         change.replace_keys = former is None or (
             (former.send_key, former.receive_key) != (settings.send_key, settings.receive_key)
         )
@@ -236,6 +260,7 @@ cdef void change_free(StreamChange* change) noexcept:
         playout_free(change.playout, NULL)
     voice_free(change.voice)
     ear_free(change.ear)
+    red_free(change.red)
     srtp_session_free(change.srtp_send)
     srtp_session_free(change.srtp_receive)
     free(change)
@@ -249,6 +274,7 @@ cdef void leg_free(Leg* leg) noexcept:
         playout_free(leg.playout, NULL)
     voice_free(leg.voice)
     ear_free(leg.ear)
+    red_free(leg.red)
     srtp_session_free(leg.srtp_send)
     srtp_session_free(leg.srtp_receive)
     free(leg)

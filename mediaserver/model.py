@@ -38,6 +38,10 @@ class CodecName(enum.StrEnum):
     L16 = "L16"
     CN = "CN"
     TELEPHONE_EVENT = "telephone-event"
+    RED = "red"  # RFC 2198; fmtp {"blocks": "111/111"}: payload types of what it repeats
+
+
+NOT_AUDIO = frozenset({CodecName.CN, CodecName.TELEPHONE_EVENT, CodecName.RED})  # formats beside the codec
 
 
 class Direction(enum.StrEnum):
@@ -136,7 +140,7 @@ class StreamSettings:
     @property
     def audio(self) -> CodecParams:
         """The codec we encode with."""
-        return next(c for c in self.send if c.name not in (CodecName.CN, CodecName.TELEPHONE_EVENT))
+        return next(c for c in self.send if c.name not in NOT_AUDIO)
 
 
 class DtmfSource(enum.StrEnum):
@@ -272,6 +276,7 @@ class LegStats:
     seconds_severe: int = 0  # of those, with more than a tenth made up
     frames_clipped: int = 0  # decoded frames whose peaks are cut off
     remote_xr: RemoteXr | None = None  # the peer's VoIP metrics of what we send; None: it sends none
+    packets_recovered: int = 0  # lost, and come with a later packet that repeated them (RFC 2198)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mediaserver.model import CodecName
+from mediaserver.model import NOT_AUDIO, CodecName
 from mediaserver.model_video import VideoCodec
 from mediaserver.settings import Settings
 
@@ -20,7 +20,7 @@ Key = tuple[str, ...]
 LEGS_PER_CALL = 2
 PORTS_PER_LEG = 2  # RTP and RTCP, RFC 3550 §11
 FIRST_FREE_PORT = 1024  # below it only root may bind
-AUDIO_CODECS = tuple(c.value for c in CodecName if c not in (CodecName.CN, CodecName.TELEPHONE_EVENT))
+AUDIO_CODECS = tuple(c.value for c in CodecName if c not in NOT_AUDIO)
 VIDEO_CODECS = tuple(codec.value for codec in VideoCodec)
 ASYNC_DRIVERS = ("sqlite+aiosqlite:", "postgresql+asyncpg:")
 

@@ -74,7 +74,14 @@ class House:
         media = self.settings.media
         peer = self.settings.trunks.get(trunk) if trunk is not None else None
         if peer is None:
-            return MediaPolicy(tuple(media.codecs), media.srtp, media.ptime_ms, tuple(media.video_codecs), data=True)
+            return MediaPolicy(
+                tuple(media.codecs),
+                media.srtp,
+                media.ptime_ms,
+                tuple(media.video_codecs),
+                data=True,
+                red=media.redundant_audio,
+            )
         return MediaPolicy(
             tuple(peer.codecs or media.codecs), peer.srtp, media.ptime_ms, tuple(media.video_codecs), data=False
         )

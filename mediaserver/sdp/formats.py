@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mediaserver.errors import ParseError
-from mediaserver.model import CodecName, CodecParams
+from mediaserver.model import NOT_AUDIO, CodecName, CodecParams
 from mediaserver.sdp.description import Attribute, Media
 from mediaserver.sdp.parse import number_between
 
@@ -26,6 +26,7 @@ STATIC: Mapping[int, tuple[CodecName, int]] = {
 # Numbers we propose for formats without a static one. A peer's own numbers win wherever it made the first offer.
 DYNAMIC: Mapping[tuple[CodecName, int], int] = {
     (CodecName.OPUS, 48_000): 111,
+    (CodecName.RED, 48_000): 63,  # what browsers use
     (CodecName.L16, 16_000): 112,
     (CodecName.L16, 8_000): 113,
     (CodecName.TELEPHONE_EVENT, 8_000): 101,
@@ -42,7 +43,9 @@ _CLOCKS: Mapping[CodecName, frozenset[int]] = {
     CodecName.L16: frozenset({8_000, 16_000}),
     CodecName.CN: frozenset({8_000, 16_000, 48_000}),
     CodecName.TELEPHONE_EVENT: frozenset({8_000, 16_000, 48_000}),
+    CodecName.RED: frozenset({8_000, 48_000}),
 }
+_STEREO = (CodecName.OPUS, CodecName.RED)  # RFC 7587 §7: two are always written, whatever is sent
 _BY_NAME = {name.value.lower(): name for name in CodecName}
 _PACKET_PAYLOAD_BYTES_MAX = 1_280  # RTP payload that fits every path with header and SRTP tag
 OUR_OPUS_FMTP: Mapping[str, str] = {"useinbandfec": "1", "stereo": "0", "sprop-stereo": "0", "maxplaybackrate": "48000"}
@@ -102,7 +105,7 @@ def _codec(payload_type: int, rtpmap: str | None, fmtp: str) -> CodecParams | No
         return None
     clock_hz = number_between(clock_text.strip(), 1, 10_000_000, "clock rate")
     channels = number_between(channels_text.strip(), 1, 255, "channel count") if channels_text.strip() else 1
-    if clock_hz not in _CLOCKS[name] or (channels != 1 and name is not CodecName.OPUS):
+    if clock_hz not in _CLOCKS[name] or (channels != 1 and name not in _STEREO):
         return None
     if name is CodecName.G722:
         clock_hz = 8_000
@@ -110,9 +113,11 @@ def _codec(payload_type: int, rtpmap: str | None, fmtp: str) -> CodecParams | No
 
 
 def _read_fmtp(name: CodecName, text: str) -> Mapping[str, str]:
-    """`a=1; b=2` as lower-cased keys; telephone-event's bare list of events as {"events": …} (RFC 4733 §2.4.1)."""
+    """`a=1; b=2` as lower-cased keys; bare lists of events (RFC 4733 §2.4.1) and of RED's blocks by a key of ours."""
     if name is CodecName.TELEPHONE_EVENT:
         return {"events": text.replace(" ", "") or "0-15"}
+    if name is CodecName.RED:
+        return {"blocks": text.replace(" ", "")}
     pairs = {}
     for part in text.split(";"):
         key, equals, value = part.strip().partition("=")
@@ -125,10 +130,12 @@ def write_formats(codecs: Iterable[CodecParams]) -> list[Attribute]:
     """rtpmap and fmtp lines, also for static payload types: some devices want to see them."""
     lines = []
     for codec in codecs:
-        channels = "/2" if codec.name is CodecName.OPUS else ""  # RFC 7587 §7: always two, whatever is sent
+        channels = "/2" if codec.name in _STEREO and codec.clock_hz == 48_000 else ""
         lines.append(Attribute("rtpmap", f"{codec.payload_type} {codec.name}/{codec.clock_hz}{channels}"))
         if codec.name is CodecName.TELEPHONE_EVENT:
             lines.append(Attribute("fmtp", f"{codec.payload_type} {codec.fmtp.get('events', '0-15')}"))
+        elif codec.name is CodecName.RED:
+            lines.append(Attribute("fmtp", f"{codec.payload_type} {codec.fmtp['blocks']}"))
         elif codec.fmtp:
             text = ";".join(f"{key}={value}" for key, value in codec.fmtp.items())
             lines.append(Attribute("fmtp", f"{codec.payload_type} {text}"))
@@ -152,11 +159,27 @@ def encodings(names: Sequence[str]) -> list[Encoding]:
     found: list[Encoding] = []
     for text in names:
         name = _BY_NAME.get(text.lower())
-        if name in (CodecName.CN, CodecName.TELEPHONE_EVENT) or name is None:
+        if name in NOT_AUDIO or name is None:
             continue
         clocks = (16_000, 8_000) if name is CodecName.L16 else (48_000,) if name is CodecName.OPUS else (8_000,)
         found.extend(Encoding(name, clock_hz) for clock_hz in clocks)
     return found
+
+
+def redundancy(offered: Sequence[CodecParams], audio: CodecParams) -> CodecParams | None:
+    """The RED format that repeats this codec: its blocks are all of that payload type (RFC 2198 §5)."""
+    wanted = {str(audio.payload_type)}
+    for codec in offered:
+        blocks = set(codec.fmtp.get("blocks", "").split("/"))
+        if codec.name is CodecName.RED and codec.clock_hz == audio.clock_hz and blocks == wanted:
+            return codec
+    return None
+
+
+def redundancy_of(audio: CodecParams, payload_type: int) -> CodecParams:
+    """RED around the codec, each payload repeated once."""
+    blocks = f"{audio.payload_type}/{audio.payload_type}"
+    return CodecParams(CodecName.RED, payload_type, audio.clock_hz, 1, {"blocks": blocks})
 
 
 def usable_ptime_ms(codec: Encoding, wished_ms: int) -> int:

@@ -24,6 +24,8 @@ from mediaserver.sdp.formats import (
     encodings,
     our_fmtp,
     ours,
+    redundancy,
+    redundancy_of,
     write_formats,
 )
 from mediaserver.sdp.parse import parse
@@ -45,7 +47,7 @@ from mediaserver.sdp.write import write
 __all__ = ["LocalTransport", "PeerTransport", "WebRtcNegotiator", "wants_webrtc"]
 
 _PTIME_MS = 20  # what browsers send and take
-_DYNAMIC = {CodecName.OPUS: 111, CodecName.L16: 112}
+_DYNAMIC = {CodecName.OPUS: 111, CodecName.L16: 112, CodecName.RED: 63}
 _EVENTS = {48_000: 110, 8_000: 126}  # the numbers browsers use for telephone-event
 _STATIC = {CodecName.PCMU: 0, CodecName.PCMA: 8, CodecName.G722: 9}
 _HOST_PRIORITY = 2_130_706_431  # type preference 126, local preference 65535, component 1: RFC 8445 §5.1.2.1
@@ -126,6 +128,10 @@ class WebRtcNegotiator:
             raise NegotiationError("no codec in common")
         send = [audio, *companions(peer.codecs, audio)]
         receive = [ours(codec) for codec in send]
+        red = redundancy(peer.codecs, audio) if self._policy.red else None
+        if red is not None:  # first, which is how browsers read what they shall send
+            send.append(red)
+            receive.insert(0, red)
         actual = combine(direction, reverse(peer.direction))
         self._agree(tuple(send), tuple(receive), actual, peer.direction)
         self._setup = "active" if peer.transport.setup == "passive" else "passive"
@@ -185,6 +191,9 @@ class WebRtcNegotiator:
             raise NegotiationError(f"an answer with a=setup:{peer.transport.setup}; active or passive is allowed")
         self.peer = peer.transport
         send = (audio, *companions(answered, audio))
+        red = redundancy(answered, audio)
+        if red is not None:
+            send += (red,)
         self._take_answered(videos, data)
         self._undo = None
         return self._agree(send, tuple(formats), combine(direction, reverse(peer.direction)), peer.direction)
@@ -304,7 +313,13 @@ class WebRtcNegotiator:
         events = [
             Encoding(CodecName.TELEPHONE_EVENT, hz) for hz in dict.fromkeys([*(e.clock_hz for e in usable), 8_000])
         ]
-        return [CodecParams(e.name, self._payload_type(e), e.clock_hz, 1, our_fmtp(e.name)) for e in [*usable, *events]]
+        formats = [
+            CodecParams(e.name, self._payload_type(e), e.clock_hz, 1, our_fmtp(e.name)) for e in [*usable, *events]
+        ]
+        if self._policy.red and formats[0].name is CodecName.OPUS:
+            number = self._payload_type(Encoding(CodecName.RED, formats[0].clock_hz))
+            formats.insert(0, redundancy_of(formats[0], number))
+        return formats
 
     def _payload_type(self, encoding: Encoding) -> int:
         known = self._payload_types.get(encoding)

@@ -68,6 +68,8 @@ async def test_a_browser_hears_itself_over_opus_with_dtls_srtp(
     (inbound,) = (entry for entry in entries if entry["type"] == "inbound-rtp" and entry["kind"] == "audio")
     assert inbound["packetsReceived"] > 500
     assert inbound["packetsLost"] == 0
+    (outbound,) = (entry for entry in entries if entry["type"] == "outbound-rtp" and entry["kind"] == "audio")
+    assert outbound["bytesSent"] > 1.5 * inbound["bytesReceived"], "it repeats each payload, the echo has no need to"
     await ann.evaluate("phone.hangUp()")
     await ann.wait_for("ended")
 

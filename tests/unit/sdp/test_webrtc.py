@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,8 @@ AUDIO = (VECTORS / "chromium-audio.sdp").read_bytes()
 EVERYTHING = (VECTORS / "chromium-audio-video-data.sdp").read_bytes()
 
 
-def negotiator(codecs=("opus", "G722", "PCMU", "PCMA", "L16")):
-    made = WebRtcNegotiator(MediaPolicy(codecs), session_id=7, cname="c")
+def negotiator(codecs=("opus", "G722", "PCMU", "PCMA", "L16"), red=False):
+    made = WebRtcNegotiator(MediaPolicy(codecs, red=red), session_id=7, cname="c")
     made.local = LocalMedia("192.0.2.1", 4_000, 4_001)
     made.transport = LocalTransport("ours", "our-password-of-22-chars", "sha-256 " + ":".join(["AB"] * 32))
     return made
@@ -141,3 +142,39 @@ def test_every_truncation_of_an_offer_is_answered_or_refused():
             made.write_answer()
         except (ParseError, NegotiationError):
             continue
+
+
+def test_redundant_audio_is_answered_first_so_that_the_browser_sends_it():
+    made, answer = answered(red=True)
+    assert answer.media[0].formats == ["63", "111", "110"]
+    assert "63 red/48000/2" in answer.media[0].all("rtpmap")
+    assert "63 111/111" in answer.media[0].all("fmtp")
+    assert made.stream.audio.name is CodecName.OPUS
+    assert made.stream.send[-1].name is CodecName.RED
+    assert made.stream.receive[0].name is CodecName.RED
+
+
+def test_redundancy_of_another_codec_than_the_chosen_one_is_left_out():
+    other = AUDIO.replace(b"a=fmtp:63 111/111", b"a=fmtp:63 111/9")
+    assert answered(other, red=True)[1].media[0].formats == ["111", "110"]
+    made = negotiator(red=True)
+    made.read_offer(AUDIO)
+    answer = parse(made.write_answer(prefer=[Encoding(CodecName.PCMU, 8_000)]))
+    assert "63" not in answer.media[0].formats
+
+
+def test_we_offer_redundant_audio_and_take_it_when_it_is_answered():
+    made = negotiator(red=True)
+    offer = made.write_offer()
+    assert parse(offer).media[0].formats[:2] == ["63", "111"]
+    offer = offer.replace(b"our-password-of-22-chars", b"a" * 22)
+    browser = negotiator(red=True)
+    browser.transport = replace(browser.transport, password="b" * 22)
+    browser.read_offer(offer)
+    stream = made.read_answer(browser.write_answer())
+    assert stream.audio.name is CodecName.OPUS
+    assert CodecName.RED in [codec.name for codec in stream.send]
+    plain = negotiator()
+    plain.transport = replace(plain.transport, password="b" * 22)
+    plain.read_offer(offer)
+    assert CodecName.RED not in [codec.name for codec in made.read_answer(plain.write_answer()).send]

@@ -1,0 +1,146 @@
+"""Redundant audio (RFC 2198): the format, what counts as heard, and when we repeat."""
+
+import struct
+
+from mediaserver.ext.red import RedForTest, parse_for_test
+
+S = 1_000_000_000
+RED, OPUS = 63, 111
+
+
+def rtp(sequence: int, timestamp: int, payload: bytes, payload_type: int = OPUS) -> bytes:
+    return struct.pack(">BBHII", 0x80, payload_type, sequence, timestamp, 7) + payload
+
+
+def block(payload_type: int, offset: int, size: int) -> bytes:
+    return struct.pack(">I", 1 << 31 | payload_type << 24 | offset << 10 | size)
+
+
+def repeating(levels: int = 1) -> RedForTest:
+    red = RedForTest(RED, OPUS)
+    fraction = 13 if levels == 1 else 60
+    now = 0
+    while red.report(fraction, now) != levels:
+        now += 5 * S
+        assert now < 60 * S
+    return red
+
+
+def test_blocks_are_read_oldest_first_with_the_primary_last() -> None:
+    payload = block(5, 320, 4) + block(5, 160, 3) + b"\x05" + b"aaaa" + b"bbb" + b"primary"
+    assert parse_for_test(payload) == [(5, 320, b"aaaa"), (5, 160, b"bbb"), (5, 0, b"primary")]
+
+
+def test_a_packet_without_redundancy_is_one_byte_longer() -> None:
+    assert parse_for_test(b"\x6fx") == [(111, 0, b"x")]
+    assert parse_for_test(b"\x6f") == [(111, 0, b"")]
+
+
+def test_what_is_cut_short_is_refused() -> None:
+    whole = block(5, 160, 30) + b"\x05" + bytes(40)
+    for size in range(35):
+        assert parse_for_test(whole[:size]) is None, size
+    assert parse_for_test(whole[:35]) == [(5, 160, bytes(30)), (5, 0, b"")]
+
+
+def test_more_blocks_than_anybody_sends_are_refused() -> None:
+    assert parse_for_test(block(5, 1, 0) * 7 + b"\x05") is not None
+    assert parse_for_test(block(5, 1, 0) * 8 + b"\x05") is None
+
+
+def test_a_sequence_number_is_new_once_across_reorder_and_wrap() -> None:
+    red = RedForTest(-1, -1)
+    order = [65_534, 65_535, 1, 0, 3]
+    assert [red.first(n) for n in order] == [True] * 5
+    assert [red.first(n) for n in [*order, 2]] == [False] * 5 + [True]
+
+
+def test_one_too_old_to_tell_is_not_new_and_a_jump_begins_anew() -> None:
+    red = RedForTest(-1, -1)
+    assert red.first(1_000)
+    assert red.first(1_063)
+    assert not red.first(1_000)
+    assert red.first(1_064)
+    assert not red.first(1_000)  # 64 back
+    assert red.first(30_000)
+    assert red.first(1_000)  # 29,000 back: another stream of numbers
+
+
+def test_nothing_is_repeated_without_loss() -> None:
+    red = RedForTest(RED, OPUS)
+    assert red.report(0, S) == 0
+    assert red.wrap(rtp(1, 960, b"one")) is None
+
+
+def test_loss_switches_one_repetition_on_more_loss_two() -> None:
+    red = RedForTest(RED, OPUS)
+    assert red.report(13, 0) == 0  # 5 %, but only half believed at first
+    assert red.report(13, 5 * S) == 1
+    for n in range(2, 6):
+        levels = red.report(51, n * 5 * S)  # 20 %
+    assert levels == 2
+
+
+def test_repetition_ends_after_20_s_of_calm_and_not_before() -> None:
+    red = repeating()
+    start = 100 * S
+    while red.report(0, start) and red.report(0, start):
+        start += S
+        if start > 130 * S:
+            break
+    assert red.report(0, start) == 0
+    calm = repeating()
+    for _ in range(12):
+        calm.report(0, 200 * S)  # less than 1 % is reached here, and the 20 s begin
+    assert calm.report(0, 220 * S - 1) == 1
+    assert calm.report(0, 220 * S) == 0
+
+
+def test_a_side_that_takes_no_red_is_sent_none() -> None:
+    red = RedForTest(-1, -1)
+    assert [red.report(100, n * S) for n in range(5)] == [0] * 5
+
+
+def test_each_packet_carries_the_one_before_it() -> None:
+    red = repeating()
+    first, second = red.wrap(rtp(1, 960, b"one")), red.wrap(rtp(2, 1_920, b"two"))
+    assert first is not None
+    assert second is not None
+    assert parse_for_test(first[12:]) == [(OPUS, 0, b"one")]
+    assert second[:12] == rtp(2, 1_920, b"", RED)
+    assert parse_for_test(second[12:]) == [(OPUS, 960, b"one"), (OPUS, 0, b"two")]
+
+
+def test_two_levels_carry_two_in_order() -> None:
+    red = repeating(2)
+    packets = [red.wrap(rtp(n, 960 * n, bytes([n]))) for n in range(1, 4)]
+    assert packets[2] is not None
+    assert parse_for_test(packets[2][12:]) == [(OPUS, 1_920, b"\1"), (OPUS, 960, b"\2"), (OPUS, 0, b"\3")]
+
+
+def test_after_a_digit_nothing_before_it_is_repeated() -> None:
+    """A receiver counts sequence numbers back by blocks; the digit's packet took one."""
+    red = repeating()
+    red.wrap(rtp(1, 960, b"one"))
+    assert red.wrap(rtp(2, 960, b"1234", 110)) is None
+    packet = red.wrap(rtp(3, 1_920, b"three"))
+    assert packet is not None
+    assert parse_for_test(packet[12:]) == [(OPUS, 0, b"three")]
+
+
+def test_what_lies_further_back_than_14_bits_can_say_is_left_out() -> None:
+    red = repeating()
+    red.wrap(rtp(1, 0, b"one"))
+    for timestamp, blocks in ((16_383, 2), (16_383 + 16_384, 1)):
+        packet = red.wrap(rtp(2, timestamp, b"two"))
+        assert packet is not None
+        assert len(parse_for_test(packet[12:]) or []) == blocks
+
+
+def test_a_packet_that_would_not_fit_goes_as_it_is() -> None:
+    red = repeating()
+    assert red.wrap(rtp(1, 960, bytes(600))) is not None
+    assert red.wrap(rtp(2, 1_920, bytes(600)), capacity=612) is None
+    alone = red.wrap(rtp(3, 2_880, bytes(600)), capacity=1_000)
+    assert alone is not None
+    assert len(alone) == 613  # the one before went by itself: not repeated
