@@ -53,6 +53,7 @@ SDP_CANDIDATES_MAX: Final = 32  # a=candidate lines kept; a browser with four ne
 SDP_FMTP_VALUE_CHARS_MAX: Final = 512  # of one video parameter passed on; H.264 parameter sets in base64 stay under 200
 SDP_SIMULCAST_STREAMS_MAX: Final = 4  # layers of one picture; browsers send three
 SDP_SSRCS_MAX: Final = 8  # streams declared by a=ssrc in one video section; four layers and as many to spare
+SDP_VIDEO_FORMATS_OFFERED_MAX: Final = 16  # in one section of ours; a browser has six of H.264 and five others
 SDP_VIDEO_LINES_MAX: Final = 40  # video sections of one leg: 19 others with camera and slides, and its own two
 
 # --- calls

@@ -151,6 +151,32 @@ def choose_formats(
     return list(chosen.values())
 
 
+def one_profile(formats: Iterable[VideoFormat]) -> list[VideoFormat]:
+    """Of each codec and H.264 packetization mode the profile most can decode.
+
+    SIP phones look at codec and mode only: given a choice, baresip 1.0 answers one payload type and sends another.
+    """
+    chosen: dict[tuple[VideoCodec, str], VideoFormat] = {}
+    for made in formats:
+        key = (made.codec, h264.packetization_mode(made.fmtp))
+        plain = h264.profile_of(made.fmtp) is h264.Profile.CONSTRAINED_BASELINE
+        if key not in chosen or (plain and h264.profile_of(chosen[key].fmtp) is not h264.Profile.CONSTRAINED_BASELINE):
+            chosen[key] = made
+    return list(chosen.values())
+
+
+def answered_formats(
+    described: Sequence[DescribedFormat], offered: Sequence[VideoFormat]
+) -> list[tuple[DescribedFormat, VideoFormat]]:
+    """Pairs of an answer's format and the one we offered, in the answer's order: what it has first, it sends."""
+    chosen: dict[VideoCodec, tuple[DescribedFormat, VideoFormat]] = {}
+    for theirs in described:
+        ours = next((made for made in offered if same_format(made, theirs.format)), None)
+        if ours is not None:
+            chosen.setdefault(ours.codec, (theirs, ours))
+    return list(chosen.values())
+
+
 def answered(theirs: VideoFormat, ours: VideoFormat) -> VideoFormat:
     """Our format as the answer to theirs writes it: their payload types, our parameters."""
     fmtp = h264.answered_parameters(theirs.fmtp, ours.fmtp) if ours.codec is VideoCodec.H264 else dict(ours.fmtp)

@@ -10,13 +10,23 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from mediaserver.errors import NegotiationError
+from mediaserver.limits import SDP_VIDEO_FORMATS_OFFERED_MAX
 from mediaserver.model import Direction
 from mediaserver.model_video import Content, ExtensionIds, Feedback, TrackSettings, VideoCodec, VideoFormat
 from mediaserver.sdp.choose import combine, reverse
 from mediaserver.sdp.crypto import CryptoLine, KeyRing
 from mediaserver.sdp.description import Attribute, Media
 from mediaserver.sdp.extensions import ExtensionNumbers, ids_of, usable, write_answer
-from mediaserver.sdp.video import ALL_FEEDBACK, answered, both, choose_formats, same_format, write_video_formats
+from mediaserver.sdp.video import (
+    ALL_FEEDBACK,
+    answered,
+    answered_formats,
+    both,
+    choose_formats,
+    one_profile,
+    same_format,
+    write_video_formats,
+)
 from mediaserver.sdp.video_peer import PeerVideo, bandwidth_lines, content_attribute
 from mediaserver.sdp.words import LocalMedia
 
@@ -185,10 +195,8 @@ class VideoLines:
         if wanted is None:
             return None
         order = sorted(wanted.formats, key=lambda made: not self._in_use(line, made.codec))  # stable
-        chosen: dict[VideoCodec, VideoFormat] = {}
-        for made in order:
-            chosen.setdefault(made.codec, made)
-        line.offered = tuple(self._numbered(made) for made in chosen.values())
+        distinct = _distinct(order) if self._bundled else one_profile(_distinct(order))
+        line.offered = tuple(self._numbered(made) for made in distinct[:SDP_VIDEO_FORMATS_OFFERED_MAX])
         line.offered_direction = combine(wanted.direction, limit)
         attributes = list(frame.attributes)
         if self._bundled:
@@ -202,9 +210,7 @@ class VideoLines:
         wanted = line.wanted
         if peer is None or wanted is None:
             return False
-        pairs = choose_formats(peer.formats, line.offered)
-        order = [described.format.codec for described in peer.formats]
-        pairs.sort(key=lambda pair: order.index(pair[0].format.codec))  # what it answers first, it sends
+        pairs = answered_formats(peer.formats, line.offered)
         crypto = self._answered_crypto(line, peer)
         secure = peer.transport is not None and (peer.transport.crypto is not None or bool(line.offered_crypto))
         if not pairs or (secure and crypto is None and "SAVP" in frame.protocol):
@@ -347,3 +353,11 @@ class VideoLines:
             raise NegotiationError("the peer's formats leave no payload type for ours")
         self._taken.add(found)
         return found
+
+
+def _distinct(formats: Iterable[VideoFormat]) -> list[VideoFormat]:
+    found: list[VideoFormat] = []
+    for made in formats:
+        if not any(same_format(made, other) for other in found):
+            found.append(made)
+    return found

@@ -25,6 +25,9 @@ MODULES_LOADED = (
 )
 
 
+VIDEO_MODULES = ("vp8.so", "avcodec.so", "avformat.so", "fakevideo.so", "snapshot.so", "swscale.so")
+
+
 @dataclass
 class Baresip:
     folder: Path
@@ -41,6 +44,8 @@ class Baresip:
     transport: str = "udp"
     answer: str = "auto"
     rtp_ports: str = "39000-39999"
+    film: Path | None = None  # numbered pictures for a camera (numbered.write_film); None: no video
+    video_codec: str = "VP8"  # or "h264"
     events: list[dict[str, object]] = field(default_factory=list)
     _process: asyncio.subprocess.Process | None = None
     _reader: asyncio.Task[None] | None = None
@@ -53,7 +58,7 @@ class Baresip:
             f"sip_listen {self.host}:{self.sip_port}",
             f"net_interface {self.host}",
             f"module_path {MODULES}",
-            *(f"module {name}" for name in MODULES_LOADED),
+            *(f"module {name}" for name in (*(VIDEO_MODULES if self.film else ()), *MODULES_LOADED)),
             "module_app ctrl_tcp.so",
             "module_app menu.so",
             f"ctrl_tcp_listen {self.host}:{self.control_port}",
@@ -77,6 +82,16 @@ class Baresip:
             "opus_complexity 10",
             "opus_application voip",
         ]
+        if self.film is not None:
+            lines += [
+                f"video_source avformat,{self.film}",
+                "video_display fakevideo,nil",
+                "video_size 320x240",
+                "video_bitrate 600000",
+                "video_fps 15",
+                "avcodec_h264enc libx264",
+                "avcodec_h264dec h264",
+            ]
         (self.folder / "config").write_text("\n".join(lines) + "\n")
         registrar = f"<sip:{self.user}@{self.server};transport={self.transport}>"
         options = [
@@ -85,6 +100,8 @@ class Baresip:
             f"audio_codecs={','.join(self.codecs)}",
             "ptime=20",
         ]
+        if self.film is not None:
+            options.append(f"video_codecs={self.video_codec}")
         if self.srtp:
             options.append(f"mediaenc={self.srtp}")
         (self.folder / "accounts").write_text(registrar + ";" + ";".join(options) + "\n")
@@ -152,6 +169,14 @@ class Baresip:
     def log(self) -> str:
         path = self.folder / "log.txt"
         return path.read_text(errors="replace") if path.exists() else ""
+
+    async def sees(self, path: Path, timeout_s: float = 5.0) -> Path:
+        """A PNG of the picture that has just arrived."""
+        await self.command("snapshot_recv", str(path))
+        async with asyncio.timeout(timeout_s):
+            while f"wrote {path}" not in self.log():
+                await asyncio.sleep(0.05)
+        return path
 
     def heard(self) -> Path:
         """The newest file of what this phone heard."""

@@ -38,7 +38,8 @@ def bundle() -> Path:
     modules, built = BROWSER / "node_modules", BROWSER / "node_modules" / "phone.bundle.js"
     if not (modules / "jssip").exists():
         subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=BROWSER, check=True)
-    if not built.exists() or built.stat().st_mtime < (BROWSER / "phone.js").stat().st_mtime:
+    newest = max(path.stat().st_mtime for path in BROWSER.glob("*.js"))
+    if not built.exists() or built.stat().st_mtime < newest:
         command = [modules / ".bin" / "esbuild", "--bundle", "--format=iife", "phone.js", f"--outfile={built}"]
         subprocess.run([*command, "--log-level=error"], cwd=BROWSER, check=True)
     return built

@@ -32,7 +32,15 @@ class Phones:
         self._stack = AsyncExitStack()
 
     async def baresip(
-        self, user: str, codec: str, *, says: Path | str = "ann", srtp: bool = False, transport: str = "udp"
+        self,
+        user: str,
+        codec: str,
+        *,
+        says: Path | str = "ann",
+        srtp: bool = False,
+        transport: str = "udp",
+        film: Path | None = None,
+        video_codec: str = "VP8",
     ) -> Baresip:
         slot = phone_port()
         name, rate, _ = CODECS[codec]
@@ -49,6 +57,8 @@ class Phones:
             server=self.server.sip if transport != "tls" else self.server.tls,
             transport=transport,
             rtp_ports=f"{slot + PHONE_RTP_OFFSET}-{slot + PHONE_RTP_OFFSET + 9}",
+            film=film,
+            video_codec=video_codec,
         )
         self._stack.push_async_callback(phone.stop)
         await phone.start()

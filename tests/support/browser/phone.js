@@ -1,89 +1,131 @@
-// A phone made of JsSIP as it comes, for the wire tests: registers, calls, answers, and keeps what it hears.
+// A phone made of JsSIP as it comes, for the wire tests: registers, calls, answers, and keeps what it hears and sees.
 import JsSIP from "jssip";
+import { camera, watch as look } from "./pictures.js";
 
 const AUDIO = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
 const pcConfig = { iceServers: [] };
-const state = { events: [], session: null, peer: null, heard: [], rate: 0 };
 
-function note(name, detail = "") {
-  state.events.push(`${name} ${detail}`.trim());
-}
+function makePhone() {
+  const state = { events: [], session: null, peer: null, heard: [], rate: 0, seen: [], camera: null };
 
-// Pulls the remote track and keeps its samples: an element must play it, or Chromium decodes nothing.
-function listen(stream) {
-  const element = new Audio();
-  element.srcObject = stream;
-  element.play();
-  const context = new AudioContext({ sampleRate: 16000 });
-  const tap = context.createScriptProcessor(4096, 1, 1);
-  tap.onaudioprocess = (event) => state.heard.push(event.inputBuffer.getChannelData(0).slice());
-  context.createMediaStreamSource(stream).connect(tap);
-  tap.connect(context.destination);
-  state.rate = context.sampleRate;
-  state.keep = [element, context, tap];
-}
+  function note(name, detail = "") {
+    state.events.push(`${name} ${detail}`.trim());
+  }
 
-function follow(session) {
-  state.session = session;
-  const watch = (peer) => {
-    state.peer = peer;
-    peer.addEventListener("track", (event) => listen(event.streams[0] ?? new MediaStream([event.track])));
-    peer.addEventListener("connectionstatechange", () => note(`peer ${peer.connectionState}`));
-  };
-  if (session.connection) watch(session.connection);
-  else session.on("peerconnection", (event) => watch(event.peerconnection));
-  session.on("progress", () => note("progress"));
-  session.on("accepted", () => note("accepted"));
-  session.on("confirmed", () => note("confirmed"));
-  session.on("ended", (event) => note("ended", event.cause));
-  session.on("failed", (event) => note("failed", `${event.cause} ${event.message?.status_code ?? ""}`));
-}
+  // Pulls the remote track and keeps its samples: an element must play it, or Chromium decodes nothing.
+  function listen(stream) {
+    const element = new Audio();
+    element.srcObject = stream;
+    element.play();
+    const context = new AudioContext({ sampleRate: 16000 });
+    const tap = context.createScriptProcessor(4096, 1, 1);
+    tap.onaudioprocess = (event) => state.heard.push(event.inputBuffer.getChannelData(0).slice());
+    context.createMediaStreamSource(stream).connect(tap);
+    tap.connect(context.destination);
+    state.rate = context.sampleRate;
+    state.keep = [element, context, tap];
+  }
 
-window.phone = {
-  events: () => state.events,
-  register(socket, uri, password) {
-    const ua = new JsSIP.UA({ sockets: [new JsSIP.WebSocketInterface(socket)], uri, password, register: true });
-    ua.on("connected", () => note("connected"));
-    ua.on("disconnected", () => note("disconnected"));
-    ua.on("registered", () => note("registered"));
-    ua.on("registrationFailed", (event) => note("registrationFailed", event.cause));
-    ua.on("newRTCSession", ({ originator, session }) => {
-      follow(session);
-      if (originator === "remote") {
-        note("incoming", session.remote_identity.uri.user);
-        session.answer({ mediaConstraints: { audio: AUDIO, video: false }, pcConfig });
+  function follow(session) {
+    state.session = session;
+    const watch = (peer) => {
+      state.peer = peer;
+      peer.addEventListener("track", ({ track, streams }) => {
+        if (track.kind === "video") state.seen.push(look(track, streams[0]));
+        else listen(streams[0] ?? new MediaStream([track]));
+      });
+      peer.addEventListener("connectionstatechange", () => note(`peer ${peer.connectionState}`));
+    };
+    if (session.connection) watch(session.connection);
+    else session.on("peerconnection", (event) => watch(event.peerconnection));
+    session.on("progress", () => note("progress"));
+    session.on("accepted", () => note("accepted"));
+    session.on("confirmed", () => note("confirmed"));
+    session.on("ended", (event) => note("ended", event.cause));
+    session.on("failed", (event) => note("failed", `${event.cause} ${event.message?.status_code ?? ""}`));
+  }
+
+  // owner: whose numbered pictures the camera films; null: sound only.
+  async function media(owner) {
+    const stream = await navigator.mediaDevices.getUserMedia({ audio: AUDIO });
+    if (owner !== null) stream.addTrack((state.camera = camera(owner)));
+    return stream;
+  }
+
+  return {
+    events: () => state.events,
+    register(socket, uri, password) {
+      const ua = new JsSIP.UA({ sockets: [new JsSIP.WebSocketInterface(socket)], uri, password, register: true });
+      ua.on("connected", () => note("connected"));
+      ua.on("disconnected", () => note("disconnected"));
+      ua.on("registered", () => note("registered"));
+      ua.on("registrationFailed", (event) => note("registrationFailed", event.cause));
+      ua.on("newRTCSession", ({ originator, session }) => {
+        follow(session);
+        if (originator === "remote") {
+          note("incoming", session.remote_identity.uri.user);
+          if (state.answersWith === undefined) session.answer({ mediaConstraints: { audio: AUDIO, video: false }, pcConfig });
+          else media(state.answersWith).then((mediaStream) => session.answer({ mediaStream, pcConfig }));
+        }
+      });
+      state.ua = ua;
+      ua.start();
+    },
+    call(target) {
+      state.ua.call(target, { mediaConstraints: { audio: AUDIO, video: false }, pcConfig });
+    },
+    async callWithCamera(target, owner) {
+      state.ua.call(target, { mediaStream: await media(owner), pcConfig });
+    },
+    answerWith(owner) {
+      state.answersWith = owner;
+    },
+    // Another picture in mid-call: a shared screen.
+    share(owner) {
+      const track = camera(owner);
+      state.screen = state.peer.addTransceiver(track, { direction: "sendonly", streams: [new MediaStream([track])] });
+      state.session.renegotiate();
+    },
+    stopSharing() {
+      state.screen.stop();
+      state.session.renegotiate();
+    },
+    cameraOn(owner) {
+      state.peer.addTransceiver((state.camera = camera(owner)), { direction: "sendrecv" });
+      state.session.renegotiate();
+    },
+    seen: () => state.seen,
+    forgetSeen() {
+      for (const seen of state.seen) Object.assign(seen, { owners: {}, frames: 0, unread: 0 });
+    },
+    hangUp: () => state.session.terminate(),
+    hold: () => state.session.hold(),
+    unhold: () => state.session.unhold(),
+    press: (digit) => state.session.sendDTMF(digit, { transportType: "RFC2833" }),
+    unregister: () => state.ua.stop(),
+    forget() {
+      state.heard = [];
+    },
+    // int16 little-endian mono at `rate`, as base64
+    heard() {
+      const total = state.heard.reduce((sum, block) => sum + block.length, 0);
+      const samples = new Int16Array(total);
+      let at = 0;
+      for (const block of state.heard) {
+        for (const sample of block) samples[at++] = Math.max(-32768, Math.min(32767, Math.round(sample * 32767)));
       }
-    });
-    state.ua = ua;
-    ua.start();
-  },
-  call(target) {
-    state.ua.call(target, { mediaConstraints: { audio: AUDIO, video: false }, pcConfig });
-  },
-  hangUp: () => state.session.terminate(),
-  hold: () => state.session.hold(),
-  unhold: () => state.session.unhold(),
-  press: (digit) => state.session.sendDTMF(digit, { transportType: "RFC2833" }),
-  unregister: () => state.ua.stop(),
-  forget() {
-    state.heard = [];
-  },
-  // int16 little-endian mono at `rate`, as base64
-  heard() {
-    const total = state.heard.reduce((sum, block) => sum + block.length, 0);
-    const samples = new Int16Array(total);
-    let at = 0;
-    for (const block of state.heard) {
-      for (const sample of block) samples[at++] = Math.max(-32768, Math.min(32767, Math.round(sample * 32767)));
-    }
-    const bytes = new Uint8Array(samples.buffer);
-    let text = "";
-    for (let i = 0; i < bytes.length; i += 0x8000) text += String.fromCharCode(...bytes.subarray(i, i + 0x8000));
-    return { rate: state.rate, samples: btoa(text) };
-  },
-  async statistics() {
-    const found = [];
-    (await state.peer.getStats()).forEach((entry) => found.push(entry));
-    return found;
-  },
-};
+      const bytes = new Uint8Array(samples.buffer);
+      let text = "";
+      for (let i = 0; i < bytes.length; i += 0x8000) text += String.fromCharCode(...bytes.subarray(i, i + 0x8000));
+      return { rate: state.rate, samples: btoa(text) };
+    },
+    async statistics() {
+      const found = [];
+      (await state.peer.getStats()).forEach((entry) => found.push(entry));
+      return found;
+    },
+  };
+}
+
+window.makePhone = makePhone;
+window.phone = makePhone();

@@ -132,7 +132,7 @@ def test_our_offer_agrees_with_a_phone_that_can(secure):
     ours = made.write_offer()
     media = parse(ours).media[1]
     assert media.port == 20_002
-    assert media.formats == ["96", "108"]
+    assert media.formats == ["96", "108", "98"]  # H.264 in both packetization modes
     assert "96 nack pli" in list(media.all("rtcp-fb"))
     assert media.has("rtcp-mux")
     made.read_answer(peer_answer(ours))
@@ -140,6 +140,19 @@ def test_our_offer_agrees_with_a_phone_that_can(secure):
     assert (line.settings.send_key is not None) is True
     assert line.settings.send[0].rtx_payload_type is None
     assert line.settings.remote == MediaAddress("192.0.2.1", 30_002)
+
+
+def test_a_phone_that_knows_one_packetization_mode_finds_it_in_our_offer():
+    made = negotiator()
+    line = made.video.add(local())
+    ours = made.write_offer()
+    peer = negotiator()
+    peer.read_offer(ours)
+    peer.video.lines[0].wanted = local(30_002, house_formats(["H264"])[1:])
+    made.read_answer(peer.write_answer())
+    (agreed,) = line.settings.send
+    assert agreed.fmtp["packetization-mode"] == "0"
+    assert line.settings.receive[0].payload_type == 98
 
 
 def test_a_phone_without_video_answers_port_zero_and_is_asked_no_more():

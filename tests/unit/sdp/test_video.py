@@ -7,7 +7,14 @@ from mediaserver.model_video import Feedback, VideoCodec, VideoFormat
 from mediaserver.sdp import h264
 from mediaserver.sdp.h264 import Profile
 from mediaserver.sdp.parse import parse
-from mediaserver.sdp.video import choose_formats, house_formats, read_video_formats, same_format, write_video_formats
+from mediaserver.sdp.video import (
+    choose_formats,
+    house_formats,
+    one_profile,
+    read_video_formats,
+    same_format,
+    write_video_formats,
+)
 
 
 def section(*lines, formats="96 97 98 99"):
@@ -125,6 +132,19 @@ def test_a_codec_has_one_format_the_first_of_ours_that_the_peer_has():
     )
     chosen = choose_formats(described, house_formats(["H264", "VP8", "vp9", "theora"]))
     assert [theirs.format.payload_type for theirs, _ in chosen] == [98, 97]
+
+
+def test_a_sip_phone_is_offered_one_profile_of_h264_in_each_mode_the_plainest():
+    formats = [
+        VideoFormat(VideoCodec.VP8, 96),
+        *(h264_format(mode, profile) for profile in ("64001f", "42e01f", "4d001f") for mode in "10"),
+    ]
+    kept = one_profile(formats)
+    assert [(made.codec, made.fmtp.get("profile-level-id")) for made in kept] == [
+        (VideoCodec.VP8, None),
+        (VideoCodec.H264, "42e01f"),
+        (VideoCodec.H264, "42e01f"),
+    ]
 
 
 def test_what_is_written_is_read_the_same():
