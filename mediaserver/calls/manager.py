@@ -99,7 +99,7 @@ class CallManager:
     def on_invite(self, session: Session) -> None:
         """A new incoming session; takes it over before returning."""
         limit = self._house.settings.sip.max_calls
-        if self._draining or len(self._calls) >= limit:
+        if self._draining or self._is_full(limit):
             self.refused["draining" if self._draining else "too_many"] += 1
             log.warning("call refused", draining=self._draining, calls=len(self._calls), limit=limit)
             session.on_event = lambda _event: None
@@ -111,6 +111,14 @@ class CallManager:
         loop = asyncio.get_running_loop()
         task = loop.create_task(self._run(call), name=f"call {call_id}", context=call.context)
         self._running[call_id] = task
+
+    def _is_full(self, limit: int) -> bool:
+        """Calls that only clear up take nobody's place: their callers were answered, with 503 perhaps, and call again.
+
+        Twice the limit is full all the same: clearing up must not pile up.
+        """
+        count = len(self._calls)
+        return count >= limit and (count >= 2 * limit or sum(not c.ending for c in self._calls.values()) >= limit)
 
     async def _run(self, call: Call) -> None:
         try:

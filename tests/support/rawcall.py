@@ -62,11 +62,11 @@ class RawCall:
             f"a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\na=ptime:20\r\n{self.sdp_extra}"
         )
 
-    def _request(self, method: str, cseq: int, body: str = "", target: str = "") -> bytes:
+    def _request(self, method: str, cseq: int, body: str = "", target: str = "", branch: str = "") -> bytes:
         to = self._to or f"<sip:{self.number}@{self.server[0]}:{self.server[1]}>"
         lines = [
             f"{method} {target or f'sip:{self.number}@{self.server[0]}:{self.server[1]}'} SIP/2.0",
-            f"Via: SIP/2.0/UDP {self._me};branch=z9hG4bK{secrets.token_hex(6)};rport",
+            f"Via: SIP/2.0/UDP {self._me};branch=z9hG4bK{branch or secrets.token_hex(6)};rport",
             f"From: <sip:raw@{self._me}>;tag={self._tag}",
             f"To: {to}",
             f"Call-ID: {self._call_id}",
@@ -81,7 +81,8 @@ class RawCall:
 
     def dial(self) -> int:
         """Returns the final status; at 200 the ACK is sent and `media` is where RTP goes."""
-        self.sip.sendto(self._request("INVITE", 1, self.sdp()), self.server)
+        branch = secrets.token_hex(6)
+        self.sip.sendto(self._request("INVITE", 1, self.sdp(), branch=branch), self.server)
         while True:
             text = self.sip.recv(65_535).decode()
             self.status = int(text.split(" ", 2)[1])
@@ -91,8 +92,7 @@ class RawCall:
         assert match
         self._to = match[1]
         if self.status >= 300:
-            ack = self._request("ACK", 1)
-            self.sip.sendto(ack, self.server)
+            self.sip.sendto(self._request("ACK", 1, branch=branch), self.server)  # of the INVITE: RFC 3261 §17.1.1.3
             return self.status
         contact = re.search(r"^(?:Contact|m): *<?([^>\r;]+)", text, re.M | re.I)
         address = re.search(r"^c=IN IP4 (\S+)\r$", text, re.M)

@@ -74,6 +74,7 @@ class Server:
     rtp_ports: str = "21000-22999"
     max_calls: int = 375  # of 1,500 RTP ports: two legs a call, two ports a leg
     host: str = "127.0.0.1"
+    command: Path = COMMAND
     process: asyncio.subprocess.Process | None = None
 
     @property
@@ -125,7 +126,7 @@ class Server:
     async def cli(self, *arguments: str) -> tuple[int, str, str]:
         """Runs `mediaserver ARGUMENTS --config …` as an operator would; exit code, stdout, stderr."""
         process = await asyncio.create_subprocess_exec(
-            str(COMMAND),
+            str(self.command),
             *arguments,
             "--config",
             str(self.config),
@@ -154,7 +155,14 @@ class Server:
     async def run(self) -> None:
         log = (self.folder / "log.txt").open("ab")
         self.process = await asyncio.create_subprocess_exec(
-            str(COMMAND), "run", "--config", str(self.config), stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
+            str(self.command),
+            "run",
+            "--config",
+            str(self.config),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=self.command.parents[2],  # the tree it belongs to: python -m looks there first
         )
         log.close()
         for _ in range(200):

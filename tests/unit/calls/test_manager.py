@@ -41,6 +41,18 @@ async def test_calls_over_the_limit_are_refused(stage: Stage) -> None:
     assert stage.manager.refused == {"too_many": 1}
 
 
+async def test_a_refused_call_that_is_still_clearing_up_takes_nobodys_place(stage: Stage) -> None:
+    stage.settings = stage.settings.model_copy(update={"sip": stage.settings.sip.model_copy(update={"max_calls": 1})})
+    refused = await stage.call("nowhere", settle=False)
+    while "reject" not in refused.names():
+        await asyncio.sleep(0)
+    assert stage.manager is not None
+    assert len(stage.manager) == 1, "its task has not ended yet"
+    again = await stage.call("600")
+    assert again.names() == ["accept"]
+    assert stage.manager.refused == {"no_route": 1}
+
+
 async def test_draining_waits_for_running_calls_and_then_ends_them(stage: Stage) -> None:
     one = await stage.call("600")
     two = await stage.call("600")
