@@ -58,8 +58,8 @@ async def measure(tree: Path, kind: str, rate: int, calls: int) -> dict[str, flo
             command=tree / ".venv/bin/mediaserver",
         )
         callee = await start_callee()
-        await server.start()
         try:
+            await server.start()
             assert server.process is not None
             before = cpu_ns(server.process.pid)
             result = await run_sipp(
@@ -77,9 +77,9 @@ async def measure(tree: Path, kind: str, rate: int, calls: int) -> dict[str, flo
             await asyncio.sleep(1)
             used_ms = (cpu_ns(server.process.pid) - before) / 1e6
         finally:
-            await server.stop()
             callee.kill()
             await callee.wait()
+            await server.stop(timeout_s=30)
     return {
         "calls": result.successful,
         "failed": result.failed,
