@@ -35,6 +35,7 @@ from mediaserver.media.tones import tone
 from mediaserver.model import MediaEvent, TapBehind
 from mediaserver.quality.monitor import QualityMonitor
 from mediaserver.recording.consent import ConsentAuthority
+from mediaserver.recording.keeping import EXPORTS
 from mediaserver.recording.recorder import JournalRecorder
 from mediaserver.settings import SHIPPED_CONFIG_DIR, Settings
 from mediaserver.sip.counters import SipCounters
@@ -67,7 +68,7 @@ class Server:
         self.metrics = Metrics()
         authority = ConsentAuthority()
         self.engine = MediaEngine(settings.media, self.clock, self._on_media_event, verify_token=authority.verify)
-        self.exports = settings.server.data_dir / "exports"
+        self.exports = settings.server.data_dir / EXPORTS
         self.recorder = JournalRecorder(
             settings.recording, settings.server.data_dir, self.engine, self.recordings, self.clock, authority
         )
@@ -111,7 +112,7 @@ class Server:
             readers=[self.people],
             tone=lambda kind: tone(kind, settings.media.tones),
         )
-        self.ways.take_calls(self.calls)
+        self.ways.take_calls(self.calls, self._answer_consent)
         self.http = HttpServer(settings, facade, self.metrics, self.transport, self.ways)
         self._started: list[tuple[str, Callable[[], Awaitable[object]]]] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -178,6 +179,10 @@ class Server:
         """SIGHUP: routing and call programs are read again."""
         log.info("reload asked for")
         self.calls.reload()
+
+    async def _answer_consent(self, call_id: str, leg_id: str, agree: bool) -> str:
+        """A page's button. Raises LookupError when nothing of this party is being recorded."""
+        return await self.calls.consent_desk.answer(call_id, leg_id, "granted" if agree else "denied", "web", {})
 
     def _on_invite(self, session: InviteSession) -> None:
         self.calls.on_invite(session)

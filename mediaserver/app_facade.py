@@ -33,7 +33,7 @@ from mediaserver.store.users import User
 if TYPE_CHECKING:
     from mediaserver.app import Server
 
-EXPORT_SUFFIX = {"wav": "wav", "opus": "ogg"}
+EXPORT_SUFFIX = {"wav": "wav", "opus": "ogg", "lanes": "lanes.json", "peaks": "peaks"}
 PACKET_S = 0.02  # what a packet that was not captured stands for: nearly all senders use 20 ms
 
 

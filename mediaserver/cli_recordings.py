@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import json
+import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,12 +25,16 @@ from mediaserver.cli_common import (
 )
 from mediaserver.settings import Settings
 
+if TYPE_CHECKING:
+    from mediaserver.recording.keeping import Keeper
+
 
 class Form(enum.StrEnum):
     WAV = "wav"
     OPUS = "opus"
 
 
+RecordingId = Annotated[str, typer.Argument(metavar="ID", help="As `mediaserver recordings list` shows it.")]
 app = typer.Typer(
     no_args_is_help=True,
     help="""Recordings of calls.
@@ -127,6 +134,122 @@ def rewrap(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         changed, kept = keys.rewrap(_root(settings), ring)
         text = f"{changed} keys wrapped by master key {ring.current.master_id}, {kept} were so already"
         done(text, as_json=as_json, changed=changed, kept=kept, master=ring.current.master_id)
+
+
+Reason = Annotated[str, typer.Option("--reason", help="Why; it stands in the signed manifest.")]
+
+
+@app.command()
+def erase(
+    recording_id: RecordingId,
+    reason: Reason,
+    party: Annotated[
+        str | None, typer.Option("--party", help="Only this party: its leg's number in the call. Without it all.")
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a recording, or one party of it, unreadable for ever: its key is destroyed. A signed note of that stays."""
+    with told_as_text():
+        settings, now = load_settings(config), time.time()
+        gone = asyncio.run(_keep(settings, lambda keeper: keeper.erase(recording_id, party, reason, "CLI", now)))
+        done(f"unreadable now: {', '.join(gone)}", as_json=as_json, id=recording_id, journals=gone)
+
+
+@app.command()
+def hold(
+    recording_id: RecordingId,
+    reason: Annotated[str, typer.Option("--reason", help="Why it must not be deleted; empty: release it.")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a recording on legal hold, so that neither retention nor erasure touches it; --reason "" releases it."""
+    with told_as_text():
+        asyncio.run(_keep(load_settings(config), lambda keeper: keeper.hold(recording_id, reason)))
+        done(f"{recording_id}: {'on hold' if reason else 'released'}", as_json=as_json, id=recording_id, hold=reason)
+
+
+@app.command()
+def vcon(
+    recording_id: RecordingId,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File; without it ID.vcon.json.")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a recording as a vCon (IETF): parties, audio, and for each party on what its consent rests."""
+    with told_as_text():
+        target = output or Path(f"{recording_id}.vcon.json")
+        asyncio.run(_vcon(load_settings(config), recording_id, target))
+        done(f"{target} ({target.stat().st_size:,} bytes)", as_json=as_json, id=recording_id, file=str(target))
+
+
+@app.command()
+def subject(
+    number: Annotated[str, typer.Argument(help="The person's number, as recordings name it.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="ZIP to write.")] = Path("subject.zip"),
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write what is kept of one person: its own channel of every recording, its consent, the rows (GDPR art. 15)."""
+    with told_as_text():
+        count = asyncio.run(_subject(load_settings(config), number, output))
+        done(f"{output}: {count} recordings", as_json=as_json, file=str(output), recordings=count)
+
+
+async def _keep(settings: Settings, work: Callable[[Keeper], Awaitable[Any]]) -> Any:
+    from mediaserver.recording import keys
+    from mediaserver.recording.keeping import EXPORTS, Keeper
+    from mediaserver.store.database import open_database
+    from mediaserver.store.recordings import RecordingStore
+
+    data_dir = settings.server.data_dir
+    database = await open_database(settings.store.url, data_dir)
+    try:
+        ring = keys.load_ring(settings.recording, data_dir)
+        store = RecordingStore(database)
+        return await work(Keeper(_root(settings), store, keys.load_signer(data_dir), ring, data_dir / EXPORTS))
+    except LookupError as error:
+        raise CommandFailed(str(error.args[0])) from error
+    finally:
+        await database.close()
+
+
+async def _vcon(settings: Settings, recording_id: str, target: Path) -> None:
+    from mediaserver.recording import manifest
+    from mediaserver.recording.export import export_recording
+    from mediaserver.recording.vcon import make_vcon
+
+    async def work(keeper: Keeper) -> None:
+        row = await keeper.store.get(recording_id)
+        if row is None:
+            raise LookupError(f"there is no recording {recording_id}; see: mediaserver recordings list")
+        assert keeper.ring is not None
+        audio = target.with_suffix(".ogg.part")
+        try:
+            await export_recording(keeper.root, keeper.ring, row, "opus", audio)
+            lines = manifest.read_lines(keeper.root / row.directory / manifest.NAME)
+            evidence = await keeper.store.evidence(recording_id)
+            made = make_vcon(row, evidence, audio, "audio/ogg", manifest=lines, created_wall=time.time())
+        finally:
+            audio.unlink(missing_ok=True)
+        await asyncio.to_thread(_write_private, target, json.dumps(made, indent=2, ensure_ascii=False))
+
+    await _keep(settings, work)
+
+
+def _write_private(target: Path, text: str) -> None:
+    target.touch(mode=0o600)
+    target.write_text(text, "utf-8")
+
+
+async def _subject(settings: Settings, number: str, output: Path) -> int:
+    from mediaserver.recording.keeping import collect_subject
+
+    async def work(keeper: Keeper) -> int:
+        with tempfile.TemporaryDirectory(dir=output.parent) as folder:
+            return await collect_subject(keeper, number, output, Path(folder))
+
+    return int(await _keep(settings, work))
 
 
 def _root(settings: Settings) -> Path:

@@ -358,6 +358,19 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptHeard:
+    """What the server played to one party: it belongs to that party's channel of a recording."""
+
+    leg: LegHandle
+    name: str
+    path: str | None  # None: a tone
+    started_ns: int
+    ended_ns: int
+    offset_ms: int = 0  # where in the file it began
+    loop: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """One notice one party heard to its end: the evidence behind a consent token."""
 

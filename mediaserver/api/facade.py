@@ -17,7 +17,7 @@ from mediaserver.sip.counters import SipCounters
 from mediaserver.store.quality import QualityRow
 from mediaserver.store.recordings import RecordingRow
 
-ExportFormat = Literal["wav", "opus"]
+ExportFormat = Literal["wav", "opus", "lanes", "peaks"]
 RecordAction = Literal["start", "stop", "pause", "resume"]
 ConsentAnswer = Literal["granted", "denied", "withdrawn"]
 

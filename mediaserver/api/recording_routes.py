@@ -25,6 +25,8 @@ class RecordingApi:
         return [
             web.post("/api/v1/calls/{id}/recording/{action:start|stop|pause|resume}", self._act),
             web.get("/api/v1/calls/{id}/consent", self._states),
+            web.get("/api/v1/recordings/{id}/lanes.json", self._lanes),
+            web.get("/api/v1/recordings/{id}/peaks", self._peaks),
             web.post("/api/v1/calls/{id}/legs/{leg}/consent", self._answer),
         ]
 
@@ -38,6 +40,14 @@ class RecordingApi:
         call_id, action = request.match_info["id"], cast(RecordAction, request.match_info["action"])
         await self._facade.record(call_id, action, reason or "API", None if seconds is None else float(seconds))
         return web.json_response({"id": call_id, "done": action})
+
+    async def _lanes(self, request: web.Request) -> web.StreamResponse:
+        path = await self._facade.export_recording(request.match_info["id"], "lanes")
+        return web.FileResponse(path, headers={"Content-Type": "application/json"})
+
+    async def _peaks(self, request: web.Request) -> web.StreamResponse:
+        path = await self._facade.export_recording(request.match_info["id"], "peaks")
+        return web.FileResponse(path, headers={"Content-Type": "application/octet-stream"})
 
     async def _states(self, request: web.Request) -> web.Response:
         call_id = request.match_info["id"]

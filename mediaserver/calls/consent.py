@@ -40,12 +40,14 @@ class ConsentDesk:
 
     def enter(self, leg: Leg, recording: NotedRecording) -> None:
         """A message recorded inside a recorded call does not take its place."""
-        self._entries.setdefault(leg.voice.handle, (leg, recording))
+        if self._entries.setdefault(leg.voice.handle, (leg, recording))[1] is recording:
+            leg.voice.on_play = lambda what, loop, offset_ms, heard: recording.plays(leg, what, loop, offset_ms, heard)
 
     def leave(self, leg: Leg, recording: NotedRecording) -> None:
         entry = self._entries.get(leg.voice.handle)
         if entry is not None and entry[1] is recording:
             del self._entries[leg.voice.handle]
+            leg.voice.on_play = None
             self._typed.pop(leg.voice.handle, None)
 
     def changed(self, leg: Leg, state: ConsentState) -> None:

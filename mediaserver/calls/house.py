@@ -44,6 +44,7 @@ class House:
     identity: DtlsIdentity = field(default_factory=DtlsIdentity)  # our certificate towards browsers
     legs: dict[LegHandle, Leg] = field(default_factory=dict)  # open ones, to find whom a media event concerns
     tracks: dict[TrackHandle, Track] = field(default_factory=dict)  # the same of their video
+    prompt_paths: dict[PromptHandle, Path] = field(default_factory=dict)  # of what was loaded: for recordings
     desk: ConsentDesk = field(init=False)  # consent, pauses and keys of recordings
 
     def __post_init__(self) -> None:
@@ -67,7 +68,9 @@ class House:
 
     async def load(self, path: Path) -> PromptHandle:
         """Raises PromptError, QueueFull."""
-        return await self.engine.load_prompt(path)
+        handle = await self.engine.load_prompt(path)
+        self.prompt_paths[handle] = path
+        return handle
 
     def policy(self, trunk: str | None = None) -> MediaPolicy:
         """What is allowed on a leg to or from a trunk, else to or from anybody."""

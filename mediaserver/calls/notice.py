@@ -22,7 +22,17 @@ from mediaserver.calls.ports import Recording
 from mediaserver.calls.tasks import TaskGroup, finish
 from mediaserver.errors import MediaError, MediaServerError, RecordingRequired
 from mediaserver.media.engine import Tone
-from mediaserver.model import CallFacts, Delivery, LegFacts, LegHandle, LegStats, Notice, NoticeKind
+from mediaserver.model import (
+    CallFacts,
+    Delivery,
+    LegFacts,
+    LegHandle,
+    LegStats,
+    Notice,
+    NoticeKind,
+    PromptHandle,
+    PromptHeard,
+)
 from mediaserver.model_consent import DEFAULT_RULES, Answer, ConsentCase, ConsentRules, ConsentState
 from mediaserver.model_news import RecordingNews, RecordingState
 
@@ -229,6 +239,24 @@ class NotedRecording:
         party.answered.clear()
         if await self._inform(party):
             await self.cover(leg)
+
+    # -- what is played to a party
+
+    def plays(
+        self, leg: Leg, what: PromptHandle | Tone, loop: bool, offset_ms: int, heard: asyncio.Future[bool]
+    ) -> None:
+        """It belongs to that party's channel, from now until `heard` is done."""
+        path = None if isinstance(what, Tone) else self._house.prompt_paths.get(what)
+        name = "tone" if path is None else path.stem
+        handle, clock, started_ns = leg.voice.handle, self._house.clock, self._house.clock.now_ns()
+
+        def done(_: object) -> None:
+            if not self._ended:
+                file = None if path is None else str(path)
+                prompt = PromptHeard(handle, name, file, started_ns, clock.now_ns(), offset_ms, loop)
+                self._tasks.spawn(self._recording.prompt_played(prompt), "prompt into the recording")
+
+        heard.add_done_callback(done)
 
     # -- pauses
 

@@ -9,7 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from mediaserver.model import CallFacts, LegFacts, LegHandle, LegStats, Notice, NoticeKind, StreamSettings, TapBehind
+from mediaserver.model import (
+    CallFacts,
+    LegFacts,
+    LegHandle,
+    LegStats,
+    Notice,
+    NoticeKind,
+    PromptHeard,
+    StreamSettings,
+    TapBehind,
+)
 from mediaserver.model_consent import DEFAULT_RULES, Answer, ConsentCase, ConsentRules, ConsentState
 from mediaserver.model_news import LegNews
 from mediaserver.model_video import MediaTrack, TrackHandle, TrackSettings
@@ -151,6 +161,9 @@ class Recording(Protocol):
     async def answer(self, leg: LegHandle, answer: Answer, how: str, detail: Mapping[str, str]) -> ConsentState:
         """It said yes or no. Raises LookupError for a party that is not in it."""
         ...
+
+    async def prompt_played(self, heard: PromptHeard) -> None:
+        """For the channel of the party that heard it."""
 
     async def pause(self, reason: str) -> None:
         """Nothing of anybody is stored until `resume`."""

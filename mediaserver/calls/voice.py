@@ -32,6 +32,7 @@ from mediaserver.model import (
 )
 
 log = structlog.get_logger()
+OnPlay = Callable[[PromptHandle | Tone, bool, int, "asyncio.Future[bool]"], None]
 OnDatagram = Callable[[bytes, MediaAddress], None]
 _FINISHED_EARLY_MAX = 8  # PlayFinished that overtook the completion of `play`
 
@@ -54,6 +55,7 @@ class Voice:
         self.silent = False
         self.stats: LegStats | None = None  # final, after close
         self.on_digit: Callable[[str, DtmfSource], None] | None = None
+        self.on_play: OnPlay | None = None  # what is heard from now until the future is done
         self.on_silence: Callable[[], None] | None = None
 
     @property
@@ -122,6 +124,8 @@ class Voice:
             waiting.set_result(False)
         else:
             self._plays[play_id] = waiting
+            if self.on_play is not None:
+                self.on_play(what, loop, start_ms, waiting)
         return waiting
 
     async def stop_play(self) -> None:

@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 from weakref import WeakKeyDictionary
@@ -20,8 +20,11 @@ from mediaserver.limits import RENDER_PROCESSES_MAX
 from mediaserver.recording import catalogue, keys
 from mediaserver.recording.journal import is_sealed
 from mediaserver.recording.keys import KeyRing
+from mediaserver.recording.played import FOLDER
 from mediaserver.store.recordings import RecordingRow
 
+Form = Literal["wav", "opus", "lanes", "peaks"]
+Channels = Literal["one", "two", "each"]
 _places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
@@ -29,22 +32,31 @@ async def export_recording(
     directory: Path,
     ring: KeyRing,
     row: RecordingRow,
-    form: Literal["wav", "opus"],
+    form: Form,
     output: Path,
     progress: Callable[[int], None] = lambda _percent: None,
+    *,
+    channels: Channels = "two",
+    only_leg: str | None = None,
 ) -> Path:
     """Renders the recording to `output`, which appears whole or not at all. Returns it.
 
-    directory: the recordings directory. progress: percent done. Raises LookupError if the journals are gone,
+    directory: the recordings directory. progress: percent done. only_leg: one party's journal alone, by its name.
+    Raises LookupError if the journals are gone,
     StorageError if rendering or writing fails. What people said is for the server's user only: the file is 0600.
     """
     journals = await asyncio.to_thread(open_journals, directory, ring, row)
+    if only_leg is not None:
+        journals = {path: key for path, key in journals.items() if path.stem == only_leg}
+        if not journals:
+            raise LookupError(f"recording {row.recording_id} has no readable journal {only_leg}")
     partial = output.with_name(output.name + ".part")
     places = _places.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(RENDER_PROCESSES_MAX))
     try:
         async with places:
             await asyncio.to_thread(_make_private, partial)
-            await _run(form, partial, journals, progress)
+            options: list[str] = ["--form", form, "--channels", channels, "--prompts", str(directory / FOLDER)]
+            await _run(options, partial, journals, progress)
         partial.replace(output)
     except OSError as error:
         raise StorageError(f"recording {row.recording_id}: cannot write {output}: {error.strerror}") from error
@@ -81,9 +93,11 @@ def _make_private(path: Path) -> None:
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
-async def _run(form: str, output: Path, journals: Mapping[Path, bytes | None], progress: Callable[[int], None]) -> None:
+async def _run(
+    options: Sequence[str], output: Path, journals: Mapping[Path, bytes | None], progress: Callable[[int], None]
+) -> None:
     process = await asyncio.create_subprocess_exec(
-        "nice", "-n", "10", sys.executable, "-m", "mediaserver.recording.render", "--form", form,
+        "nice", "-n", "10", sys.executable, "-m", "mediaserver.recording.render", *options,
         "--output", str(output), *map(str, journals),
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip

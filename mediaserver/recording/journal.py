@@ -46,6 +46,8 @@ class Kind(enum.IntEnum):
     CLOSE = 0x43  # capture stops: a party joined who has not heard the notice, the leg left, a failure
     LOST = 0x44  # packets the writer was too late for
     END = 0x45  # the file is complete; anything less is a crash
+    PROMPT = 0x46  # what the server played to this party: which file, from when to when
+    EVENT = 0x47  # hold and the like
 
 
 class Flag(enum.IntFlag):

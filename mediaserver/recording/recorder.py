@@ -19,7 +19,7 @@ import structlog
 
 from mediaserver.clock import Clock
 from mediaserver.errors import StorageError
-from mediaserver.limits import WRITER_LOOK_S, WRITER_STALLED_S_MAX
+from mediaserver.limits import RENDER_KEPT_S, RETENTION_LOOK_S, WRITER_LOOK_S, WRITER_STALLED_S_MAX
 from mediaserver.model import (
     CallFacts,
     ConsentToken,
@@ -35,6 +35,7 @@ from mediaserver.model_consent import DEFAULT_RULES, ConsentCase, ConsentRules
 from mediaserver.model_consent import ConsentState as State
 from mediaserver.recording import catalogue
 from mediaserver.recording.consent import ConsentAuthority
+from mediaserver.recording.keeping import EXPORTS, Keeper, drop_old
 from mediaserver.recording.keys import KeyRing, Signer, load_ring, load_signer
 from mediaserver.recording.policy import load_policies
 from mediaserver.recording.recovery import recover
@@ -94,6 +95,7 @@ class JournalRecorder:
         self._ring: KeyRing | None = None
         self._signer: Signer | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._sweep: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.writer = JournalWriter(
@@ -124,6 +126,7 @@ class JournalRecorder:
             log.warning("recording.recovered", recording=row.recording_id, call=row.call_id, length_ms=row.length_ms)
         self.writer.start()
         self._watch = asyncio.create_task(self._watch_disk(), name="recording disk")
+        self._sweep = asyncio.create_task(self._sweep_on(), name="recording retention")
 
     async def keys(self) -> KeyRing:
         """The master keys; asked for again as long as they are missing. Raises StorageError."""
@@ -140,9 +143,10 @@ class JournalRecorder:
 
     async def stop(self) -> None:
         """Ends what still runs, waits until it is on the disk."""
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.wait({self._watch})
+        for task in (self._watch, self._sweep):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait({task})
         for recording in list(self.running.values()):
             await recording.end()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -203,6 +207,7 @@ class JournalRecorder:
         self.streams[leg.handle] = stream
         for recording in self.running.values():
             recording.stream_changed(leg.handle, stream)
+            recording.held_changed(leg)
 
     def leg_closed(self, call_id: str, leg: LegFacts, stats: LegStats | None) -> None:
         self.streams.pop(leg.handle, None)
@@ -244,6 +249,20 @@ class JournalRecorder:
         if not recording.failure:
             self.stats.failures[reason] += 1
         self.spawn(recording.fail(reason))
+
+    def keeper(self) -> Keeper:
+        """For erasure, retention and holds. Raises StorageError while the signing key is missing."""
+        return Keeper(self.root, self.store, self.signer, self._ring, self._data_dir / EXPORTS)
+
+    async def _sweep_on(self) -> None:
+        """Retention, and rendered files that nobody has asked for lately: they are in the clear."""
+        while True:
+            try:
+                await self.keeper().sweep(self.clock.wall())
+                await asyncio.to_thread(drop_old, self._data_dir / EXPORTS, RENDER_KEPT_S)
+            except (OSError, StorageError) as error:
+                log.error("recording.retention_failed", error=str(error))
+            await asyncio.sleep(RETENTION_LOOK_S)
 
     async def _watch_disk(self) -> None:
         """A write that hangs says nothing by itself: taps fill up meanwhile, and at last drop."""

@@ -22,10 +22,14 @@ import numpy as np
 import numpy.typing as npt
 
 from mediaserver.limits import RECORDING_SECONDS_MAX
+from mediaserver.recording.lanes import LaneSink, PeakSink
 from mediaserver.recording.mixdown import LegPlayer, is_wideband
+from mediaserver.recording.played import PromptTrack
 from mediaserver.recording.timeline import Leg, survey
 
 OPUS_BITRATE_BPS_PER_CHANNEL = 32_000
+OPUS_CHANNELS_MAX = 2  # more would be surround sound, which players play otherwise
+FORMS = ("wav", "opus", "lanes", "peaks")
 LAST_PACKET_NS = 20_000_000
 PCM = npt.NDArray[np.int16]
 
@@ -46,8 +50,8 @@ class Sink(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
-    def write(self, pcm: PCM) -> None:
-        """int16[frames, channels]"""
+    def write_blocks(self, blocks: Sequence[npt.NDArray[np.float32]]) -> None:
+        """float32[frames] of each party, int16 scale"""
         ...
 
 
@@ -56,9 +60,14 @@ def render(
     output: Path,
     form: str,
     progress: Callable[[float], None] = lambda _share: None,
+    *,
+    channels: str = "two",
+    prompts: Path | None = None,
 ) -> Rendered:
-    """Writes `output`, form "wav" or "opus", from journals and their keys (None: of version 1).
+    """Writes `output`, a form of FORMS, from journals and their keys (None: of version 1).
 
+    channels: "two" (the first party left, all others right), "each" (one per party), "one" (all together).
+    prompts: folder of what the server played, by hash; it is heard on the channel of whoever heard it. None: left out.
     Raises ValueError if nothing was captured, OSError or FFmpegError.
     """
     legs = [survey(path, key) for path, key in journals.items()]
@@ -69,18 +78,22 @@ def render(
     start_ns = min(leg.opened_ns for leg in legs)
     frames = _length(legs, start_ns, rate_hz)
     players = [LegPlayer(leg, start_ns, rate_hz) for leg in legs]
-    channels = 1 if len(legs) == 1 else 2
-    with open_sink(form, output, rate_hz, channels, _wall(legs[0], start_ns)) as sink:
+    played = [PromptTrack(leg, prompts, start_ns, rate_hz) for leg in legs] if prompts is not None else []
+    wide = {"one": 1, "two": min(2, len(legs)), "each": len(legs)}[channels]
+    with open_sink(form, output, rate_hz, wide, legs, start_ns) as sink:
         done = 0
         while done < frames:
             count = min(rate_hz, frames - done)
-            sink.write(_mix([player.read(count) for player in players], channels))
+            blocks = [player.read(count) for player in players]
+            for track, block in zip(played, blocks, strict=False):
+                track.add_to(block, done)
+            sink.write_blocks(blocks)
             done += count
             progress(done / frames)
     return Rendered(
         length_ms=round(frames * 1000 / rate_hz),
         rate_hz=rate_hz,
-        channels=channels,
+        channels=wide,
         packets=sum(leg.packets for leg in legs),
         packets_misplaced=sum(player.packets_misplaced for player in players),
         packets_undecodable=sum(player.packets_undecodable for player in players),
@@ -106,20 +119,27 @@ def _wall(leg: Leg, at_ns: int) -> float:
         return 0.0
 
 
-def _mix(blocks: Sequence[npt.NDArray[np.float32]], channels: int) -> PCM:
+def mix(blocks: Sequence[npt.NDArray[np.float32]], channels: int) -> PCM:
     if channels == 1:
-        mixed = blocks[0][:, None]
+        mixed = np.sum(np.stack(blocks, axis=1), axis=1, dtype=np.float32, keepdims=True)
+    elif channels == len(blocks):
+        mixed = np.stack(blocks, axis=1)
     else:
         mixed = np.stack((blocks[0], np.sum(blocks[1:], axis=0, dtype=np.float32)), axis=1)
     return np.clip(np.rint(mixed), -32_768, 32_767).astype(np.int16)
 
 
-def open_sink(form: str, output: Path, rate_hz: int, channels: int, wall: float) -> Sink:
+def open_sink(form: str, output: Path, rate_hz: int, channels: int, legs: Sequence[Leg], start_ns: int) -> Sink:
+    wall = _wall(legs[0], start_ns)
     if form == "wav":
         return WavSink(output, rate_hz, channels, wall)
-    if form == "opus":
+    if form == "opus" and channels <= OPUS_CHANNELS_MAX:
         return OpusSink(output, rate_hz, channels, wall)
-    raise ValueError(f"a recording is rendered to wav or opus, not {form}")
+    if form == "lanes":
+        return LaneSink(output, legs, start_ns, rate_hz, wall)
+    if form == "peaks":
+        return PeakSink(output, len(legs), rate_hz)
+    raise ValueError(f"a recording of {channels} channels is rendered to one of {', '.join(FORMS)} (opus: 1 or 2)")
 
 
 class WavSink:
@@ -127,6 +147,7 @@ class WavSink:
 
     def __init__(self, output: Path, rate_hz: int, channels: int, wall: float) -> None:
         self._file = output.open("wb")
+        self._channels = channels
         self._frame_bytes = 2 * channels
         bext = _bext(rate_hz, wall)
         form = struct.pack("<HHIIHH", 1, channels, rate_hz, rate_hz * self._frame_bytes, self._frame_bytes, 16)
@@ -139,8 +160,8 @@ class WavSink:
     def __enter__(self) -> Self:
         return self
 
-    def write(self, pcm: PCM) -> None:
-        self._file.write(pcm.tobytes())
+    def write_blocks(self, blocks: Sequence[npt.NDArray[np.float32]]) -> None:
+        self._file.write(mix(blocks, self._channels).tobytes())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -186,13 +207,15 @@ class OpusSink:
         )
         self._stream.bit_rate = OPUS_BITRATE_BPS_PER_CHANNEL * channels
         self._layout = layout
+        self._channels = channels
         self._rate_hz = rate_hz
         self._frames = 0
 
     def __enter__(self) -> Self:
         return self
 
-    def write(self, pcm: PCM) -> None:
+    def write_blocks(self, blocks: Sequence[npt.NDArray[np.float32]]) -> None:
+        pcm = mix(blocks, self._channels)
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(pcm.reshape(1, -1)), format="s16", layout=self._layout)
         frame.sample_rate = self._rate_hz
         frame.pts = self._frames
@@ -213,7 +236,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     On stdin it takes a JSON list: each journal's key in hexadecimal, or null.
     """
     parser = argparse.ArgumentParser(prog="mediaserver.recording.render")
-    parser.add_argument("--form", choices=("wav", "opus"), required=True)
+    parser.add_argument("--form", choices=FORMS, required=True)
+    parser.add_argument("--channels", choices=("one", "two", "each"), default="two")
+    parser.add_argument("--prompts", type=Path)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("journals", type=Path, nargs="+")
     options = parser.parse_args(arguments)
@@ -227,7 +252,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         given = [bytes.fromhex(key) if key else None for key in json.load(sys.stdin)]
-        rendered = render(dict(zip(options.journals, given, strict=True)), options.output, options.form, progress)
+        rendered = render(
+            dict(zip(options.journals, given, strict=True)),
+            options.output,
+            options.form,
+            progress,
+            channels=options.channels,
+            prompts=options.prompts,
+        )
     except (OSError, ValueError, av.error.FFmpegError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +17,14 @@ import structlog
 
 from mediaserver import __version__
 from mediaserver.errors import ConsentError, StorageError
-from mediaserver.model import CallFacts, LegFacts, LegHandle, Notice, NoticeKind, StreamSettings
+from mediaserver.model import CallFacts, LegFacts, LegHandle, Notice, NoticeKind, PromptHeard, StreamSettings
 from mediaserver.model_consent import Answer, ConsentRules, ConsentState
 from mediaserver.recording import catalogue
 from mediaserver.recording.capture import Capture
 from mediaserver.recording.consent import Evidence, evidence_row
 from mediaserver.recording.journal import Kind, note
 from mediaserver.recording.keys import KeyRing
+from mediaserver.recording.played import FOLDER, keep
 from mediaserver.recording.writer import LegFile
 from mediaserver.store.recordings import RecordingRow
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from mediaserver.recording.recorder import JournalRecorder
 
 log = structlog.get_logger(__name__)
+DAY_MS = 86_400_000
 
 
 class JournalRecording:
@@ -54,6 +56,7 @@ class JournalRecording:
         self._legs: dict[LegHandle, LegFacts] = {}
         self._row: RecordingRow | None = None
         self._packets_lost = 0
+        self._held: dict[LegHandle, bool] = {}
         self._ended = False
         self.failure = ""
         self.on_failure: Callable[[str], None] | None = None  # told once, at once
@@ -159,6 +162,26 @@ class JournalRecording:
 
     def stream_changed(self, leg: LegHandle, stream: StreamSettings) -> None:
         self._note(leg, Kind.CODECS, {"codecs": codec_map(stream)})
+
+    def held_changed(self, leg: LegFacts) -> None:
+        """On hold or back: a lane of the recording."""
+        held = leg.state == "held"
+        if leg.handle in self._legs and self._held.get(leg.handle, False) is not held:
+            self._held[leg.handle] = held
+            self._note(leg.handle, Kind.EVENT, {"held": held})
+
+    async def prompt_played(self, heard: PromptHeard) -> None:
+        """What the server played to a party belongs to that party's channel; a tone is a lane only."""
+        digest = None
+        if heard.path is not None and self._capture.file(heard.leg) is not None:
+            try:
+                digest = await self._recorder.hashes.of(Path(heard.path))
+                await asyncio.to_thread(keep, self._recorder.root / FOLDER, Path(heard.path), digest)
+            except OSError as error:
+                log.warning("recording.prompt_not_kept", path=heard.path, error=error.strerror)
+        values = asdict(heard)
+        del values["leg"], values["path"]
+        self._note(heard.leg, Kind.PROMPT, {**values, "sha256": digest})
 
     def _note(self, leg: LegHandle, kind: Kind, values: Mapping[str, Any]) -> None:
         file = self._capture.file(leg)
@@ -285,6 +308,10 @@ class JournalRecording:
                 self._call.caller,
                 self._call.called,
                 started_ms,
+                policy=self.rules.name,
+                purpose=self.rules.purpose,
+                route=self._call.route or "",
+                delete_after_ms=started_ms + self.rules.retention_days * DAY_MS if self.rules.retention_days else None,
             )
         self._row = replace(
             self._row,

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mediaserver.recording.journal import Kind, ReadStats, Record, records
+from mediaserver.recording.journal import Kind, ReadStats, Record, Window, records
 
 KNOT_NS = 5_000_000_000  # one point of the curve per 5 s: 250 packets, of which the earliest counts
 DEADBAND_NS = 1_000_000  # smaller deviations are jitter, not drift: such audio is placed bit for bit
@@ -96,6 +96,10 @@ class Leg:
     opened_ns: int = 0
     closed_ns: int = 0
     packets: int = 0
+    windows: list[Window] = field(default_factory=list)
+    keys_ns: list[int] = field(default_factory=list)  # when a key was pressed (RFC 4733); which, is not looked at
+    prompts: list[dict[str, Any]] = field(default_factory=list)
+    events: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     read: ReadStats = field(default_factory=ReadStats)
 
     def spoken_until_ns(self) -> int:
@@ -210,6 +214,7 @@ class Surveyor:
         self._piece: Piece | None = None
         self._window: tuple[int, int, int] | None = None  # index, RTP ns and offset of the earliest in it
         self._step: _Step | None = None
+        self._key_timestamp = -1
 
     def feed(self, record: Record) -> None:
         leg = self._leg
@@ -226,16 +231,32 @@ class Surveyor:
             leg.codecs.add(record.arrival_ns, record.values.get("codecs"))
         elif record.kind == Kind.OPEN:
             leg.opened_ns = leg.opened_ns or record.arrival_ns
+            evidence = record.values.get("evidence")
+            evidence_id = str(evidence.get("evidence_id", "")) if isinstance(evidence, dict) else ""
+            leg.windows.append(Window(record.arrival_ns, record.arrival_ns, evidence_id, "interrupted"))
         elif record.kind == Kind.CLOSE:
             leg.closed_ns = max(leg.closed_ns, record.arrival_ns)
+            if leg.windows:
+                leg.windows[-1].to_ns, leg.windows[-1].reason = record.arrival_ns, str(record.values.get("reason", ""))
+        elif record.kind == Kind.PROMPT:
+            prompt = _prompt(record.values)
+            if prompt is not None:
+                leg.prompts.append(prompt)
+        elif record.kind == Kind.EVENT:
+            leg.events.append((record.arrival_ns, record.values))
 
     def finish(self) -> None:
         if self._step is not None and self._step.packets >= STEP_PACKETS_AT_END:
             self._split_at_step()
         self._close_piece()
+        if self._leg.windows and self._leg.windows[-1].reason == "interrupted":
+            self._leg.windows[-1].to_ns = max(self._leg.windows[-1].from_ns, self._leg.closed_ns)
 
     def _place(self, packet: Packet) -> None:
         codec = self._leg.codecs.find(packet.payload_type, packet.arrival_ns)
+        if codec is not None and codec.name == "telephone-event" and packet.timestamp != self._key_timestamp:
+            self._key_timestamp = packet.timestamp  # all packets of one press carry the same
+            self._leg.keys_ns.append(packet.arrival_ns)
         if codec is None or codec.name in NOT_AUDIO:
             return
         unwrapper = self._unwrappers.get(packet.ssrc)
@@ -348,6 +369,21 @@ class _Step:
     least_timestamp: int
     offset_ns: int
     packets: int = 1
+
+
+def _prompt(values: dict[str, Any]) -> dict[str, Any] | None:
+    """What a PROMPT record says, checked; None if it makes no sense."""
+    try:
+        return {
+            "name": str(values["name"]),
+            "sha256": str(values["sha256"]) if values.get("sha256") else None,
+            "started_ns": int(values["started_ns"]),
+            "ended_ns": int(values["ended_ns"]),
+            "offset_ms": int(values.get("offset_ms", 0)),
+            "loop": bool(values.get("loop", False)),
+        }
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _signed(difference: int, bits: int) -> int:

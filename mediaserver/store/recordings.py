@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, select, update
 
 from mediaserver.model import Masked
 from mediaserver.store.database import Database
@@ -80,6 +80,40 @@ class RecordingStore:
     def put_evidence(self, row: EvidenceRow) -> bool:
         assert self._spool is not None, "this catalogue was opened to read"
         return self._spool.put(consent_evidence, _plain(asdict(row)))
+
+    async def change(self, recording_id: str, **values: str | int | None) -> None:
+        """Columns of one row, at once: for erasure, retention and holds. Raises StorageError."""
+        async with self._database.write() as connection:
+            await connection.execute(
+                update(recordings).where(recordings.c.recording_id == recording_id).values(**values)
+            )
+
+    async def due(self, now_ms: int, limit: int = 1_000) -> list[RecordingRow]:
+        """Whose retention is over and that are not on hold, not running and not gone already."""
+        query = (
+            select(recordings)
+            .where(recordings.c.delete_after_ms <= now_ms, recordings.c.legal_hold == "")
+            .where(recordings.c.state.not_in(("capturing", "expired")))
+            .order_by(recordings.c.delete_after_ms)
+            .limit(limit)
+        )
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return [_recording(dict(row)) for row in rows]
+
+    async def of_party(self, number: str) -> list[RecordingRow]:
+        """All recordings in which this number was a party, the newest first."""
+        heard = select(consent_evidence.c.recording_id).where(consent_evidence.c.party == number)
+        query = (
+            select(recordings)
+            .where(
+                recordings.c.recording_id.in_(heard) | (recordings.c.caller == number) | (recordings.c.called == number)
+            )
+            .order_by(recordings.c.started_ms.desc())
+        )
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return [_recording(dict(row)) for row in rows]
 
     async def get(self, recording_id: str) -> RecordingRow | None:
         async with self._database.read() as connection:

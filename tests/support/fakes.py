@@ -33,6 +33,7 @@ from mediaserver.model import (
     PlayFinished,
     PlayId,
     PromptHandle,
+    PromptHeard,
     StreamSettings,
     TapBehind,
     TapHandle,
@@ -485,6 +486,7 @@ class FakeRecording:
         self.paused = False
         self.ended = False
         self.notices: list[Notice] = []
+        self.played: list[tuple[LegHandle, str]] = []
         self.answers: list[tuple[LegHandle, Answer, str, dict[str, str]]] = []
         self.on_failure: Callable[[str], None] | None = None
         self.on_state: Callable[[LegHandle, ConsentState], None] | None = None
@@ -530,6 +532,10 @@ class FakeRecording:
     async def answer(self, leg: LegHandle, answer: Answer, how: str, detail: Mapping[str, str]) -> ConsentState:
         self.answers.append((leg, answer, how, dict(detail)))
         return self._set(leg, ConsentState(answer.value))
+
+    async def prompt_played(self, heard: PromptHeard) -> None:
+        assert heard.ended_ns >= heard.started_ns
+        self.played.append((heard.leg, heard.name))
 
     async def pause(self, reason: str) -> None:
         self.paused = True

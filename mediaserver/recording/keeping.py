@@ -1,0 +1,196 @@
+"""How long recordings are kept, and how they end: erasure of a party, retention, legal hold, what a person may ask for.
+
+Owns the order: key destroyed, tombstone signed, row changed. Files of an erased party stay in the chain, unreadable;
+after retention journals go, and the signed manifest with its tombstones stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+import zipfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from mediaserver.errors import StorageError
+from mediaserver.recording import catalogue, keys, manifest
+from mediaserver.recording.export import export_recording
+from mediaserver.recording.journal import is_sealed, summarize
+from mediaserver.recording.keys import KeyRing, Signer
+from mediaserver.store.recordings import EvidenceRow, RecordingRow, RecordingStore
+
+log = structlog.get_logger(__name__)
+EXPORTS = "exports"  # under data_dir: what was rendered for the API
+EXPIRED = "expired"
+ERASED = "erased"
+
+
+@dataclass(frozen=True, slots=True)
+class Keeper:
+    """What keeping needs. ring None: the master keys are not here; what needs to look inside is refused."""
+
+    root: Path
+    store: RecordingStore
+    signer: Signer
+    ring: KeyRing | None
+    exports: Path | None = None  # where rendered files lie: they go with what they were made of
+
+    async def erase(self, recording_id: str, leg: str | None, reason: str, actor: str, wall: float) -> list[str]:
+        """Makes one party, or with leg None all, unreadable for ever. Returns the journals.
+
+        Raises LookupError if there is no such recording or party, StorageError while it is captured or on hold.
+        """
+        row = await self._row(recording_id)
+        if row.state == "capturing":
+            raise StorageError(
+                f"recording {recording_id} is still running; a withdrawal of consent ends a channel at once"
+            )
+        if row.legal_hold:
+            raise StorageError(f"recording {recording_id} is on legal hold: {row.legal_hold}")
+        gone = await asyncio.to_thread(self._destroy, row, leg, reason, actor, wall)
+        if leg is None or not await asyncio.to_thread(self._readable, row):
+            await self.store.change(recording_id, state=ERASED)
+        await asyncio.to_thread(self._forget_renders, row)
+        return gone
+
+    async def sweep(self, wall: float) -> list[str]:
+        """Ends everything whose retention is over and that is not on hold. Returns the recordings."""
+        done = []
+        for row in await self.store.due(round(wall * 1000)):
+            try:
+                await asyncio.to_thread(self._expire, row, wall)
+            except (OSError, StorageError) as error:
+                log.error("recording.not_expired", recording=row.recording_id, error=str(error))
+                continue
+            await self.store.change(row.recording_id, state=EXPIRED)
+            log.info("recording.expired", recording=row.recording_id)
+            done.append(row.recording_id)
+        return done
+
+    async def hold(self, recording_id: str, reason: str) -> None:
+        """Nothing deletes it while a reason stands; "" releases it. Raises LookupError."""
+        await self._row(recording_id)
+        await self.store.change(recording_id, legal_hold=reason)
+
+    async def _row(self, recording_id: str) -> RecordingRow:
+        row = await self.store.get(recording_id)
+        if row is None:
+            raise LookupError(f"there is no recording {recording_id}")
+        return row
+
+    # -- blocking
+
+    def _destroy(self, row: RecordingRow, leg: str | None, reason: str, actor: str, wall: float) -> list[str]:
+        directory = self.root / row.directory
+        journals = [path for path in catalogue.journals(self.root, row.directory) if is_sealed(path)]
+        chosen = [path for path in journals if leg is None or leg in (path.stem, self._leg_of(path))]
+        if not chosen:
+            raise LookupError(
+                f"recording {row.recording_id} has no {'sealed journal' if leg is None else f'party {leg}'}"
+            )
+        for path in chosen:
+            values = keys.read_key(path) or {}
+            if keys.destroy_key(path):
+                key_id = str(values.get("key", ""))
+                body = manifest.tombstone_body(row.recording_id, path.name, key_id, reason, actor, wall)
+                manifest.append(directory, body, self.signer)
+        return [path.name for path in chosen]
+
+    def _leg_of(self, path: Path) -> str:
+        values = keys.read_key(path)
+        if values is None or self.ring is None:
+            return ""
+        with contextlib.suppress(ValueError, StorageError):
+            return str(summarize(path, self.ring.unwrap(values)).header.get("leg", ""))
+        return ""
+
+    def legs_of(self, row: RecordingRow, number: str) -> list[str]:
+        """Names of the journals this number spoke in, of those that can be read. Blocking."""
+        found = []
+        for path in catalogue.journals(self.root, row.directory):
+            values = keys.read_key(path)
+            if values is not None and self.ring is not None:
+                with contextlib.suppress(ValueError, StorageError):
+                    header = summarize(path, self.ring.unwrap(values)).header
+                    if header.get("party") == number:
+                        found.append(path.stem)
+        return found
+
+    def _readable(self, row: RecordingRow) -> bool:
+        return any(not is_sealed(p) or keys.read_key(p) for p in catalogue.journals(self.root, row.directory))
+
+    def _expire(self, row: RecordingRow, wall: float) -> None:
+        journals = catalogue.journals(self.root, row.directory)
+        if any(map(is_sealed, journals)):
+            with contextlib.suppress(LookupError):
+                self._destroy(row, None, "retention", "server", wall)
+        for path in journals:
+            path.unlink(missing_ok=True)
+        self._forget_renders(row)
+
+    def _forget_renders(self, row: RecordingRow) -> None:
+        for path in (self.root / row.directory).glob("message.*"):
+            path.unlink(missing_ok=True)
+        for path in self.exports.glob(f"{row.recording_id}.*") if self.exports is not None else ():
+            path.unlink(missing_ok=True)
+
+
+def drop_old(folder: Path, kept_s: float) -> None:
+    """Removes rendered files that have not been read for so long. Blocking."""
+    for path in folder.glob("*"):
+        status = path.stat()
+        if path.is_file() and time.time() - max(status.st_atime, status.st_mtime) > kept_s:
+            path.unlink(missing_ok=True)
+
+
+def subject_archive(
+    output: Path, number: str, parts: Sequence[tuple[RecordingRow, Sequence[EvidenceRow], Path | None]]
+) -> int:
+    """What a person may ask to see (GDPR art. 15): a ZIP of its own audio, evidence and rows. Returns the recordings.
+
+    parts: each recording, its evidence, and the audio of this person's channel alone (None: erased).
+    """
+    with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED) as archive:
+        output.chmod(0o600)
+        told: list[dict[str, Any]] = []
+        for row, evidence, audio in parts:
+            own = [_plain(asdict(item)) for item in evidence if item.party == number]
+            values = _plain(asdict(row))
+            for other in ("caller", "called"):
+                if values[other] != number:
+                    values[other] = "(another person)"
+            told.append({"recording": values, "evidence": own, "audio": None if audio is None else audio.name})
+            if audio is not None:
+                archive.write(audio, audio.name)
+        archive.writestr("about.json", json.dumps({"number": number, "recordings": told}, indent=2, ensure_ascii=False))
+    return len(told)
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: str(value) if isinstance(value, str) else value for key, value in values.items()}
+
+
+async def collect_subject(keeper: Keeper, number: str, output: Path, folder: Path) -> int:
+    """Renders this person's own channel of each recording into `folder`, then writes the archive.
+
+    Raises LookupError if nothing is kept of this number.
+    """
+    rows = await keeper.store.of_party(number)
+    if not rows:
+        raise LookupError(f"nothing is kept of {number}")
+    parts: list[tuple[RecordingRow, Sequence[EvidenceRow], Path | None]] = []
+    for row in rows:
+        audio = None
+        for leg in await asyncio.to_thread(keeper.legs_of, row, number):
+            with contextlib.suppress(LookupError, StorageError):
+                target = folder / f"{row.recording_id}-{leg}.ogg"
+                assert keeper.ring is not None
+                audio = await export_recording(keeper.root, keeper.ring, row, "opus", target, only_leg=leg)
+        parts.append((row, await keeper.store.evidence(row.recording_id), audio))
+    return await asyncio.to_thread(subject_archive, output, number, parts)

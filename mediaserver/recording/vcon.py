@@ -1,0 +1,161 @@
+"""A recording as a vCon: parties, the audio as a dialog, for each party the lawful basis and how its notice arrived.
+
+Follows draft-ietf-vcon-vcon-core (syntax 0.4.0) and draft-howe-vcon-lawful-basis. What those lack (which prompt, how
+many packets of it arrived, which signed manifest proves the audio) stands in `proof_data`. Renders nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from hashlib import sha512
+from pathlib import Path
+from typing import Any
+
+from mediaserver.recording.consent import PERMITTED
+from mediaserver.store.recordings import EvidenceRow, RecordingRow
+
+SYNTAX = "0.4.0"
+_TELEPHONE = re.compile(r"\+?[0-9]{3,15}")
+_PROOFS = {"notice": "verbal_confirmation", "prior": "signed_document"}
+
+
+def make_vcon(
+    row: RecordingRow,
+    evidence: Sequence[EvidenceRow],
+    audio: Path,
+    mediatype: str,
+    *,
+    manifest: Sequence[bytes] = (),
+    created_wall: float,
+) -> dict[str, Any]:
+    """The JSON object. audio: a rendered file, taken in whole. manifest: the signed lines, as an attachment."""
+    legs = _legs(row, evidence)
+    data = audio.read_bytes()
+    digest = base64.urlsafe_b64encode(sha512(data).digest()).decode().rstrip("=")
+    vcon: dict[str, Any] = {
+        "vcon": SYNTAX,
+        "uuid": str(_uuid8(row)),
+        "created_at": _time(created_wall),
+        "extensions": ["lawful_basis"],
+        "subject": f"recording {row.recording_id}",
+        "parties": [_party(number, role) for _, number, role in legs],
+        "dialog": [
+            {
+                "type": "recording",
+                "start": _time(row.started_ms / 1000),
+                "duration": round(row.length_ms / 1000, 3),
+                "parties": list(range(len(legs))),
+                "originator": 0,
+                "mediatype": mediatype,
+                "filename": f"{row.recording_id}{audio.suffix}",
+                "encoding": "base64url",
+                "body": base64.urlsafe_b64encode(data).decode().rstrip("="),
+                "content_hash": f"sha512-{digest}",
+                "session_id": row.call_id,
+            }
+        ],
+        "attachments": [],
+    }
+    for index, (leg_id, _, _) in enumerate(legs):
+        own = [item for item in evidence if item.leg_id == leg_id]
+        if own:
+            vcon["attachments"].append(_basis(row, index, own))
+    if manifest:
+        vcon["attachments"].append(_attachment("manifest", row.ended_ms or row.started_ms, 0, _manifest(manifest)))
+    return vcon
+
+
+def _legs(row: RecordingRow, evidence: Sequence[EvidenceRow]) -> list[tuple[str, str, str]]:
+    """Leg, number, role; the caller first. Without evidence: caller and called of the call."""
+    found = dict.fromkeys((item.leg_id, str(item.party)) for item in evidence)
+    legs = [(leg_id, number, "caller" if number == row.caller else "callee") for leg_id, number in found]
+    legs.sort(key=lambda leg: (leg[2] != "caller", len(leg[0]), leg[0]))
+    return legs or [("1", str(row.caller), "caller"), ("2", str(row.called), "callee")]
+
+
+def _party(number: str, role: str) -> dict[str, Any]:
+    if _TELEPHONE.fullmatch(number):
+        return {"tel": number, "role": role}
+    return {"name": number or "anonymous", "role": role}
+
+
+def _basis(row: RecordingRow, party: int, own: Sequence[EvidenceRow]) -> dict[str, Any]:
+    """The last word counts; every step is a proof."""
+    last = own[-1]
+    granted = last.state in PERMITTED
+    expires = None if row.delete_after_ms is None else _time(row.delete_after_ms / 1000)
+    body = {
+        "lawful_basis": "consent" if last.state == "granted" and last.how != "prior" else _basis_word(last),
+        "expiration": expires,
+        "purpose_grants": [
+            {"purpose": last.purpose, "granted": granted, "granted_at": _time(last.notice_ended_ms / 1000)}
+        ],
+        "proof_mechanisms": [_proof(item) for item in own],
+        "metadata": {"policy": last.policy},
+    }
+    return _attachment("lawful_basis", own[0].notice_started_ms, party, json.dumps(body, ensure_ascii=False))
+
+
+def _basis_word(item: EvidenceRow) -> str:
+    return "contract" if item.how == "prior" else "legitimate_interests"
+
+
+def _proof(item: EvidenceRow) -> dict[str, Any]:
+    """proof_data in the words of ISO/IEC TS 27560: how it was collected, in which language, what was shown."""
+    delivered = None
+    if item.packets_lost >= 0 and item.packets_sent > 0:
+        delivered = round(1 - min(item.packets_lost, item.packets_sent) / item.packets_sent, 4)
+    return {
+        "proof_type": _PROOFS.get(item.how, "external_system"),
+        "timestamp": _time(item.notice_ended_ms / 1000),
+        "proof_data": {
+            "evidence": item.evidence_id,
+            "state": item.state,
+            "collectionMethod": item.how,
+            "language": item.language,
+            "notice": {
+                "prompt": item.prompt,
+                "sha256": item.prompt_sha256,
+                "started": _time(item.notice_started_ms / 1000),
+                "ended": _time(item.notice_ended_ms / 1000),
+                "rtp_packets_sent": item.packets_sent,
+                "rtcp_packets_lost": None if item.packets_lost < 0 else item.packets_lost,
+                "delivered": delivered,
+            },
+            "answer": json.loads(item.detail),
+        },
+    }
+
+
+def _attachment(purpose: str, at_ms: int, party: int, body: str) -> dict[str, Any]:
+    return {
+        "purpose": purpose,
+        "start": _time(at_ms / 1000),
+        "party": party,
+        "dialog": 0,
+        "mediatype": "application/json",
+        "encoding": "json",
+        "body": body,
+    }
+
+
+def _manifest(lines: Sequence[bytes]) -> str:
+    return "[" + ",".join(line.decode("ascii").strip() for line in lines) + "]"
+
+
+def _time(wall: float) -> str:
+    return datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds")
+
+
+def _uuid8(row: RecordingRow) -> uuid.UUID:
+    """The same recording is always the same vCon: RFC 9562 version 8, time and the id's own bits."""
+    seed = bytearray(sha512(row.recording_id.encode()).digest()[:16])
+    seed[:6] = max(0, row.started_ms).to_bytes(8, "big")[2:]
+    seed[6] = seed[6] & 0x0F | 0x80
+    seed[8] = seed[8] & 0x3F | 0x80
+    return uuid.UUID(bytes=bytes(seed))

@@ -1,0 +1,119 @@
+"""How recordings end: a party erased, a time that is over, a hold that keeps them, and what a person may see."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from mediaserver.errors import StorageError
+from mediaserver.model import LegFacts, NoticeKind
+from mediaserver.model_consent import ConsentRules
+from mediaserver.recording import keys
+from mediaserver.recording.keeping import collect_subject, drop_old
+from mediaserver.recording.verify import Verdict, verify_directory
+from tests.support.recorder_room import Room, records
+
+DAY_S = 86_400.0
+
+
+async def recorded(room: Room, **rules: object) -> tuple[str, Path]:
+    """A call of two parties, kept for 30 days."""
+    recording = await room.recorder.begin(
+        room.call(), NoticeKind.CALL, ConsentRules("p", retention_days=30, **rules)  # type: ignore[arg-type]
+    )  # fmt: skip
+    legs: list[LegFacts] = [room.leg(1), room.leg(2)]
+    for leg in legs:
+        await recording.leg_joined(leg)
+        await recording.notice_finished(room.notice(leg))
+    room.talk(*legs, packets=50)
+    await recording.end()
+    await room.spool.flush()
+    return recording.recording_id, room.journals()[0].parent
+
+
+async def test_one_party_is_erased_the_other_stays_and_the_chain_tells(room: Room) -> None:
+    recording_id, folder = await recorded(room)
+    exports = folder.parents[4] / "exports"
+    exports.mkdir()
+    (exports / f"{recording_id}.wav").touch()
+    gone = await room.recorder.keeper().erase(recording_id, "2", "asked for it", "anna", room.clock.wall())
+    assert gone == ["2.journal"]
+    assert records(folder / "2.journal") == []
+    assert len(records(folder / "1.journal")) > 50
+    assert not (exports / f"{recording_id}.wav").exists()
+    report = verify_directory(folder, room.recorder.signer.public)
+    assert report.verdict is Verdict.PROVEN
+    assert "2.journal: was made unreadable on purpose (asked for it), by anna" in report.facts
+    row = await room.store.get(recording_id)
+    assert row is not None
+    assert row.state == "complete"
+    await room.recorder.keeper().erase(recording_id, None, "the rest, too", "anna", room.clock.wall())
+    row = await room.store.get(recording_id)
+    assert row is not None
+    assert row.state == "erased"
+    with pytest.raises(LookupError, match="has no party 7"):
+        await room.recorder.keeper().erase(recording_id, "7", "x", "y", room.clock.wall())
+    with pytest.raises(LookupError, match="there is no recording zz"):
+        await room.recorder.keeper().erase("zz", None, "x", "y", room.clock.wall())
+
+
+async def test_what_is_on_legal_hold_is_neither_erased_nor_expired(room: Room) -> None:
+    recording_id, folder = await recorded(room)
+    keeper = room.recorder.keeper()
+    later = room.clock.wall() + 31 * DAY_S
+    await keeper.hold(recording_id, "case 42")
+    with pytest.raises(StorageError, match="on legal hold: case 42"):
+        await keeper.erase(recording_id, None, "x", "y", later)
+    assert await keeper.sweep(later) == []
+    assert keys.read_key(folder / "1.journal") is not None
+    await keeper.hold(recording_id, "")
+    assert await keeper.sweep(room.clock.wall() + 29 * DAY_S) == []
+    assert await keeper.sweep(later) == [recording_id]
+    assert await keeper.sweep(later) == []
+
+
+async def test_after_its_time_the_sound_is_gone_and_the_manifest_says_why(room: Room) -> None:
+    recording_id, folder = await recorded(room)
+    await room.recorder.keeper().sweep(room.clock.wall() + 31 * DAY_S)
+    assert [path.name for path in folder.iterdir()] == ["manifest.jsonl"]
+    report = verify_directory(folder, room.recorder.signer.public)
+    assert report.verdict is Verdict.PROVEN
+    assert report.facts[1:] == [
+        "1.journal: was removed on purpose (retention)",
+        "2.journal: was removed on purpose (retention)",
+    ]
+    row = await room.store.get(recording_id)
+    assert row is not None
+    assert (row.state, row.policy) == ("expired", "p")
+
+
+async def test_a_person_gets_its_own_channel_and_nobody_elses_number(room: Room, tmp_path: Path) -> None:
+    recording_id, _ = await recorded(room)
+    output = tmp_path / "subject.zip"
+    (tmp_path / "work").mkdir()
+    assert await collect_subject(room.recorder.keeper(), "+37120000002", output, tmp_path / "work") == 1
+    assert output.stat().st_mode & 0o777 == 0o600
+    with zipfile.ZipFile(output) as archive:
+        assert sorted(archive.namelist()) == [f"{recording_id}-2.ogg", "about.json"]
+        text = archive.read("about.json").decode()
+        assert archive.read(f"{recording_id}-2.ogg")[:4] == b"OggS"
+    (entry,) = json.loads(text)["recordings"]
+    assert [row["leg_id"] for row in entry["evidence"]] == ["2"]
+    assert "+37120000001" not in text
+    with pytest.raises(LookupError, match="nothing is kept"):
+        await collect_subject(room.recorder.keeper(), "+1", output, tmp_path / "work")
+
+
+def test_rendered_files_that_nobody_reads_any_more_go(tmp_path: Path) -> None:
+    import os
+
+    for name, age_s in (("old.wav", 7_200), ("new.wav", 60)):
+        (tmp_path / name).touch()
+        then = (tmp_path / name).stat().st_mtime - age_s
+        os.utime(tmp_path / name, (then, then))
+    drop_old(tmp_path, 3_600)
+    assert [path.name for path in tmp_path.iterdir()] == ["new.wav"]
+    drop_old(tmp_path / "missing", 3_600)
