@@ -131,7 +131,7 @@ async def test_two_pages_call_each_other_hold_and_hang_up(browser: Browser, serv
     await vera.click("Resume")
     await vera.until(f"!{PHONE}.current.held")
     await _hears_the_tone(bob)
-    await vera.evaluate(f"{PHONE}.line.ua._transport.socket._ws.close()")  # the network is gone for a moment
+    await vera.evaluate(f"{PHONE}.line.wire.socket.close()")  # the network is gone for a moment
     await vera.until(f"{PHONE}.line.state === 'lost'")
     await vera.until(f"{PHONE}.line.state === 'ready'")
     addresses = f"{PHONE}.current.peer.remoteDescription.sdp.match(/ice-ufrag:(.*)/)[1]"

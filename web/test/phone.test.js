@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 import { add, clear, clock, read, when } from "../src/phone/history.js";
-import { Steady, between, delayImpairment, estimateMos, grade, mosOf, scores, warning } from "../src/phone/mos.js";
+import { Pulse, Steady, between, delayImpairment, estimateMos, grade, mosOf, scores, warning } from "../src/phone/mos.js";
 import en from "../src/phone/words.en.js";
 import ru from "../src/phone/words.ru.js";
 
@@ -67,6 +67,18 @@ test("the worst trouble is named, and none when all is well or the call is held"
 test("a warning stays three readings after its cause is gone", () => {
   const steady = new Steady();
   assert.deepEqual(["loss_in", null, null, null, null].map((found) => steady.next(found)), ["loss_in", "loss_in", "loss_in", null, null]);
+});
+
+test("a stream that stops is noticed once after 600 ms, and again only after it has flowed", () => {
+  const pulse = new Pulse();
+  assert.deepEqual([null, 20, 170, 599, 601, 900, 5000].map((age) => pulse.stopped(age)), [false, false, false, false, true, false, false]);
+  assert.deepEqual([20, 620].map((age) => pulse.stopped(age)), [false, true]);
+});
+
+test("a sender that pauses by itself is given twice its longest pause", () => {
+  const pulse = new Pulse();
+  for (const age of [20, 400, 10, 550, 10]) assert.equal(pulse.stopped(age), false);
+  assert.deepEqual([700, 1000, 1101].map((age) => pulse.stopped(age)), [false, false, true]);
 });
 
 function storage() {

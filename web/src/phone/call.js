@@ -2,10 +2,11 @@
 // other side, hold, mute, keys, transfer, and finding back after the network changed. Draws nothing.
 import { Tracks } from "./tracks.js";
 import { Problem, chosen, openMicrophone, playOn, stop } from "./media.js";
-import { Steady, between, report, scores, warning } from "./mos.js";
+import { Pulse, Steady, between, report, scores, warning } from "./mos.js";
 import { read } from "./stats.js";
 
 const SAMPLE_MS = 2_000;
+const LISTEN_MS = 150; // how often it is asked whether packets still arrive
 const SAMPLES_A_REPORT = 3; // the server hears every six seconds what this browser measures
 const LOST_AFTER_MS = 700; // "disconnected" comes and goes when single checks are lost; longer than this is the network
 const SETTLE_MS = 2_000; // for the checks of an ICE restart, before another one is tried
@@ -16,10 +17,10 @@ const GATHER_MS = 20; // after the first candidate: others of this machine follo
 const GATHER_RELAY_MS = 800; // a relay's candidate takes a round trip or three
 
 export class Call extends EventTarget {
-  // party: number or name of the other side; name: what it calls itself. connected(): whether a request can leave now.
-  constructor({ incoming, party, name = "", iceServers = [], connected }) {
+  // party: number or name of the other side; name: what it calls itself. line: what requests leave by.
+  constructor({ incoming, party, name = "", iceServers = [], line }) {
     super();
-    this.connected = connected;
+    this.line = line;
     this.incoming = incoming;
     this.party = party;
     this.name = name;
@@ -43,6 +44,7 @@ export class Call extends EventTarget {
     this.measured = null; // the server's newest quality message
     this.warningNow = null;
     this.steady = new Steady();
+    this.pulse = new Pulse();
     this.chat = [];
     this.unread = 0;
     this.room = null;
@@ -146,6 +148,7 @@ export class Call extends EventTarget {
     this.state = "talking";
     this.talkingAt = Date.now();
     this.sampler = setInterval(() => this.sample(), SAMPLE_MS);
+    this.listener = setInterval(() => this.listen(), LISTEN_MS);
     this.sample();
     this.changed();
   }
@@ -244,7 +247,7 @@ export class Call extends EventTarget {
   async whenReady(step) {
     for (let attempt = 0; attempt < REOFFER_TRIES && this.state === "talking"; attempt++) {
       // A request that cannot leave would end the call.
-      if (this.connected() && this.session.isReadyToReOffer() && step() !== false) return true;
+      if (this.line.state === "ready" && this.session.isReadyToReOffer() && step() !== false) return true;
       await new Promise((done) => this.later(done, RETRY_REOFFER_MS));
     }
     return false;
@@ -273,13 +276,22 @@ export class Call extends EventTarget {
     this.changed();
   }
 
+  // The browser takes six seconds and more to find a path dead; packets that stop coming say it sooner.
+  listen() {
+    const receiver = this.peer?.getReceivers().find((one) => one.track.kind === "audio");
+    const [source] = receiver?.getSynchronizationSources() ?? [];
+    const age = source ? performance.timeOrigin + performance.now() - source.timestamp : null;
+    if (this.held || this.heldByOther || this.restarting) return;
+    if (this.pulse.stopped(age)) this.restore();
+  }
+
   // New addresses for the same call: ICE is begun anew, sound goes on where it was.
   async restore() {
     if (this.state !== "talking" || this.restarting) return;
     this.restarting = true;
     this.network = "restoring";
     this.changed();
-    const answered = await this.renegotiate({ iceRestart: true });
+    const answered = (await this.line.alive()) && (await this.renegotiate({ iceRestart: true }));
     await new Promise((done) => this.later(done, answered ? SETTLE_MS : RETRY_RESTORE_MS));
     this.restarting = false;
     if (this.peer.connectionState === "connected") this.network = "ok";
@@ -319,6 +331,7 @@ export class Call extends EventTarget {
 
   release() {
     clearInterval(this.sampler);
+    clearInterval(this.listener);
     for (const timer of this.timers) clearTimeout(timer);
     this.timers.clear();
     stop(this.microphone);

@@ -2,8 +2,10 @@
 // lost, and making sessions. Knows no calls: who listens makes them from sessions.
 import JsSIP from "jssip";
 import { instance } from "./account.js";
+import { Wire } from "./wire.js";
 
 const REGISTER_S = 300;
+const LOOK_MS = 15_000; // a network that went away silently is noticed while nobody calls
 const NO_ANSWER_S = 120; // an incoming call rings that long, unless the caller or the server gives up before
 
 JsSIP.debug.disable();
@@ -14,6 +16,7 @@ export class Line extends EventTarget {
     this.state = "out"; // out, connecting, ready, lost, refused
     this.reason = null; // a word of the page's texts, when refused
     this.ua = null;
+    setInterval(() => this.state === "ready" && this.alive(), LOOK_MS);
   }
 
   // credentials: { user, password } at sign-in, { user, realm, ha1 } when kept from before.
@@ -22,29 +25,46 @@ export class Line extends EventTarget {
     this.user = user;
     const host = location.hostname;
     const scheme = location.protocol === "http:" ? "ws:" : "wss:";
-    const socket = new JsSIP.WebSocketInterface(`${scheme}//${location.host}/ws`);
+    const wire = (this.wire = new Wire(`${scheme}//${location.host}/ws`));
     const secret = password === undefined ? { realm, ha1 } : { password };
     this.ua = new JsSIP.UA({
-      sockets: [socket],
+      sockets: [wire],
       uri: new JsSIP.URI("sip", user, host).toString(),
       ...secret,
       instance_id: instance(),
       register_expires: REGISTER_S,
       no_answer_timeout: NO_ANSWER_S,
       connection_recovery_min_interval: 1,
-      connection_recovery_max_interval: 8,
+      connection_recovery_max_interval: 4,
       user_agent: "mediaserver phone",
     });
     const ua = this.ua;
     const mine = (work) => (event) => ua === this.ua && work(event);
     ua.on("registered", mine(() => this.become("ready")));
-    ua.on("disconnected", mine(() => this.become(this.state === "refused" ? "refused" : "lost")));
+    ua.on("disconnected", mine(() => this.lost()));
+    wire.addEventListener("broken", mine(() => this.lost()));
+    wire.addEventListener("mended", mine(() => this.mended()));
     ua.on("registrationFailed", mine((event) => this.failed(event)));
     ua.on("newRTCSession", mine(({ originator, session, request }) => {
       if (originator === "remote") this.dispatchEvent(new CustomEvent("incoming", { detail: { session, request } }));
     }));
     this.become("connecting");
     ua.start();
+  }
+
+  lost() {
+    if (this.state !== "refused") this.become("lost");
+  }
+
+  // Another connection in the old one's place: the server must learn it, or it calls us on the old one.
+  mended() {
+    this.ua.register();
+    this.become("ready");
+  }
+
+  // Whether requests get through, after whatever was needed for that. False: they do not, JsSIP goes on trying.
+  async alive() {
+    return this.state !== "out" && Boolean(await this.wire?.alive());
   }
 
   failed({ response, cause }) {

@@ -118,3 +118,24 @@ export class Steady {
     return this.shown;
   }
 }
+
+const SILENT_MS = 600; // thirty packets in a row: no network that is merely bad loses so many
+
+// Tells when nothing arrives any more on a stream that used to flow. A sender that pauses by itself (silence suppression)
+// shows that by coming back: its longest pause, doubled, becomes the limit.
+export class Pulse {
+  constructor() {
+    this.limitMs = SILENT_MS;
+    this.told = false;
+  }
+
+  // ageMs: of the newest packet, null before the first. True once for each time that it stops.
+  stopped(ageMs) {
+    if (ageMs === null) return false;
+    if (ageMs < (this.lastMs ?? 0) && !this.told) this.limitMs = Math.max(this.limitMs, Math.min(10_000, 2 * this.lastMs));
+    if (ageMs < SILENT_MS / 2) this.told = false;
+    this.lastMs = ageMs;
+    if (this.told || ageMs < this.limitMs) return false;
+    return (this.told = true);
+  }
+}

@@ -18,6 +18,7 @@ export class Phone extends EventTarget {
     this.account = null;
     this.calls = [];
     this.current = null;
+    this.wasLost = false;
     this.tab = "keypad"; // keypad, history, settings
     this.panel = null; // beside a call: quality, chat, keypad, people, transfer
     this.number = "";
@@ -97,7 +98,11 @@ export class Phone extends EventTarget {
         this.log = history.read(this.account.user);
         if (this.opened) this.openEvents();
       }
-      for (const call of this.calls) if (call.network !== "ok") call.restore();
+      // The connection that broke says that the network changed: the path of the sound may lead nowhere too.
+      if (this.wasLost) for (const call of this.calls) call.restore();
+      this.wasLost = false;
+    } else if (this.line.state === "lost") {
+      this.wasLost = true;
     } else if (this.line.state === "refused") {
       this.signingIn = false;
       if (this.line.reason === "wrong_password" && this.account) {
@@ -110,6 +115,7 @@ export class Phone extends EventTarget {
   }
 
   networkChanged() {
+    this.line.alive();
     for (const call of this.calls) {
       if (call.state === "talking" && call.peer?.connectionState !== "connected") call.restore();
     }
@@ -135,7 +141,7 @@ export class Phone extends EventTarget {
   }
 
   callOptions() {
-    return { iceServers: this.iceServers, connected: () => this.line.state === "ready" };
+    return { iceServers: this.iceServers, line: this.line };
   }
 
   incoming({ session: sip }) {
