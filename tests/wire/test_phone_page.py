@@ -15,6 +15,14 @@ from tests.support.speech import tone
 from tests.wire.conftest import USERS
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.alone]
+ROUTES = """
+[[route]]
+name = "asked"
+number = "5bob"
+user = "bob"
+record = true
+consent = "announce-and-press"
+"""
 SECTIONS = {"quality": "interval_s = 1"}
 TONE_HZ = 700.0  # the microphone of every tab
 PHONE = "document.querySelector('phone-app').phone"
@@ -131,14 +139,11 @@ async def test_two_pages_call_each_other_hold_and_hang_up(browser: Browser, serv
     await vera.click("Resume")
     await vera.until(f"!{PHONE}.current.held")
     await _hears_the_tone(bob)
-    await vera.evaluate(f"{PHONE}.line.wire.socket.close()")  # the network is gone for a moment
-    await vera.until(f"{PHONE}.line.state === 'lost'")
-    await vera.until(f"{PHONE}.line.state === 'ready'")
     addresses = f"{PHONE}.current.peer.remoteDescription.sdp.match(/ice-ufrag:(.*)/)[1]"
     before = await vera.evaluate(addresses)
-    await vera.evaluate(f"{PHONE}.current.network = 'lost', {PHONE}.current.restore()")
-    await vera.until(f"{PHONE}.current.network === 'ok'")
-    assert await vera.evaluate(addresses) != before  # ICE began anew, and the call went on
+    await vera.evaluate(f"window.old = {PHONE}.line.wire.socket, old.close()")  # the network is gone for a moment
+    await vera.until(f"{PHONE}.line.wire.socket !== old && {PHONE}.line.state === 'ready'")
+    await vera.until(f"{addresses} !== {before!r} && {PHONE}.current.network === 'ok'")  # ICE began anew by itself
     await asyncio.gather(_hears_the_tone(bob), _hears_the_tone(vera))
     await vera.click("Chat")
     await vera.until("document.querySelector('#chat-text')")
@@ -174,6 +179,27 @@ async def test_a_call_that_is_not_taken_says_why_and_the_other_side_finds_it_mis
     await bob.until_text("Missed")
     await vera.dial("nobody-of-that-name")
     await vera.until_text("There is no such number.")
+
+
+async def test_who_is_to_be_recorded_is_asked_on_the_page_and_each_answers_for_himself(
+    browser: Browser, server: Server
+) -> None:
+    bob, vera = browser.pages[-2:]
+    await vera.until("document.querySelector('#number')")
+    await vera.dial("5bob")
+    await vera.until_text("A recording notice is being played")
+    await vera.until_text("This call is to be recorded")
+    await _faultless(vera)
+    await vera.click("I agree")
+    await bob.until("document.querySelector('.incoming')")
+    await bob.click("Answer")
+    await bob.until_text("This call is to be recorded")
+    await bob.click("I refuse")
+    await vera.until_text("This call is being recorded.")
+    await bob.until_text("You refused: you are not recorded.")
+    assert "being recorded" not in await bob.text()
+    await vera.click("Hang up")
+    await bob.until_text("Call ended")
 
 
 async def test_the_desk_is_faultless_too(browser: Browser, server: Server) -> None:

@@ -81,6 +81,13 @@ test("a sender that pauses by itself is given twice its longest pause", () => {
   assert.deepEqual([700, 1000, 1101].map((age) => pulse.stopped(age)), [false, false, true]);
 });
 
+test("a hold is no silence, and after it only a new one is", () => {
+  const pulse = new Pulse();
+  pulse.stopped(20);
+  pulse.rest();
+  assert.deepEqual([4000, 4150, 20, 620].map((age) => pulse.stopped(age)), [false, false, false, true]);
+});
+
 function storage() {
   const kept = new Map();
   return { getItem: (key) => kept.get(key) ?? null, setItem: (key, text) => kept.set(key, text), removeItem: (key) => kept.delete(key) };

@@ -281,22 +281,26 @@ export class Call extends EventTarget {
     const receiver = this.peer?.getReceivers().find((one) => one.track.kind === "audio");
     const [source] = receiver?.getSynchronizationSources() ?? [];
     const age = source ? performance.timeOrigin + performance.now() - source.timestamp : null;
-    if (this.held || this.heldByOther || this.restarting) return;
-    if (this.pulse.stopped(age)) this.restore();
+    if (this.held || this.heldByOther || this.restarting) this.pulse.rest();
+    else if (this.pulse.stopped(age)) this.restore();
   }
 
   // New addresses for the same call: ICE is begun anew, sound goes on where it was.
   async restore() {
+    this.wanted = true; // what changes while the last change is dealt with is dealt with after it
     if (this.state !== "talking" || this.restarting) return;
     this.restarting = true;
-    this.network = "restoring";
-    this.changed();
-    const answered = (await this.line.alive()) && (await this.renegotiate({ iceRestart: true }));
-    await new Promise((done) => this.later(done, answered ? SETTLE_MS : RETRY_RESTORE_MS));
+    while (this.wanted && this.state === "talking") {
+      this.wanted = false;
+      this.network = "restoring";
+      this.changed();
+      const answered = (await this.line.alive()) && (await this.renegotiate({ iceRestart: true }));
+      await new Promise((done) => this.later(done, answered ? SETTLE_MS : RETRY_RESTORE_MS));
+      if (this.peer.connectionState === "connected") this.network = "ok";
+      else this.wanted = true;
+      this.changed();
+    }
     this.restarting = false;
-    if (this.peer.connectionState === "connected") this.network = "ok";
-    else if (this.network !== "ok") this.restore();
-    this.changed();
   }
 
   async sample() {

@@ -26,6 +26,8 @@ export class Events {
     this.token = null;
     this.tries = 0;
     this.timers = new Set();
+    this.asked = 0;
+    this.asking = new Map(); // number of a message of ours: who waits for its answer
   }
 
   start(token, expires, path = "/ws/v1") {
@@ -48,6 +50,18 @@ export class Events {
     if (!this.ready) return false;
     this.socket.send(JSON.stringify(message));
     return true;
+  }
+
+  // True when the server has done it; false when it refused, or nobody listens.
+  ask(message) {
+    const id = ++this.asked;
+    if (!this.send({ ...message, id })) return Promise.resolve(false);
+    return new Promise((answered) => this.asking.set(id, answered));
+  }
+
+  answered(id, done) {
+    this.asking.get(id)?.(done);
+    this.asking.delete(id);
   }
 
   open() {
@@ -78,7 +92,8 @@ export class Events {
       this.renewed(message.token, message.expires);
       this.planRenewal();
     }
-    this.heard(message);
+    if (message.type === "ok" || message.type === "error") this.answered(message.id, message.type === "ok");
+    else this.heard(message);
   }
 
   planRenewal() {
@@ -90,6 +105,7 @@ export class Events {
     if (socket !== this.socket) return;
     this.socket = null;
     this.ready = false;
+    for (const id of [...this.asking.keys()]) this.answered(id, false);
     this.changed();
     // 4401: the token ended while we were away; only a new sign-in gives another one.
     if (code === 4401 || !this.token || this.expires * 1000 < Date.now()) return;

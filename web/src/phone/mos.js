@@ -129,6 +129,12 @@ export class Pulse {
     this.told = false;
   }
 
+  // A pause that everybody knows of, such as hold: the next one is told only after the stream has flowed again.
+  rest() {
+    this.told = true;
+    this.lastMs = 0;
+  }
+
   // ageMs: of the newest packet, null before the first. True once for each time that it stops.
   stopped(ageMs) {
     if (ageMs === null) return false;

@@ -301,11 +301,12 @@ export class Phone extends EventTarget {
     return this.events.send({ type: "chat", sip_call_id: call.id, text });
   }
 
-  // By message where the server listens to them, else by the digit the notice names.
-  agree(call, agreed) {
+  // By message where the server listens to them, else by the keys that stand for it: 1 and 2, and *9 to take it back.
+  async agree(call, agreed) {
     call.consent = agreed ? "agreed" : "refused";
-    if (!this.events.send({ type: "consent", sip_call_id: call.id, agree: agreed })) call.press(agreed ? "1" : "2");
+    const keys = agreed ? "1" : call.notice === "recording" ? "*9" : "2";
     this.changed();
+    if (!(await this.events.ask({ type: "consent", sip_call_id: call.id, agree: agreed }))) call.press(keys);
   }
 
   // -- devices

@@ -166,7 +166,7 @@ function recording(phone, call) {
   }
   if (call.notice === "recording") {
     return html`<section class="note bad" aria-label=${say("rec_recording")}>${icon("record")}<div class="spread"><span>${say("rec_recording_lead")}</span>
-      ${phone.events.ready && call.consent !== "refused" ? html`<button type="button" class="tiny" @click=${() => phone.agree(call, false)}>${say("rec_withdraw")}</button>` : nothing}</div></section>`;
+      ${call.consent !== "refused" ? html`<button type="button" class="tiny" @click=${() => phone.agree(call, false)}>${say("rec_withdraw")}</button>` : nothing}</div></section>`;
   }
   if (call.notice === "paused") return note("", "record", say("rec_paused"));
   return call.consent === "refused" ? note("", "record", answered) : nothing;
