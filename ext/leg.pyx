@@ -21,6 +21,7 @@ from mediaserver.ext.digits cimport DigitNews, digits_event, digits_expire
 from mediaserver.ext.dtmf cimport DTMF_RTP_EVENT
 from mediaserver.ext.keypad cimport keypad_busy, keypad_press
 from mediaserver.ext.net cimport address_equal
+from mediaserver.ext.outgoing cimport outgoing_rtp
 from mediaserver.ext.packet cimport PACKET_BYTES
 from mediaserver.ext.playout cimport (
     PUT_OVERFLOW,
@@ -53,10 +54,9 @@ from mediaserver.ext.rtp cimport (
     rtp_sender_rewrite,
     rtp_sender_skip,
 )
-from mediaserver.ext.srtp cimport SRTP_OK, SRTP_TRAILER_MAX, srtp_protect_rtp, srtp_unprotect_rtp
+from mediaserver.ext.srtp cimport SRTP_OK, SRTP_TRAILER_MAX, srtp_unprotect_rtp
 from mediaserver.ext.tap cimport TAP_FLAG_AUDIO, TAP_FLAG_COMFORT, TAP_FLAG_EVENT, tap_write
 from mediaserver.ext.unpack cimport red_unpack
-from mediaserver.ext.way cimport way_send
 
 cdef extern from *:
     void prefetch "__builtin_prefetch"(const void* at) noexcept nogil
@@ -328,15 +328,9 @@ cdef void leg_send_rtp(Context* ctx, Leg* leg, uint8_t* data, int size, uint32_t
         if wire_bytes:
             data = repeating
             size = wire_bytes
-    wire_bytes = size
-    if leg.srtp_send is not NULL and srtp_protect_rtp(leg.srtp_send, data, &wire_bytes) != SRTP_OK:
-        ctx.counters.send_errors += 1
+    wire_bytes = outgoing_rtp(ctx, leg, data, size)
+    if wire_bytes < 0:
         return
-    if way_send(ctx, leg.rtp_socket, data, wire_bytes, &leg.destination) < 0:
-        ctx.counters.send_errors += 1
-    else:
-        ctx.counters.packets_sent += 1
-    # Counted also when the system refused it: the sequence number is spent.
     rtp_sender_count(&leg.sender, timestamp, clock_hz, size - RTP_HEADER_BYTES, wire_bytes, ctx.now_ns)
 
 

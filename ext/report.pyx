@@ -11,7 +11,8 @@ from mediaserver.codecs.audio cimport codec_set_loss
 from mediaserver.ext.atomic cimport fence_release, store_relaxed_32, store_release_32
 from mediaserver.ext.extended cimport extended_publish, extended_receive, extended_send
 from mediaserver.ext.leg cimport LATCH_PINNED, LegSnapshot
-from mediaserver.ext.net cimport address_equal, address_port, address_same_host, address_set_port
+from mediaserver.ext.net cimport address_equal, address_same_host
+from mediaserver.ext.outgoing cimport outgoing_control
 from mediaserver.ext.playout cimport playout_stats
 from mediaserver.ext.red cimport red_report
 from mediaserver.ext.rtcp cimport (
@@ -24,8 +25,7 @@ from mediaserver.ext.rtcp cimport (
     rtcp_write,
 )
 from mediaserver.ext.rtp cimport RtpReceiver, rtp_receiver_expected, rtp_receiver_highest, rtp_sender_now
-from mediaserver.ext.srtp cimport SRTP_OK, SRTP_TRAILER_MAX, srtp_protect_control, srtp_unprotect_control
-from mediaserver.ext.way cimport way_send
+from mediaserver.ext.srtp cimport SRTP_OK, SRTP_TRAILER_MAX, srtp_unprotect_control
 from mediaserver.ext.xr cimport xr_loss_add
 
 
@@ -107,28 +107,11 @@ cdef void fill_block(Context* ctx, Leg* leg, RtcpReport* report) noexcept nogil:
         report.delay_since_last_sr = <uint32_t>(((ctx.now_ns - leg.last_sr_ns) << 16) // 1000000000)
 
 
-cdef void rtcp_destination(const Leg* leg, Address* to) noexcept nogil:
-    if leg.stream.rtcp_mux:
-        to[0] = leg.destination
-    elif leg.rtcp_pinned:
-        to[0] = leg.rtcp_source
-    elif leg.latch == LATCH_PINNED and not address_same_host(&leg.source, &leg.stream.remote_rtcp):
-        to[0] = leg.source
-        address_set_port(to, address_port(&leg.source) + 1)
-    else:
-        to[0] = leg.stream.remote_rtcp
-
-
 cdef void report_send(Context* ctx, Leg* leg, bint bye) noexcept nogil:
     cdef RtcpReport report
-    cdef Address to
     cdef uint8_t data[RTCP_BYTES_MAX + SRTP_TRAILER_MAX]
-    cdef int socket
     cdef int size
     if not leg.negotiated or leg.destination.size == 0:
-        return
-    rtcp_destination(leg, &to)
-    if to.size == 0:
         return
     memset(&report, 0, sizeof(report))
     report.ssrc = leg.sender.ssrc
@@ -146,15 +129,7 @@ cdef void report_send(Context* ctx, Leg* leg, bint bye) noexcept nogil:
     size = rtcp_write(data, &report, leg.stream.cname)
     if leg.stream.xr or leg.xr.last_rr:
         size += extended_send(ctx, leg, data + size, &report)
-    if leg.srtp_send is not NULL and srtp_protect_control(leg.srtp_send, data, &size) != SRTP_OK:
-        ctx.counters.send_errors += 1
-        return
-    socket = leg.rtp_socket if leg.stream.rtcp_mux or leg.rtcp_socket < 0 else leg.rtcp_socket
-    if way_send(ctx, socket, data, size, &to) < 0:
-        ctx.counters.send_errors += 1
-    else:
-        leg.rtcp_sent += 1
-        ctx.counters.rtcp_sent += 1
+    outgoing_control(ctx, leg, data, size)
 
 
 cdef void report_add_playout(PlayoutStats* total, const PlayoutStats* more) noexcept nogil:
