@@ -22,6 +22,12 @@ cdef enum Operation:
     OP_DETACH_LEG = 17                 # reply.data: Leg*, whole, for another worker to open
     OP_PUBLISH = 18                    # statistics of the target now
     OP_REPORT_DIGIT = 19               # value: ASCII digit that came by signalling (SIP INFO)
+    OP_OPEN_TRACK = 20                 # data: TrackOpening*; comes back
+    OP_CLOSE_TRACK = 21                # value: track id; reply.data: the Track* back
+    OP_SET_TRACK = 22                  # value: track id; data: TrackChange*; back with what was replaced
+    OP_CONNECT_TRACK = 23              # value: sink's id; other, flag: leg and track id of the source; 0: none
+    OP_LIMIT_TRACK = 24                # value: track id; data: TrackLimits*; comes back
+    OP_ASK_KEY_FRAME = 25              # value: track id
 
     OP_OPEN_PORT = 50                  # data: Port*
     OP_CLOSE_PORT = 51                 # reply.data: the Port* back
@@ -44,6 +50,7 @@ cdef enum MessageKind:
     CHANGED_LEG = 4
     CHANGED_TAP = 5
     CHANGED_BRIDGE = 6
+    CHANGED_VIDEO = 7                  # some track of the leg `handle`
     CHANGED_CONN = 50                  # the peer has closed it
 
 cdef struct Command:

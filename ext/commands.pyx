@@ -16,6 +16,7 @@ from mediaserver.ext.bridge cimport (
     leg_decide,
 )
 from mediaserver.ext.channel cimport (
+    OP_ASK_KEY_FRAME,
     OP_BRIDGE_ADD,
     OP_BRIDGE_REMOVE,
     OP_CLOSE_BRIDGE,
@@ -27,6 +28,7 @@ from mediaserver.ext.channel cimport (
     OP_OPEN_LEG,
     OP_OPEN_PORT,
     OP_OPEN_TAP,
+    OP_OPEN_TRACK,
     OP_PLAY,
     OP_PUBLISH,
     OP_REPORT_DIGIT,
@@ -63,6 +65,9 @@ from mediaserver.ext.report cimport report_publish, report_send
 from mediaserver.ext.state cimport Slot, worker_bridge, worker_leg
 from mediaserver.ext.tap cimport Tap
 from mediaserver.ext.tick cimport end_play
+from mediaserver.ext.video_commands cimport video_command, video_take_in, video_take_out
+from mediaserver.ext.video_leg cimport VideoLeg
+from mediaserver.ext.video_round cimport video_goodbye
 
 cdef enum:
     TICK_NS = TICK_MS * 1000000
@@ -82,6 +87,7 @@ cdef void open_leg(Worker* w, Leg* leg) noexcept nogil:
         w.ctx.net.watch(w.ctx.net.state, leg.rtcp_socket, (leg.handle << 1) | 1)
     if w.tick_next_ns == 0:
         w.tick_next_ns = (w.ctx.now_ns // TICK_NS + 1) * TICK_NS
+    video_take_in(w, leg)
     leg_decide(&w.ctx, leg)
     report_publish(&w.ctx, leg)
 
@@ -92,6 +98,7 @@ cdef void take_out(Worker* w, Leg* leg) noexcept nogil:
         w.ctx.net.unwatch(w.ctx.net.state, leg.rtp_socket)
     if leg.rtcp_socket >= 0:
         w.ctx.net.unwatch(w.ctx.net.state, leg.rtcp_socket)
+    video_take_out(w, leg)
     if leg.bridge is not NULL:
         bridge_remove(&w.ctx, <Bridge*>leg.bridge, leg)
     leg_decide(&w.ctx, leg)
@@ -160,7 +167,11 @@ cdef int leg_command(Worker* w, const Command* c, Leg* leg, Message* reply) noex
     elif c.operation == OP_SET_MUTE:
         leg.muted = c.flag
         leg_decide(&w.ctx, leg)
+    elif OP_OPEN_TRACK <= c.operation <= OP_ASK_KEY_FRAME:
+        return video_command(w, c, leg, reply)
     elif c.operation == OP_CLOSE_LEG:
+        if leg.video is not NULL:
+            video_goodbye(&w.ctx, <VideoLeg*>leg.video)
         report_send(&w.ctx, leg, True)
         end_play(&w.ctx, leg, False)
         take_out(w, leg)

@@ -56,6 +56,9 @@ cdef struct Context:
     int32_t conns_count
     int32_t ticking_legs_count
     int32_t ticking_bridges_count
+    void** video_legs                  # VideoLeg*: those with video (ext/video_leg.pxd)
+    int32_t video_count
+    int64_t video_due_ns               # the earliest of theirs before the next tick; 0: none
     int32_t spoke                      # something was put out in this round: ring the bell
     Packet* scratch                    # what we make ourselves is made here
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from mediaserver.ext.doorkeeper import Doorkeeper
 from mediaserver.ext.mailbox import DetachedLeg
 from mediaserver.ext.tap import TapRing
+from mediaserver.ext.video_desk import TrackDesk
 from mediaserver.model import StreamSettings
 
-class Worker(Doorkeeper):
+class Worker(TrackDesk):
     """Every command method returns the command's id; its reply comes out of `drain` exactly once.
 
     Raises QueueFull when `queue_size` commands are unanswered, StaleHandle for a handle that is known to be closed.

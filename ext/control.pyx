@@ -31,7 +31,6 @@ from mediaserver.ext.channel cimport (
 )
 from mediaserver.ext.datagram cimport DATAGRAMS_PER_LEG_MAX
 from mediaserver.ext.digits cimport digits_init
-from mediaserver.ext.doorkeeper cimport Doorkeeper
 from mediaserver.ext.keypad cimport KEYPAD_PRESSES_MAX, DtmfOrder
 from mediaserver.ext.leg cimport Leg, StreamChange
 from mediaserver.ext.mailbox cimport DetachedLeg
@@ -40,11 +39,12 @@ from mediaserver.ext.play cimport Play, play_new_samples, play_new_tone
 from mediaserver.ext.rtp cimport rtp_sender_init
 from mediaserver.ext.stream cimport change_free, change_new
 from mediaserver.ext.tap cimport TapRing
+from mediaserver.ext.video_desk cimport TrackDesk
 
 from mediaserver.errors import QueueFull
 
 
-cdef class Worker(Doorkeeper):
+cdef class Worker(TrackDesk):
     """One worker. Raises QueueFull when `queue_size` commands are unanswered, StaleHandle for a handle that is known to
     be closed."""
 
@@ -188,6 +188,9 @@ cdef class Worker(Doorkeeper):
         self.settings[leg.handle] = detached.settings
         self.plays.update({play_id: (leg.handle, samples) for play_id, (_, samples) in detached.plays.items()})
         self.taps[leg.handle] = detached.taps
+        self.tracks[leg.handle] = detached.tracks
+        if detached.with_video:
+            self.with_video.add(leg.handle)
         return c.id, leg.handle
 
     def close_leg(self, uint64_t leg) -> int:

@@ -145,6 +145,7 @@ cdef struct Leg:                       # what every relayed packet touches comes
     int32_t shares_port                # its socket is a port's: not its own to watch
     SrtpSession* srtp_send             # NULL: plain RTP
     SrtpSession* srtp_receive
+    void* video                        # VideoLeg* (ext/video_leg.pxd); NULL: audio only
     Stream stream                      # by value: a pointer would cost each packet a line of memory more
     # --- where it comes from and goes to
     int32_t latch

@@ -57,6 +57,8 @@ from mediaserver.ext.rtp cimport (
 from mediaserver.ext.srtp cimport SRTP_OK, SRTP_TRAILER_MAX, srtp_unprotect_rtp
 from mediaserver.ext.tap cimport TAP_FLAG_AUDIO, TAP_FLAG_COMFORT, TAP_FLAG_EVENT, tap_write
 from mediaserver.ext.unpack cimport red_unpack
+from mediaserver.ext.video_leg cimport VideoLeg
+from mediaserver.ext.video_source cimport video_receive
 
 cdef extern from *:
     void prefetch "__builtin_prefetch"(const void* at) noexcept nogil
@@ -232,10 +234,16 @@ cdef int leg_consume(Context* ctx, Leg* leg, Packet* packet, const PayloadType* 
     return consume_audio(ctx, leg, packet, payload)
 
 
+cdef bint admitted_video(Context* ctx, Leg* leg, const Packet* packet, const Address* source) noexcept nogil:
+    """Video by the same transport is held to the same source; on a leg of its own it settles it, as sound does."""
+    return (leg.latch == LATCH_PINNED and address_equal(source, &leg.source)) or admit_source(ctx, leg, packet, source)
+
+
 cdef int receive_rtp(Context* ctx, Leg* leg, Packet* packet, const Address* source) noexcept nogil:
     cdef int wire_bytes = packet.size
     cdef int size
     cdef int at
+    cdef int parsed
     cdef bint pinned
     cdef ReceiverVerdict verdict
     cdef const PayloadType* payload
@@ -251,9 +259,13 @@ cdef int receive_rtp(Context* ctx, Leg* leg, Packet* packet, const Address* sour
             return 0
         packet.size = <uint16_t>size
     at = -1
-    if rtp_parse(packet) == 0:
+    parsed = rtp_parse(packet)
+    if parsed == 0:
         at = <int>leg.stream.receive_at[packet.payload_type] - 1
     if at < 0:
+        if parsed == 0 and leg.video is not NULL and admitted_video(ctx, leg, packet, source) and (
+                video_receive(ctx, <VideoLeg*>leg.video, packet, wire_bytes) == 0):
+            return 0
         leg.packets_bad += 1
         ctx.counters.packets_bad += 1
         return 0

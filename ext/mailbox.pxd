@@ -22,6 +22,8 @@ cdef class DetachedLeg:
     cdef object settings
     cdef dict plays
     cdef list taps
+    cdef dict tracks
+    cdef bint with_video
 
 cdef class Mailbox:
     cdef NativeWorker native
@@ -37,6 +39,8 @@ cdef class Mailbox:
     cdef dict settings                 # leg handle -> the StreamSettings it has
     cdef dict plays                    # play id -> (leg handle, samples): they live as long as the worker reads them
     cdef dict taps                     # leg handle -> TapRings the worker writes to
+    cdef dict tracks                   # leg handle -> {track id: (address, the TrackSettings it has)}
+    cdef set with_video                # leg handles that have, or are about to have, a VideoLeg
     cdef dict members                  # bridge handle -> leg handles in it, or about to be
     cdef dict bridge_of                # leg handle -> bridge handle, likewise
     cdef dict capacity                 # bridge handle -> rows
@@ -46,6 +50,8 @@ cdef class Mailbox:
     cdef uint64_t submit(self, Command* command) except 0
     cdef int leg_changes(self, uint64_t handle, list out) except -1
     cdef int bridge_changes(self, uint64_t handle, list out) except -1
+    cdef int video_changes(self, uint64_t handle, list out) except -1
+    cdef object track_reply(self, int operation, Message* m)
     cdef tuple play_ended(self, Message* m)
     cdef object detached(self, Message* m)
     cdef int forget_tap(self, uint64_t leg, void* tap) except -1

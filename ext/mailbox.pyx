@@ -20,6 +20,7 @@ from mediaserver.ext.channel cimport (
     CHANGED_CONN,
     CHANGED_LEG,
     CHANGED_TAP,
+    CHANGED_VIDEO,
     EVENT_DIGIT,
     NOTE_PLAY_ENDED,
     OP_BIND,
@@ -28,14 +29,18 @@ from mediaserver.ext.channel cimport (
     OP_CLOSE_LEG,
     OP_CLOSE_PORT,
     OP_CLOSE_TAP,
+    OP_CLOSE_TRACK,
     OP_DETACH_LEG,
     OP_GROW_BRIDGE,
+    OP_LIMIT_TRACK,
     OP_OPEN_PORT,
     OP_OPEN_TAP,
+    OP_OPEN_TRACK,
     OP_PLAY,
     OP_SEND_CONN,
     OP_SEND_DTMF,
     OP_SET_STREAM,
+    OP_SET_TRACK,
     STATUS_OK,
     Command,
     Message,
@@ -52,6 +57,19 @@ from mediaserver.ext.port cimport PORT_TAG_KIND, Port, port_free
 from mediaserver.ext.state cimport CONNS_PER_WORKER_MAX, PORTS_PER_WORKER_MAX
 from mediaserver.ext.stream cimport change_free, leg_free, snapshot_to_python
 from mediaserver.ext.tap cimport TapRing
+from mediaserver.ext.video_commands cimport TrackOpening
+from mediaserver.ext.video_leg cimport VideoLeg, video_leg_free
+from mediaserver.ext.video_setup cimport track_snapshot_to_python
+from mediaserver.ext.video_track cimport (
+    NO_LAYER,
+    TRACK_ACTIVE,
+    TRACK_KEY_FRAME,
+    TRACK_LAYER,
+    Track,
+    TrackChange,
+    track_change_free,
+    track_free,
+)
 from mediaserver.ext.worker cimport worker_free, worker_init, worker_run, worker_step
 
 from mediaserver.errors import QueueFull, StaleHandle
@@ -125,6 +143,8 @@ cdef class Mailbox:
         self.settings = {}
         self.plays = {}
         self.taps = {}
+        self.tracks = {}
+        self.with_video = set()
         self.members = {}
         self.bridge_of = {}
         self.capacity = {}
@@ -183,7 +203,8 @@ cdef class Mailbox:
         """Everything the worker has said since: ("reply", id, status, result), ("digit", leg, digit, ms, source),
         ("source", leg, (host, port)), ("silence", leg, silent), ("play_ended", leg, play_id, completed),
         ("tap_behind", tap), ("speaker", bridge, leg), ("datagram", leg or port or connection, (host, port[, via]),
-        bytes), ("conn_closed", connection)."""
+        bytes), ("conn_closed", connection),
+        ("track_active", leg, track, active), ("layer", leg, track, layer or None), ("key_frame", leg, track)."""
         cdef Message m
         cdef const Datagram* datagram
         cdef Address source
@@ -207,6 +228,8 @@ cdef class Mailbox:
                 out.append(("tap_behind", m.handle))
             elif m.kind == CHANGED_CONN:
                 out.append(("conn_closed", m.handle))
+            elif m.kind == CHANGED_VIDEO:
+                self.video_changes(m.handle, out)
         return out
 
     cdef int leg_changes(self, uint64_t handle, list out) except -1:
@@ -221,6 +244,23 @@ cdef class Mailbox:
             out.append(("source", handle, stats["source"]))
         if bits & CHANGE_SILENCE:
             out.append(("silence", handle, bool(stats["silent"])))
+        return 0
+
+    cdef int video_changes(self, uint64_t handle, list out) except -1:
+        cdef Track* track
+        cdef uint32_t bits
+        if handle not in self.legs.pointers:
+            return 0
+        exchange_32(&(<VideoLeg*>(<Leg*>self.legs.get(handle)).video).changes, 0)
+        for track_id, (pointer, _) in self.tracks.get(handle, {}).items():
+            track = <Track*><size_t>pointer
+            bits = exchange_32(&track.changes, 0)
+            if bits & TRACK_ACTIVE:
+                out.append(("track_active", handle, track_id, bool(track.active)))
+            if bits & TRACK_LAYER:
+                out.append(("layer", handle, track_id, None if track.told_layer == NO_LAYER else track.told_layer))
+            if bits & TRACK_KEY_FRAME:
+                out.append(("key_frame", handle, track_id))
         return 0
 
     cdef int bridge_changes(self, uint64_t handle, list out) except -1:
@@ -246,6 +286,8 @@ cdef class Mailbox:
         for play_id in out.plays:
             del self.plays[play_id]
         out.taps = self.taps.pop(m.handle, [])
+        out.tracks = self.tracks.pop(m.handle, {})
+        out.with_video = m.handle in self.with_video
         self.forget_leg(m.handle)
         return out
 
@@ -260,6 +302,8 @@ cdef class Mailbox:
         self.legs.drop(handle)
         self.settings.pop(handle, None)
         self.taps.pop(handle, None)
+        self.tracks.pop(handle, None)
+        self.with_video.discard(handle)
         bridge = self.bridge_of.pop(handle, None)
         if bridge in self.members:
             self.members[bridge].discard(handle)
@@ -305,7 +349,31 @@ cdef class Mailbox:
             bridge_free(<Bridge*>m.data)
         elif operation == OP_GROW_BRIDGE:
             bridge_free(<Bridge*>m.data)
+        elif operation >= OP_OPEN_TRACK:
+            result = self.track_reply(operation, m)
         return "reply", m.id, m.status, result
+
+    cdef object track_reply(self, int operation, Message* m):
+        cdef TrackOpening* opening
+        cdef Track* track
+        if operation == OP_OPEN_TRACK:
+            opening = <TrackOpening*>m.data
+            if opening.track is not NULL:          # refused: it is nobody's
+                self.tracks.get(m.handle, {}).pop(opening.track.id, None)
+                track_free(opening.track)
+            video_leg_free(opening.video)
+            free(opening)
+        elif operation == OP_SET_TRACK:
+            track_change_free(<TrackChange*>m.data)
+        elif operation == OP_LIMIT_TRACK:
+            free(m.data)
+        elif operation == OP_CLOSE_TRACK and m.status == STATUS_OK:
+            track = <Track*>m.data
+            result = track_snapshot_to_python(track)
+            self.tracks.get(m.handle, {}).pop(track.id, None)
+            track_free(track)
+            return result
+        return None
 
     # --- statistics, read and never asked for
 

@@ -26,6 +26,9 @@ from mediaserver.ext.rtcp cimport (
 )
 from mediaserver.ext.rtp cimport RtpReceiver, rtp_receiver_expected, rtp_receiver_highest, rtp_sender_now
 from mediaserver.ext.srtp cimport SRTP_OK, SRTP_TRAILER_MAX, srtp_unprotect_control
+from mediaserver.ext.video_feedback cimport RTCP_RECEIVER_REPORT
+from mediaserver.ext.video_leg cimport VideoLeg
+from mediaserver.ext.video_report cimport video_control
 from mediaserver.ext.xr cimport xr_loss_add
 
 
@@ -47,6 +50,9 @@ cdef void report_receive(Context* ctx, Leg* leg, Packet* packet, const Address* 
     cdef RtcpInput got
     cdef int size = packet.size
     cdef int clock_hz
+    cdef bint bad = False
+    cdef bint reduced = False
+    memset(&got, 0, sizeof(got))
     if not rtcp_admitted(leg, source):
         leg.packets_stranger += 1
         ctx.counters.packets_stranger += 1
@@ -56,7 +62,10 @@ cdef void report_receive(Context* ctx, Leg* leg, Packet* packet, const Address* 
             leg.packets_auth_failed += 1
             ctx.counters.packets_auth_failed += 1
             return
-    if rtcp_parse(packet.data, size, leg.sender.ssrc, &got) < 0:
+    if leg.video is not NULL:
+        bad = video_control(ctx, <VideoLeg*>leg.video, packet.data, size, packet.arrival_ns) < 0
+        reduced = size >= 2 and RTCP_RECEIVER_REPORT < packet.data[1]      # RFC 5506: feedback alone
+    if bad or (not reduced and rtcp_parse(packet.data, size, leg.sender.ssrc, &got) < 0):
         leg.packets_bad += 1
         ctx.counters.packets_bad += 1
         return
@@ -65,7 +74,7 @@ cdef void report_receive(Context* ctx, Leg* leg, Packet* packet, const Address* 
     if not leg.stream.rtcp_mux and not leg.rtcp_pinned:
         leg.rtcp_pinned = 1
         leg.rtcp_source = source[0]
-    if got.has_sr:
+    if got.has_sr and (leg.video is NULL or got.sender_ssrc == leg.receiver.ssrc):
         leg.last_sr = <uint32_t>(got.sr_ntp >> 16)
         leg.last_sr_ns = packet.arrival_ns
     if got.has_block:
@@ -113,6 +122,8 @@ cdef void report_send(Context* ctx, Leg* leg, bint bye) noexcept nogil:
     cdef int size
     if not leg.negotiated or leg.destination.size == 0:
         return
+    if leg.stream.send_count == 0 and leg.stream.receive_count == 0:
+        return                                     # a leg for a track with its own ports: the track reports
     memset(&report, 0, sizeof(report))
     report.ssrc = leg.sender.ssrc
     report.bye = bye

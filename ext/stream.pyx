@@ -31,6 +31,7 @@ from mediaserver.ext.playout cimport Playout, PlayoutConfig, playout_free, playo
 from mediaserver.ext.red cimport red_free, red_new
 from mediaserver.ext.rtcp cimport CNAME_BYTES_MAX
 from mediaserver.ext.srtp cimport SrtpSession, srtp_session_free, srtp_session_new
+from mediaserver.ext.video_leg cimport VideoLeg, video_leg_free
 from mediaserver.ext.voice cimport Voice, voice_free, voice_new
 
 from mediaserver.errors import MediaError
@@ -277,6 +278,7 @@ cdef void leg_free(Leg* leg) noexcept:
     red_free(leg.red)
     srtp_session_free(leg.srtp_send)
     srtp_session_free(leg.srtp_receive)
+    video_leg_free(<VideoLeg*>leg.video)
     free(leg)
 
 

@@ -20,6 +20,7 @@ from mediaserver.ext.packet cimport Packet, packet_pool_free, packet_pool_init, 
 from mediaserver.ext.port cimport Port, port_free, port_new
 from mediaserver.ext.state cimport CONNS_PER_WORKER_MAX, Slot, worker_leg
 from mediaserver.ext.tick cimport tick_all
+from mediaserver.ext.video_round cimport video_run, video_tick
 from posix.time cimport clock_gettime, timespec
 from posix.unistd cimport write
 
@@ -58,7 +59,8 @@ cdef int worker_init(Worker* w, Network* net, int legs_max, int bridges_max, int
     w.ctx.tick_number = 1              # a leg's "last tick" of 0 is never this one
     if w.legs is NULL or w.live is NULL or w.bridges is NULL:
         return -1
-    if w.ctx.ticking_legs is NULL or w.ctx.ticking_bridges is NULL:
+    w.ctx.video_legs = <void**>calloc(legs_max, sizeof(void*))
+    if w.ctx.ticking_legs is NULL or w.ctx.ticking_bridges is NULL or w.ctx.video_legs is NULL:
         return -1
     if w.ctx.conns is NULL or w.stranger_port is NULL:
         return -1
@@ -87,6 +89,7 @@ cdef void worker_free(Worker* w) noexcept nogil:
     free(w.ctx.ticking_bridges)
     free(w.ctx.conns)
     port_free(<Port*>w.stranger_port)
+    free(w.ctx.video_legs)
     free(w.commands.items)
     free(w.ctx.replies.items)
     free(w.ctx.changes.items)
@@ -168,6 +171,7 @@ cdef void tick(Worker* w) noexcept nogil:
     w.ctx.tick_number += 1
     w.ctx.tick_ns = w.tick_next_ns
     tick_all(&w.ctx)
+    video_tick(&w.ctx)
     i = <int>(w.ctx.tick_number % HOUSEKEEPING_TICKS)
     while i < w.live_count:
         leg_housekeep(&w.ctx, w.live[i])
@@ -212,11 +216,15 @@ cdef int64_t worker_step(Worker* w, int64_t now_ns) noexcept nogil:
         publish_counters(w)
     elif not w.tick_next_ns:
         publish_counters(w)
+    if w.ctx.video_due_ns and now_ns >= w.ctx.video_due_ns:
+        video_run(&w.ctx)
     if w.ctx.spoke:
         ring_bell(w)
     w.pace_ns = NAP_NS if seen >= BUSY_EVENTS else 0
     if more:
         return now_ns
+    if w.ctx.video_due_ns and w.ctx.video_due_ns < w.tick_next_ns:
+        return w.ctx.video_due_ns
     return w.tick_next_ns if w.tick_next_ns else now_ns + IDLE_NS
 
 

@@ -33,6 +33,7 @@ from mediaserver.media.engine import MediaEngine
 from mediaserver.media.prompts import PromptLibrary
 from mediaserver.media.tones import tone
 from mediaserver.model import MediaEvent, TapBehind
+from mediaserver.model_video import VideoEvent
 from mediaserver.quality.monitor import QualityMonitor
 from mediaserver.recording.consent import ConsentAuthority
 from mediaserver.recording.keeping import EXPORTS
@@ -187,7 +188,7 @@ class Server:
     def _on_invite(self, session: InviteSession) -> None:
         self.calls.on_invite(session)
 
-    def _on_media_event(self, event: MediaEvent) -> None:
+    def _on_media_event(self, event: MediaEvent | VideoEvent) -> None:
         if isinstance(event, TapBehind):
             self.recorder.tap_behind(event)
         else:

@@ -42,6 +42,8 @@ PACKETS_PER_WORKER: Final = 8_192  # slots of 1.6 KB: 2 s of audio for eighty de
 COMMAND_QUEUE_MAX: Final = 4_096  # commands waiting for one worker; a full queue is the caller's error
 PROMPT_BYTES_MAX: Final = 268_435_456  # of all decoded prompts together; messages played once must not pile up
 PROMPT_SECONDS_MAX: Final = 600  # decoded once into memory at 48 kHz int16: 58 MB at the most
+VIDEO_HISTORY_PACKETS: Final = 512  # of a received stream, kept to be sent again: 2 s at 2.5 Mbit/s; 800 KB. 2^n
+VIDEO_HISTORY_PACKETS_LOW: Final = 256  # of each lower simulcast layer, which has fewer packets in a second. 2^n
 
 # --- sdp
 SDP_BYTES_MAX: Final = 65_535  # what one SIP datagram could carry

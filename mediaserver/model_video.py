@@ -54,6 +54,7 @@ class Feedback:
     fir: bool = False
     transport_cc: bool = False
     remb: bool = False
+    reduced_size: bool = False  # a=rtcp-rsize (RFC 5506); else feedback comes in compound packets
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class TrackSettings:
 
     rids: simulcast streams that the peer sends (RFC 8853), lowest quality first; (): one stream.
     ssrcs: what the peer declared by a=ssrc, as (media SSRC, its RTX SSRC or None); (): learnt from MID, RID or type.
-    remote, keys: only for a track with ports of its own; a bundled one has its leg's.
+    remote, keys, cname: only for a track with ports of its own; a bundled one has its leg's. cname: the leg's.
     """
 
     mid: str
@@ -95,6 +96,7 @@ class TrackSettings:
     send_key: SrtpKey | None = None
     receive_key: SrtpKey | None = None
     remote_proven: bool = False
+    cname: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ mediaserver.ext. Every method is safe to call from the event loop only; none tou
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import secrets
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from mediaserver.media.link import WorkerLink
 from mediaserver.media.ports import PortPool
 from mediaserver.media.records import Bridge, Leg, Tap, event_of, leg_stats
 from mediaserver.media.shelf import PromptShelf
+from mediaserver.media.video import VideoEngine
+from mediaserver.media.video_face import VideoFace
 from mediaserver.model import (
     BridgeHandle,
     ConsentToken,
@@ -35,6 +38,7 @@ from mediaserver.model import (
     TapBehind,
     TapHandle,
 )
+from mediaserver.model_video import VideoEvent
 from mediaserver.settings import MediaSettings
 
 DTMF_DIGITS = frozenset("0123456789*#ABCD")
@@ -63,12 +67,12 @@ class Tone:
     repeats: int = 0
 
 
-class MediaEngine:
+class MediaEngine(VideoFace):
     def __init__(
         self,
         settings: MediaSettings,
         clock: Clock,
-        on_event: Callable[[MediaEvent], None],
+        on_event: Callable[[MediaEvent | VideoEvent], None],
         *,
         verify_token: Callable[[ConsentToken], bool] | None = None,
     ) -> None:
@@ -84,6 +88,7 @@ class MediaEngine:
         self._taps: dict[TapHandle, Tap] = {}
         self._numbers = itertools.count(1)  # of bridges, prompts, plays and taps
         self._prompts = PromptShelf(self._numbers)
+        self._video = VideoEngine(self)
 
     # --- life
 
@@ -181,6 +186,9 @@ class MediaEngine:
     async def close_leg(self, leg: LegHandle) -> LegStats:
         """RTCP BYE, sockets closed, last statistics. Plays end with completed=False, taps close, bridges forget it."""
         found = await self._settled(leg)
+        for follower in found.followers:
+            with contextlib.suppress(StaleHandle):
+                await self.close_leg(follower)
         command_id = found.link.worker.close_leg(found.native)
         found.closing = True
         last = await found.link.reply(command_id, lambda status, result: self._forget(found))
@@ -230,16 +238,18 @@ class MediaEngine:
             replies.append(found.link.expect(command_id))
         link = into.link
         if found.link is not link:
-            await self._move(found, link)
+            await self.move(leg, link)
         replies.append(link.expect(link.worker.bridge_add(into.native, found.native)))
         if hears_itself:
             replies.append(link.expect(link.worker.set_hears(into.native, found.native, found.native, True)))
         for reply in replies:
             await link.settle(reply)
+        into.legs.add(leg)
 
     async def bridge_remove(self, bridge: BridgeHandle, leg: LegHandle) -> None:
         out_of, found = self._bridge(bridge), await self._settled(leg)
         link = self._same_worker(out_of, found)
+        out_of.legs.discard(leg)
         await link.reply(link.worker.bridge_remove(out_of.native, found.native))
 
     async def set_hears(self, bridge: BridgeHandle, listener: LegHandle, speaker: LegHandle, hears: bool) -> None:
@@ -382,6 +392,17 @@ class MediaEngine:
             **{name: total.get(name, 0) for name in EngineStats.__slots__ if name != "at_ns"},
         )
 
+    # --- for the video part
+
+    def leg_record(self, leg: LegHandle) -> Leg:
+        return self._leg(leg)
+
+    async def settled(self, leg: LegHandle) -> Leg:
+        return await self._settled(leg)
+
+    def is_bridged(self, leg: LegHandle) -> bool:
+        return any(leg in bridge.legs for bridge in self._bridges.values())
+
     # --- inside
 
     def _place(self, near: LegHandle | None) -> WorkerLink:
@@ -414,6 +435,14 @@ class MediaEngine:
             raise MediaError(f"the leg is not in bridge {bridge.handle}")
         return bridge.link
 
+    async def move(self, handle: LegHandle, to: WorkerLink) -> None:
+        """A leg, with what follows it, to another worker."""
+        leg = await self._settled(handle)
+        for follower in leg.followers:
+            await self.move(follower, to)
+        await self._move(leg, to)
+        await self._video.moved(handle)
+
     async def _move(self, leg: Leg, to: WorkerLink) -> None:
         """The whole leg goes over to another worker; what plays, is tapped or counted goes with it."""
         leg.last = leg_stats(leg.handle, leg.link.worker.leg_stats(leg.native))
@@ -433,13 +462,18 @@ class MediaEngine:
         leg.link.drop(leg.native)
         self._ports.release(leg.sockets)
         self._legs.pop(leg.handle, None)
+        self._video.forget_leg(leg.handle)
+        for bridge in self._bridges.values():
+            bridge.legs.discard(leg.handle)
         for tap in self._taps.values():
             if tap.leg == leg.handle:
                 tap.open = False
 
     def _on_message(self, link: WorkerLink, message: tuple[Any, ...]) -> None:
-        event: MediaEvent | None
-        if message[0] == "tap_behind":
+        event: MediaEvent | VideoEvent | None
+        if message[0] in ("track_active", "layer", "key_frame"):
+            event = self._video.event_of(message)
+        elif message[0] == "tap_behind":
             tap = self._taps.get(message[1])
             event = TapBehind(tap.handle, tap.ring.take_loss()) if tap is not None else None
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mediaserver.ext.tap import TapRing
@@ -43,6 +43,7 @@ class Leg:
     last: LegStats | None = None  # while it moves to another worker
     moved: asyncio.Future[None] | None = None
     closing: bool = False
+    followers: list[LegHandle] = field(default_factory=list)  # legs of its tracks with own ports: they go where it goes
 
 
 @dataclass(slots=True)
@@ -52,6 +53,7 @@ class Bridge:
     handle: BridgeHandle
     link: WorkerLink | None = None
     native: int = 0
+    legs: set[LegHandle] = field(default_factory=set)
 
 
 @dataclass(slots=True)

@@ -1,0 +1,1 @@
+"""Sharing bandwidth; native only (video_allocate.pxd)."""

@@ -1,0 +1,1 @@
+"""Commands about tracks; native only (video_commands.pxd)."""

@@ -1,0 +1,1 @@
+"""Selective forwarding; native only (video_forward.pxd)."""

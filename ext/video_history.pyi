@@ -1,0 +1,1 @@
+"""Rings of received video packets; native only (video_history.pxd)."""

@@ -1,0 +1,1 @@
+"""A leg with video; native only (video_leg.pxd)."""

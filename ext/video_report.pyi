@@ -1,0 +1,1 @@
+"""RTCP of tracks; native only (video_report.pxd)."""

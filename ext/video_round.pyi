@@ -1,0 +1,1 @@
+"""The clockwork of video; native only (video_round.pxd)."""

@@ -1,0 +1,1 @@
+"""Sending of video packets; native only (video_send.pxd)."""

@@ -1,0 +1,1 @@
+"""Reception of video; native only (video_source.pxd)."""

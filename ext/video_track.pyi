@@ -1,0 +1,1 @@
+"""Tracks; native only (video_track.pxd)."""
