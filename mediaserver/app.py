@@ -104,6 +104,7 @@ class Server:
         self.calls = CallManager(
             settings,
             engine=self.engine,
+            video=self.engine,
             gateway=PagesGateway(self.agent, self.ways.pages),
             prompts=PromptLibrary([*own_prompts, SHIPPED_CONFIG_DIR / "prompts"], settings.server.language),
             clock=self.clock,

@@ -148,8 +148,6 @@ class CallManager:
         if isinstance(event, ActiveSpeaker):
             self._rooms.speaks(event.bridge, event.leg)
             return
-        if isinstance(event, KeyFrameWanted | TrackActive | LayerChanged):
-            return  # of tracks; no leg has any yet
         leg = self._house.legs.get(event.leg)
         if leg is not None:
             leg.voice.take(event)
