@@ -16,6 +16,7 @@ from mediaserver.calls.browser import PathChanged
 from mediaserver.calls.digits import digit_of_info
 from mediaserver.calls.house import House
 from mediaserver.calls.leg_media import LegMedia
+from mediaserver.calls.leg_offers import LegOffers
 from mediaserver.calls.leg_video import Track, Wish
 from mediaserver.calls.media_control import MEDIA_CONTROL, asks_for_key_frame, key_frame_request
 from mediaserver.calls.parties import LegOwner, LegState, Party
@@ -91,9 +92,7 @@ class Leg:
         self._opened_ns = house.clock.now_ns()
         self._opened_wall = house.clock.wall()
         self._events: asyncio.Queue[SessionEvent | PathChanged] = asyncio.Queue(LEG_EVENTS_MAX)
-        self._own_offer_open = False  # our offer went out in a 2xx; its answer comes with the ACK
-        self._confirmed = asyncio.Event()
-        self._reoffer: asyncio.Future[bool] | None = None
+        self._offers = LegOffers(self)
         self._ended = asyncio.Event()
         self.voice.on_digit = lambda digit, source: owner.leg_digit(self, digit, source)
         self.voice.on_silence = lambda: owner.leg_silent(self)
@@ -205,11 +204,9 @@ class Leg:
             session.accept(sdp)
             await self._wait_for_path()
             return
-        sdp = self.media.write_offer(prefer)
-        self._own_offer_open = True
         self._answered()
-        session.accept(sdp)
-        await self._confirmed.wait()
+        self._offers.accept_with_offer(session, prefer)
+        await self._offers.wait_confirmed()
         if ready is not None:
             await ready()
 
@@ -268,15 +265,7 @@ class Leg:
 
     async def reoffer(self, prefer: Sequence[Encoding] = ()) -> bool:
         """Our re-INVITE; True once its answer is in effect. One at a time."""
-        if not self.answered or self._reoffer is not None:
-            return False
-        self._reoffer = asyncio.get_running_loop().create_future()
-        try:
-            # Written when it leaves: what was agreed may change while it waits, or before it is tried again (491).
-            self._session().reinvite(lambda: self.media.write_later_offer(prefer))
-            return await self._reoffer
-        finally:
-            self._reoffer = None
+        return self.answered and await self._offers.offer(self._session(), prefer)
 
     def hang_up(self, cause: Cause) -> None:
         """CANCEL, final response or BYE, whatever fits. The leg is over at once; its session ends behind it."""
@@ -354,45 +343,16 @@ class Leg:
             self._answered()
 
     async def _on_confirmed(self, event: Confirmed) -> None:
-        if self._own_offer_open:
-            self._own_offer_open = False
-            if not event.sdp:
-                raise NegotiationError("the ACK has no answer to our offer")
-            self.media.read_answer(event.sdp)
-            await self.media.apply()
-        self._confirmed.set()
+        await self._offers.on_confirmed(event)
 
     async def _on_reoffer(self, event: Reoffer) -> None:
-        session = self._session()
-        if not event.sdp:
-            self._own_offer_open = True
-            session.answer_reoffer(self.media.write_offer())
-            return
-        try:
-            self.media.read_offer(event.sdp)
-            sdp = await self.media.write_answer(self.preferred[:1])
-        except (ParseError, NegotiationError) as error:
-            log.info("a re-offer was refused; the call goes on as it was", leg=self.leg_id, error=str(error))
-            self.media.negotiator.rollback()
-            session.reject_reoffer(error.status)
-            return
-        await self.media.apply()
-        session.answer_reoffer(sdp)
+        await self._offers.on_reoffer(self._session(), event)
 
     async def _on_reoffer_answered(self, event: ReofferAnswered) -> None:
-        done = False
-        try:
-            if event.sdp:
-                self.media.read_answer(event.sdp)
-                await self.media.apply()
-                done = True
-        finally:
-            self._settle_reoffer(done)
+        await self._offers.on_answered(event)
 
     async def _on_reoffer_failed(self, event: ReofferFailed) -> None:
-        log.info("our re-INVITE was refused", leg=self.leg_id, status=event.status)
-        self.media.negotiator.rollback()
-        self._settle_reoffer(False)
+        await self._offers.on_failed(event)
 
     async def _on_info(self, event: InfoReceived) -> None:
         if await self._house.desk.info(self, event.content_type, event.body):
@@ -468,10 +428,6 @@ class Leg:
             self.state = state
             self._owner.leg_moved(self)
 
-    def _settle_reoffer(self, done: bool) -> None:
-        if self._reoffer is not None and not self._reoffer.done():
-            self._reoffer.set_result(done)
-
     def _ended_by(self, event: Ended) -> None:
         if event.by_us:
             self.cause = self.cause or Cause.LOCAL_HANGUP
@@ -487,7 +443,6 @@ class Leg:
             self.state = LegState.ENDED
             self.ended_wall = self._house.clock.wall()
             self._ended.set()
-            self._confirmed.set()
+            self._offers.close()
             self.media.close_path()
-            self._settle_reoffer(False)
             self._owner.leg_moved(self)
