@@ -287,6 +287,23 @@ async def test_a_menu_refuses_video_and_speaks(stage: Stage) -> None:
     assert stage.leg().heard
 
 
+async def test_a_transferred_party_sees_whom_it_was_sent_to(pair: Pair) -> None:
+    """bob sends alice to carol, whose phone takes VP8 only: alice is offered that anew."""
+    await pair.connect()
+    stage, carol = pair.stage, VideoPhone("VP8")
+    stage.gateway.users["carol"] = ["sip:carol@192.0.2.10"]
+    stage.gateway.on_invite = lambda session, _target: session.tell(Answered(carol.answer(session.offer or b"")))
+    pair.caller.on_did = lambda what: (
+        pair.caller.tell(ReofferAnswered(pair.alice.answer(pair.caller.did[-1][1]))) if what == "reinvite" else None
+    )
+    await stage.refer(pair.callee, "<sip:carol@pbx.example>")
+    await stage.settle()
+    assert pair.callee.over
+    assert carol.pictures == [("VP8", "sendrecv")]
+    assert pair.alice.pictures == [("VP8", "sendrecv")]
+    assert seen(stage) == [True, True]
+
+
 async def test_without_a_port_for_the_pictures_the_call_goes_on_without_them(pair: Pair) -> None:
     pair.stage.engine.tracks_max = 1
     await pair.connect()
