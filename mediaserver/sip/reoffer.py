@@ -134,9 +134,12 @@ class Reoffers:
         self.next()
 
     def _wait_and_retry(self, offer: Offer) -> None:
-        """RFC 3261 §14.1: 2.1–4 s for the one who made the Call-ID, 0–2 s for the other."""
+        """RFC 3261 §14.1: 2.1–4 s for the one who made the Call-ID, 0–2 s for the other.
+
+        Of the latter the end: JsSIP tries its own again after 1 s, and hangs up if we have changed the media meanwhile.
+        """
         host = self._session.host
-        steps = host.rng.randint(0, 200) if self._session.incoming else host.rng.randint(210, 400)
+        steps = host.rng.randint(120, 200) if self._session.incoming else host.rng.randint(210, 400)
         self._glare_tries += 1
         self._queue.appendleft(offer)
         self._retry = host.timers.at(host.now_ns() + steps * _STEP_NS, self.next)
