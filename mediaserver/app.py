@@ -112,6 +112,7 @@ class Server:
             recorder=self.recorder if settings.recording.enabled else None,
             observers=[self.call_store, self.monitor, self.recorder, self.people],
             readers=[self.people],
+            data_channels=self.ways.channels,
             tone=lambda kind: tone(kind, settings.media.tones),
         )
         self.ways.take_calls(self.calls, self._answer_consent)

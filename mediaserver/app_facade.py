@@ -88,6 +88,7 @@ class ServerFacade:
             tokens_issued=server.tokens.issued,
             tokens_refused=dict(server.tokens.refused),
             web_sessions={**server.ways.whip.active, "page": len(server.ways.pages)},
+            data_channels_dropped=dict(server.calls.data_dropped),
             pages_ended=dict(server.ways.pages.ended),
             web_sessions_opened=dict(server.ways.whip.opened),
             database_rows_dropped=server.spool.stats.rows_dropped + server.spool.stats.rows_refused,

@@ -100,6 +100,7 @@ class ServerCounters:
     tokens_refused: Mapping[str, int] = field(default_factory=dict)  # by reason, a fixed set: expired, forged, right …
     web_sessions: Mapping[str, int] = field(default_factory=dict)  # open now, by way in: whip, whep, page
     pages_ended: Mapping[str, int] = field(default_factory=dict)  # JSON WebSockets cut off, by reason, a fixed set
+    data_channels_dropped: Mapping[str, int] = field(default_factory=dict)  # what peers broke, by reason, a fixed set
     web_sessions_opened: Mapping[str, int] = field(default_factory=dict)
     database_rows_dropped: int = 0
     database_rows_waiting: int = 0

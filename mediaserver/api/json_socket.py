@@ -19,7 +19,7 @@ from mediaserver.api.answers import Refused
 from mediaserver.api.bearers import Doorkeeper
 from mediaserver.api.people import People
 from mediaserver.api.person import AnswerConsent, CallRoom, CannotDo, Person
-from mediaserver.api.socket_messages import BadMessage, Hello, Spoken, read_message
+from mediaserver.api.socket_messages import BadMessage, Budget, Hello, Spoken, read_message
 from mediaserver.api.token_routes import IceServersFor
 from mediaserver.api.tokens import Grant
 from mediaserver.api.websocket import Outbox, origin_allowed
@@ -29,8 +29,6 @@ from mediaserver.calls.web_session import WebSession
 from mediaserver.clock import Clock
 from mediaserver.limits import (
     PAGE_HELLO_S_MAX,
-    PAGE_MESSAGES_BURST_MAX,
-    PAGE_MESSAGES_PER_S_MAX,
     PAGE_SOCKETS_MAX,
     WEBSOCKET_MESSAGE_BYTES_MAX,
 )
@@ -137,8 +135,7 @@ class _Connection:
         self._socket = socket
         self._outbox = Outbox()
         self._tokens = sockets._door.tokens
-        self._budget = float(PAGE_MESSAGES_BURST_MAX)
-        self._filled_s = asyncio.get_running_loop().time()
+        self._budget = Budget()
         self._expiry: asyncio.TimerHandle | None = None
         self._person = Person(
             grant,
@@ -161,7 +158,7 @@ class _Connection:
             async for message in self._socket:
                 if message.type is not WSMsgType.TEXT:
                     break
-                if not self._within_rate():
+                if not self._budget.take(asyncio.get_running_loop().time()):
                     await self._end("too fast", TOO_FAST)
                     break
                 await self._answer(message.data)
@@ -214,13 +211,6 @@ class _Connection:
         self._sockets.ended["token expired"] += 1
         task = asyncio.ensure_future(self._socket.close(code=NOT_SIGNED_IN, message=b"the token has expired"))
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
-
-    def _within_rate(self) -> bool:
-        now_s = asyncio.get_running_loop().time()
-        self._budget = min(PAGE_MESSAGES_BURST_MAX, self._budget + (now_s - self._filled_s) * PAGE_MESSAGES_PER_S_MAX)
-        self._filled_s = now_s
-        self._budget -= 1.0
-        return self._budget >= 0
 
     async def _end(self, reason: str, code: int) -> None:
         self._sockets.ended[reason] += 1

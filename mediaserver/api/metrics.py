@@ -270,6 +270,8 @@ def _server(counters: ServerCounters) -> Iterable[Metric]:
     for way, count in counters.web_sessions.items():
         open_now.add_metric([way], count)
     yield open_now
+    dropped = counters.data_channels_dropped
+    yield _totals("mediaserver_data_channels_dropped", "What peers broke of data channels.", "reason", dropped)
     yield _totals("mediaserver_pages_ended", "JSON WebSockets we cut off.", "reason", counters.pages_ended)
     yield _totals("mediaserver_web_sessions_opened", "WHIP and WHEP sessions.", "way", counters.web_sessions_opened)
     yield _total("mediaserver_database_rows_dropped", "Rows given up on.", counters.database_rows_dropped)

@@ -9,7 +9,13 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from mediaserver.limits import CHAT_CHARS_MAX, SDP_BYTES_MAX, TOKEN_CHARS_MAX
+from mediaserver.limits import (
+    CHAT_CHARS_MAX,
+    PAGE_MESSAGES_BURST_MAX,
+    PAGE_MESSAGES_PER_S_MAX,
+    SDP_BYTES_MAX,
+    TOKEN_CHARS_MAX,
+)
 from mediaserver.model_news import ClientStats
 
 Short = Annotated[str, Field(min_length=1, max_length=256)]
@@ -177,6 +183,21 @@ Spoken = (
     | Stats
 )
 _ADAPTER: TypeAdapter[Spoken] = TypeAdapter(Annotated[Spoken, Field(discriminator="type")])
+
+
+class Budget:
+    """How much one page may say: a burst, and a rate over time."""
+
+    def __init__(self) -> None:
+        self._left = float(PAGE_MESSAGES_BURST_MAX)
+        self._filled_s: float | None = None
+
+    def take(self, now_s: float) -> bool:
+        """One message. False: too many."""
+        since_s = now_s - (self._filled_s if self._filled_s is not None else now_s)
+        self._left = min(PAGE_MESSAGES_BURST_MAX, self._left + since_s * PAGE_MESSAGES_PER_S_MAX) - 1.0
+        self._filled_s = now_s
+        return self._left >= 0
 
 
 class BadMessage(ValueError):

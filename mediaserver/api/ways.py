@@ -6,6 +6,7 @@ from aiohttp import web
 
 from mediaserver.api.bearers import Doorkeeper
 from mediaserver.api.json_socket import JsonSockets
+from mediaserver.api.leg_channel import LegChannels
 from mediaserver.api.people import People
 from mediaserver.api.person import AnswerConsent, CallRoom
 from mediaserver.api.token_routes import SOCKET_ADDRESS, IceServersFor, TokenRoutes
@@ -34,6 +35,8 @@ class WaysIn:
             origins=settings.http.websocket_origins,
             local_host=self._local_host,
         )
+
+        self.channels = LegChannels(people, lambda: self.pages.consent)
 
     def take_calls(self, calls: CallRoom, consent: AnswerConsent | None = None) -> None:
         self.whip.calls = calls

@@ -7,6 +7,7 @@ nominated, never before and never without. Decides nothing of the call.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -17,7 +18,10 @@ from mediaserver.limits import WEBRTC_READY_S_MAX
 from mediaserver.model import MediaAddress, StreamSettings
 from mediaserver.sdp.webrtc import LocalTransport, PeerTransport, WebRtcNegotiator
 from mediaserver.webrtc.dtls import DtlsIdentity
+from mediaserver.webrtc.sctp import DataChannels, OnChannel
 from mediaserver.webrtc.transport import WebRtcTransport, make_credentials
+
+_EARLY_PACKETS_MAX = 8  # SCTP's INIT and what follows it are few
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +39,19 @@ class BrowserPath:
         negotiator: WebRtcNegotiator,
         voice: Voice,
         on_change: Callable[[], None],
+        on_channel: OnChannel | None = None,
+        dropped: Counter[str] | None = None,
     ) -> None:
+        """on_channel: takes data channels the peer opens; None: nobody does. dropped: counts what they break."""
         self._negotiator = negotiator
         self._transport = WebRtcTransport(identity, clock, voice.send_datagram, on_change)
         self._described: PeerTransport | None = None
+        self._on_channel = on_channel
+        self._dropped = dropped
+        self._channels: DataChannels | None = None
+        self._early: deque[bytes] = deque(maxlen=_EARLY_PACKETS_MAX)
+        if on_channel is not None:
+            self._transport.on_application = self._take_data
         self._announce()
 
     @property
@@ -58,6 +71,7 @@ class BrowserPath:
         stream, keys = self._negotiator.stream, self._transport.keys
         if stream is None or keys is None:
             return None
+        self._begin_data()
         return replace(
             stream,
             remote=self._transport.address,
@@ -90,7 +104,32 @@ class BrowserPath:
             self._announce()
 
     def close(self) -> None:
+        if self._channels is not None:
+            self._channels.close()
         self._transport.close()
+
+    def _take_data(self, packet: bytes) -> None:
+        """The peer may begin as soon as its handshake is done, before our call has taken notice of ours."""
+        if self._channels is not None:
+            self._channels.receive(packet)
+        else:
+            self._early.append(packet)
+
+    def _begin_data(self) -> None:
+        data = self._negotiator.data
+        if data is None or self._on_channel is None or self._channels is not None:
+            return
+        self._channels = DataChannels(
+            self._transport.send_application,
+            self._on_channel,
+            client=self._transport.is_client,
+            remote_port=data.sctp_port,
+            message_bytes_max=data.max_message_size,
+            dropped=self._dropped,
+        )
+        self._channels.start()
+        while self._early:
+            self._channels.receive(self._early.popleft())
 
     def _take_description(self) -> None:
         peer = self._negotiator.peer

@@ -5,6 +5,7 @@ Keeps prompts loaded once per file and shields calls from observers that raise.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,17 +17,19 @@ from mediaserver.calls.consent import ConsentDesk
 from mediaserver.calls.ports import CallObserver, NewsReader, Prompts, Recorder, SipGateway, VideoPlane
 from mediaserver.clock import Clock
 from mediaserver.media.engine import MediaEngine, Tone
-from mediaserver.model import LegHandle, PromptHandle
+from mediaserver.model import LegFacts, LegHandle, PromptHandle
 from mediaserver.model_video import TrackHandle
 from mediaserver.sdp.negotiate import MediaPolicy
 from mediaserver.settings import Settings
 from mediaserver.webrtc.dtls import DtlsIdentity
+from mediaserver.webrtc.sctp import DataChannel
 
 if TYPE_CHECKING:
     from mediaserver.calls.leg import Leg
     from mediaserver.calls.leg_video import Track
 
 log = structlog.get_logger()
+TakeChannel = Callable[[str, LegFacts, DataChannel], bool]  # call id, leg; False: the channel is closed
 
 
 @dataclass(slots=True)
@@ -41,6 +44,8 @@ class House:
     recorder: Recorder | None = None
     observers: Sequence[CallObserver] = field(default_factory=tuple)
     readers: Sequence[NewsReader] = field(default_factory=tuple)
+    data_channels: TakeChannel | None = None  # of browsers' legs; None: none is offered or taken
+    data_dropped: Counter[str] = field(default_factory=Counter)  # what those broke, by reason
     identity: DtlsIdentity = field(default_factory=DtlsIdentity)  # our certificate towards browsers
     legs: dict[LegHandle, Leg] = field(default_factory=dict)  # open ones, to find whom a media event concerns
     tracks: dict[TrackHandle, Track] = field(default_factory=dict)  # the same of their video
@@ -82,7 +87,7 @@ class House:
                 media.srtp,
                 media.ptime_ms,
                 tuple(media.video_codecs),
-                data=True,
+                data=self.data_channels is not None,
                 red=media.redundant_audio,
             )
         return MediaPolicy(

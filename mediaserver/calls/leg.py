@@ -42,6 +42,7 @@ from mediaserver.sip.session import (
     ReofferFailed,
     SessionEvent,
 )
+from mediaserver.webrtc.sctp import DataChannel
 
 log = structlog.get_logger()
 
@@ -76,6 +77,7 @@ class Leg:
             secure_offer=secure_offer,
             on_path_change=lambda: self._take(PathChanged()),
             on_change=self._media_changed,
+            on_channel=self._channel_opened,
         )
         self.voice = self.media.voice
         self.video = self.media.video
@@ -392,6 +394,10 @@ class Leg:
 
     async def _open(self, our_host: str, near: LegHandle | None) -> None:
         self._house.legs[await self.media.open(our_host, self._owner.call_id, near)] = self
+
+    def _channel_opened(self, channel: DataChannel) -> bool:
+        taker = self._house.data_channels
+        return taker is not None and taker(self._owner.call_id, self.facts(), channel)
 
     async def _wait_for_path(self) -> None:
         """Until a browser's media can flow; a leg whose ICE or DTLS fails is hung up."""

@@ -22,6 +22,7 @@ from mediaserver.sdp.formats import Encoding, encoding_of
 from mediaserver.sdp.negotiate import Negotiator
 from mediaserver.sdp.webrtc import WebRtcNegotiator, wants_webrtc
 from mediaserver.sdp.words import LocalMedia, MediaPolicy
+from mediaserver.webrtc.sctp import OnChannel
 
 if TYPE_CHECKING:
     from mediaserver.calls.leg import Leg
@@ -41,8 +42,12 @@ class LegMedia:
         secure_offer: bool,
         on_path_change: Callable[[], None],
         on_change: Callable[[], None],
+        on_channel: OnChannel,
     ) -> None:
-        """on_path_change: a browser's way is ready, moved or failed. on_change: a stream or tracks took effect."""
+        """on_path_change: a browser's way is ready, moved or failed. on_change: a stream or tracks took effect.
+
+        on_channel: the peer opened a data channel.
+        """
         self.policy = policy
         self.voice = Voice(house.engine)
         self.path: BrowserPath | None = None  # ICE and DTLS of a leg that is a browser
@@ -58,6 +63,7 @@ class LegMedia:
         self._house = house
         self._on_path_change = on_path_change
         self._on_change = on_change
+        self._on_channel = on_channel
         self._applying = asyncio.Lock()
 
     @property
@@ -89,7 +95,15 @@ class LegMedia:
         self.negotiator = negotiator = WebRtcNegotiator(
             self.policy, session_id=int.from_bytes(os.urandom(4), "big") + 1, cname=os.urandom(9).hex()
         )
-        self.path = BrowserPath(self._house.identity, self._house.clock, negotiator, self.voice, self._on_path_change)
+        self.path = BrowserPath(
+            self._house.identity,
+            self._house.clock,
+            negotiator,
+            self.voice,
+            self._on_path_change,
+            self._on_channel if self._house.data_channels is not None else None,
+            self._house.data_dropped,
+        )
 
     async def close(self) -> None:
         self.close_path()

@@ -16,7 +16,7 @@ import structlog
 from mediaserver.calls.call import RETRY_AFTER_S, Call
 from mediaserver.calls.conference import Rooms
 from mediaserver.calls.consent import ConsentDesk
-from mediaserver.calls.house import House
+from mediaserver.calls.house import House, TakeChannel
 from mediaserver.calls.library import ProgramLibrary
 from mediaserver.calls.ports import CallObserver, NewsReader, Prompts, Recorder, Session, SipGateway, VideoPlane
 from mediaserver.calls.room_facts import Action, Outcome, RoomFacts
@@ -48,10 +48,21 @@ class CallManager:
         recorder: Recorder | None = None,
         observers: Sequence[CallObserver] = (),
         readers: Sequence[NewsReader] = (),
+        data_channels: TakeChannel | None = None,
     ) -> None:
         """tone: "ringback", "busy", "congestion" of settings.media.tones. routing_file: None for the shipped one."""
         self._house = House(
-            settings, engine, gateway, prompts, clock, tone, video, recorder, tuple(observers), tuple(readers)
+            settings,
+            engine,
+            gateway,
+            prompts,
+            clock,
+            tone,
+            video,
+            recorder,
+            tuple(observers),
+            tuple(readers),
+            data_channels,
         )
         self._routing = RoutingFile.of(settings, routing_file)
         self._programs = ProgramLibrary(settings.routing.programs_dir)
@@ -164,6 +175,11 @@ class CallManager:
             track.layer = event.rid
 
     # -- what is asked
+
+    @property
+    def data_dropped(self) -> Counter[str]:
+        """What peers broke of data channels, by reason."""
+        return self._house.data_dropped
 
     @property
     def is_draining(self) -> bool:

@@ -64,6 +64,11 @@ class WebRtcTransport:
         return self.ice.selected
 
     @property
+    def is_client(self) -> bool:
+        """We began the DTLS handshake."""
+        return self._dtls is not None and self._dtls.client
+
+    @property
     def is_ready(self) -> bool:
         return self.keys is not None and self.address is not None
 

@@ -1,0 +1,164 @@
+"""Chromium by the ways in beside SIP: WHIP and WHEP with a tone for a voice, chat by data channel in a room."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.support.page import Browser, Page
+from tests.support.server import Server
+from tests.support.speech import tone
+from tests.wire.test_whip import token
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.alone]
+
+TONE_HZ = 700.0
+SCRIPT = """
+window.way = {
+  messages: [],
+  async publish(endpoint, token) {
+    const peer = this.peer = new RTCPeerConnection();
+    const audio = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+    const stream = await navigator.mediaDevices.getUserMedia({ audio });
+    for (const track of stream.getTracks()) peer.addTransceiver(track, { direction: "sendonly", streams: [stream] });
+    await this.post(endpoint, token);
+  },
+  async view(endpoint, token) {
+    const peer = this.peer = new RTCPeerConnection();
+    peer.addTransceiver("audio", { direction: "recvonly" });
+    peer.ontrack = ({ track }) => {
+      this.element = new Audio();
+      this.element.srcObject = this.stream = new MediaStream([track]);
+      this.element.play();
+    };
+    await this.post(endpoint, token);
+  },
+  open(label) {
+    this.channel = this.peer.createDataChannel(label);
+    this.channel.onmessage = ({ data }) => this.messages.push(JSON.parse(data));
+  },
+  async post(endpoint, token) {
+    const peer = this.peer;
+    if (this.withChannel) this.open("mediaserver");
+    await peer.setLocalDescription();
+    const trickled = [];
+    peer.onicecandidate = ({ candidate }) => trickled.push(candidate?.candidate ?? "");
+    const headers = { Authorization: `Bearer ${token}` };
+    const answer = await fetch(endpoint, {
+      method: "POST", body: peer.localDescription.sdp, headers: { ...headers, "Content-Type": "application/sdp" },
+    });
+    this.status = answer.status;
+    const text = await answer.text();
+    if (answer.status !== 201) throw new Error(text);
+    this.location = answer.headers.get("Location");
+    this.headers = headers;
+    await peer.setRemoteDescription({ type: "answer", sdp: text });
+    await new Promise((done) => setTimeout(done, 200));
+    const lines = trickled.filter(Boolean).map((line) => `a=${line}\\r\\n`).join("");
+    const body = `m=audio 9 RTP/AVP 0\\r\\na=mid:0\\r\\n${lines}a=end-of-candidates\\r\\n`;
+    this.patched = (await this.patch(answer.headers.get("ETag"), body)).status;
+  },
+  patch(tag, body) {
+    const headers = { ...this.headers, "Content-Type": "application/trickle-ice-sdpfrag", "If-Match": tag };
+    return fetch(this.location, { method: "PATCH", body, headers });
+  },
+  async restart() {
+    const peer = this.peer;
+    peer.restartIce();
+    const offer = await peer.createOffer();
+    const line = (sdp, name) => sdp.match(new RegExp(`^a=${name}:.*$`, "m"))[0].trim();
+    await peer.setLocalDescription(offer);
+    const body = `${line(offer.sdp, "ice-ufrag")}\\r\\n${line(offer.sdp, "ice-pwd")}\\r\\n`;
+    const answer = await this.patch("*", body);
+    const text = await answer.text();
+    let { sdp } = peer.currentRemoteDescription;
+    sdp = sdp.replace(/^a=ice-ufrag:.*$/gm, line(text, "ice-ufrag"));
+    sdp = sdp.replace(/^a=ice-pwd:.*$/gm, line(text, "ice-pwd"));
+    await peer.setRemoteDescription({ type: "answer", sdp });
+    return answer.status;
+  },
+  async loudest() {
+    const context = new AudioContext();
+    const analyser = context.createAnalyser();
+    analyser.fftSize = 8192;
+    context.createMediaStreamSource(this.stream).connect(analyser);
+    await new Promise((done) => setTimeout(done, 600));
+    const spectrum = new Float32Array(analyser.frequencyBinCount);
+    analyser.getFloatFrequencyData(spectrum);
+    const top = Math.max(...spectrum);
+    await context.close();
+    return { hz: spectrum.indexOf(top) * context.sampleRate / analyser.fftSize, db: top };
+  },
+  async end() {
+    return (await fetch(this.location, { method: "DELETE", headers: this.headers })).status;
+  },
+};
+"""
+
+
+def _web(server: Server) -> str:
+    return f"https://{server.host}:{server.base_port + 2}"
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
+    made = Browser(tmp_path / "chromium", tone(tmp_path / "tone.wav", TONE_HZ, 5, 48_000))
+    await made.start()
+    yield made
+    await made.stop()
+
+
+async def _tab(browser: Browser, server: Server) -> Page:
+    page = await browser.open(f"{_web(server)}/phone")
+    await page.evaluate(SCRIPT)
+    return page
+
+
+async def _join(page: Page, way: str, bearer: str) -> None:
+    what = "publish" if way == "whip" else "view"
+    await page.evaluate(f"way.withChannel = true; way.{what}('/{way}/700', {json.dumps(bearer)})")
+    await page.until("way.peer.connectionState === 'connected'")
+    assert await page.evaluate("way.patched") == 204
+
+
+async def test_chromium_publishes_by_whip_and_another_tab_hears_it_by_whep_and_they_chat(
+    server: Server, browser: Browser
+) -> None:
+    studio, viewer = await _tab(browser, server), await _tab(browser, server)
+    speaks = await token(server, "--number", "700", "--right", "publish", "--name", "Studio")
+    hears = await token(server, "--number", "700", "--right", "subscribe")
+    await _join(studio, "whip", speaks)
+    await _join(viewer, "whep", hears)
+
+    async def heard() -> dict[str, Any]:
+        return dict(await viewer.evaluate("way.loudest()"))
+
+    await _until_tone(heard)
+    assert await studio.evaluate("way.restart()") == 200
+    await studio.until("way.peer.iceConnectionState === 'connected' || way.peer.iceConnectionState === 'completed'")
+    await _until_tone(heard)
+    for page in (studio, viewer):
+        await page.until("way.channel.readyState === 'open'")
+    await studio.evaluate("way.channel.send(JSON.stringify({ type: 'chat', id: 1, text: 'On air' }))")
+    said = await viewer.until("way.messages.find(({ type }) => type === 'chat')")
+    assert (said["from"], said["text"], said["room"]) == ("Studio", "On air", "700")
+    await studio.until("way.messages.some(({ type, id }) => type === 'ok' && id === 1)")
+    members = await viewer.until("way.messages.findLast(({ type, count }) => type === 'room' && count === 2)")
+    assert [one["number"] for one in members["participants"]] == ["Studio", "guest"]
+    assert await studio.evaluate("way.end()") == 200
+    await viewer.until("way.messages.findLast(({ type }) => type === 'room').count === 1")
+
+
+async def _until_tone(heard: Any) -> None:
+    """The room's greetings and music come first."""
+    loudest: dict[str, Any] = {}
+    for _ in range(20):
+        loudest = await heard()
+        if abs(loudest["hz"] - TONE_HZ) < 15 and loudest["db"] > -40:
+            return
+    raise AssertionError(f"the tone never came: {loudest}")
