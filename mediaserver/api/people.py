@@ -129,6 +129,20 @@ class People:
         legs = [self._legs[key] for key in keys if sip_call_id in (None, self._legs[key].facts.sip_call_id)]
         return (legs[0].call_id, legs[0].facts) if len(legs) == 1 else None
 
+    def place_in(self, listener: Listener, room: str) -> tuple[str, str] | None:
+        """Call and leg id of this listener's own leg in the room; None: he is not in it."""
+        facts = self._rooms.get(room)
+        for one in facts.participants if facts is not None else ():
+            leg = self._legs.get((one.call_id, one.leg_id))
+            if leg is None:
+                continue
+            own = self._own.get(leg.facts.sip_call_id)
+            if own is not None and own[0] is listener:
+                return one.call_id, one.leg_id
+            if own is None and listener.user is not None and leg.facts.identity == listener.user:
+                return one.call_id, one.leg_id
+        return None
+
     def chat(self, call_id: str, leg: LegFacts, text: str) -> None:
         """To everybody in the sender's room, else in his call."""
         room = self._room_of(call_id, leg.leg_id)

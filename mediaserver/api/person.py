@@ -17,6 +17,7 @@ from mediaserver.api.page_call import PageCall
 from mediaserver.api.people import People
 from mediaserver.api.tokens import Grant, Right, TokenRefused, Tokens
 from mediaserver.calls.ports import Session
+from mediaserver.calls.room_facts import Action, Outcome
 from mediaserver.calls.web_session import WebSession
 from mediaserver.limits import PAGE_CALLS_MAX
 
@@ -27,9 +28,9 @@ FRAGMENT = "application/trickle-ice-sdpfrag"
 class CallRoom(Protocol):
     def on_invite(self, session: Session) -> None: ...
 
-    async def mute(self, room: str, call_id: str, leg_id: str, muted: bool) -> bool: ...
-
-    def kick(self, room: str, call_id: str, leg_id: str) -> bool: ...
+    async def room_action(
+        self, room: str, action: Action, participant: tuple[str, str] | None, by: tuple[str, str] | None = None
+    ) -> Outcome: ...
 
 
 AnswerConsent = Callable[[str, str, bool], Awaitable[str]]
@@ -194,16 +195,20 @@ class Person:
         self._people.chat(call_id, leg, message.text)
 
     async def _control_room(self, message: said.RoomControl) -> None:
-        self.grant.demand(Right.MODERATE)
+        """With the right `moderate` in any room the token opens; without it, as the room's own rules allow."""
         self.grant.demand_number(message.room)
-        call_id, _, leg_id = message.participant.rpartition("-")
-        if message.action == "kick":
-            done = self._calls.kick(message.room, call_id, leg_id)
-        else:
-            done = await self._calls.mute(message.room, call_id, leg_id, message.action == "mute")
-        if not done:
-            raise CannotDo("not_found", "there is no such participant in that room")
-        log.info("a moderator acts", room=message.room, action=message.action, by=self.grant.shown_as)
+        by = None if Right.MODERATE in self.grant.rights else self._people.place_in(self, message.room)
+        if by is None:
+            self.grant.demand(Right.MODERATE)
+        call_id, _, leg_id = (message.participant or "").rpartition("-")
+        outcome = await self._calls.room_action(
+            message.room, Action(message.action), (call_id, leg_id) if message.participant else None, by
+        )
+        if outcome is Outcome.FORBIDDEN:
+            raise CannotDo("forbidden", "only a moderator of this room may do that")
+        if outcome is Outcome.MISSING:
+            raise CannotDo("not_found", "there is no such room, or no such participant in it")
+        log.info("a room was directed", room=message.room, action=message.action, by=self.grant.shown_as)
 
     async def _stats(self, message: said.Stats) -> None:
         call_id, leg = self._leg(message)
@@ -229,11 +234,17 @@ class Person:
             identity=self.grant.user,
             local_host=self.local_host,
             remote_sdp=offer,
-            rights=frozenset(right.value for right in self.grant.rights),
+            rights=self._limits(),
             one_way=not {Right.PUBLISH, Right.SUBSCRIBE} <= self.grant.rights,
         )
         self._people.own(session.call_id, self, call.call)
         return session
+
+    def _limits(self) -> frozenset[str] | None:
+        """A user with all that his password gives is as free as at his telephone."""
+        if self.grant.user is not None and {Right.PUBLISH, Right.SUBSCRIBE, Right.RECORD} <= self.grant.rights:
+            return None
+        return frozenset(right.value for right in self.grant.rights)
 
     def _over(self, call: PageCall) -> None:
         self._own.pop(call.call, None)

@@ -131,8 +131,8 @@ class Chat(OfLeg):
 class RoomControl(Message):
     type: Literal["room_control"]
     room: Number
-    action: Literal["mute", "unmute", "kick"]
-    participant: Short
+    action: Literal["mute", "unmute", "hide", "show", "kick", "lock", "unlock"]
+    participant: Short | None = None  # of lock and unlock: none
 
 
 class Report(BaseModel):

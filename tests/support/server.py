@@ -113,7 +113,7 @@ class Server:
             + self._section("media", f'port_range = "{self.rtp_ports}"')
             + self._section(
                 "http",
-                'host = "127.0.0.1"',
+                f'host = "{self.host}"',
                 f"port = {self.base_port + 2}",
                 f"metrics_port = {self.base_port + 3}",
                 f'admin_password = "{ADMIN_PASSWORD}"',

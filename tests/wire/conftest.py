@@ -104,7 +104,7 @@ class Phones:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server(tmp_path_factory: object, request: object) -> AsyncIterator[Server]:
-    """The server as its README starts it, with users of USERS; a module may set EXTRA_CONFIG and SECTIONS."""
+    """The server as its README starts it, with users of USERS; a module may set EXTRA_CONFIG, SECTIONS and HOST."""
     module = request.module  # type: ignore[attr-defined]
     folder = tmp_path_factory.mktemp("server")  # type: ignore[attr-defined]
     running = Server(
@@ -115,6 +115,7 @@ async def server(tmp_path_factory: object, request: object) -> AsyncIterator[Ser
         routes=getattr(module, "ROUTES", ""),
         sections=getattr(module, "SECTIONS", {}),
         rtp_ports=f"{SERVER_RTP}-{SERVER_RTP + 1_499}",
+        host=getattr(module, "HOST", "127.0.0.1"),
     )
     try:
         await running.start()

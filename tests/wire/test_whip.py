@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -12,10 +13,13 @@ import pytest
 import pytest_asyncio
 from aiortc import RTCPeerConnection, RTCSessionDescription
 
+from mediaserver.bootstrap import machine_addresses
 from tests.support.listen import tone_levels_db
 from tests.support.server import Server
-from tests.wire.test_aiortc import RATE, TONE_HZ, Ear, Tone
+from tests.wire.test_aiortc import RATE, TONE_HZ, Ear
 
+HOST = machine_addresses()[0]  # GStreamer's ICE library looks for no way to a loopback address
+GSTREAMER = Path(__file__).parents[1] / "support" / "gst_whip.py"
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -76,31 +80,46 @@ async def clients(server: Server) -> AsyncIterator[Any]:
             await client.close()
 
 
-async def test_what_a_broadcaster_says_into_a_room_a_listener_hears(server: Server, clients: Any) -> None:
-    speaker, listener = clients(), clients()
-    speaker.peer.addTransceiver(Tone(), direction="sendonly")
+async def test_gstreamer_speaks_into_a_room_and_a_listener_by_whep_hears_it(server: Server, clients: Any) -> None:
+    listener = clients()
     listener.peer.addTransceiver("audio", direction="recvonly")
-    await speaker.open("/whip/700", await token(server, "--number", "700", "--right", "publish", "--name", "Studio"))
-    await listener.open("/whep/700", await token(server, "--number", "700", "--right", "subscribe"))
-    await asyncio.sleep(5)
-    heard = np.concatenate(listener.ear.heard[-50:]).astype(np.float64) / 32_768
-    calls = await server.calls()
-    assert tone_levels_db(heard, RATE, (TONE_HZ,))[TONE_HZ] > -20
-    assert {call["caller"] for call in calls} == {"Studio", "guest"}
-    assert {leg["state"] for call in calls for leg in call["legs"]} == {"talking"}
-    assert await speaker.end() == 200
+    speaks = await token(server, "--number", "701", "--right", "publish", "--name", "Studio")
+    pipe = asyncio.subprocess.PIPE
+    gstreamer = await asyncio.create_subprocess_exec(
+        "/usr/bin/python3", str(GSTREAMER), f"{listener.url}/whip/701", speaks, str(TONE_HZ), stdin=pipe, stdout=pipe
+    )
+    assert gstreamer.stdin is not None
+    assert gstreamer.stdout is not None
+    try:
+        async with asyncio.timeout(20):
+            assert await gstreamer.stdout.readline() == b"published 201\n"
+            assert await gstreamer.stdout.readline() == b"connected\n"
+        await listener.open("/whep/701", await token(server, "--number", "701", "--right", "subscribe"))
+        await asyncio.sleep(5)
+        heard = np.concatenate(listener.ear.heard[-50:]).astype(np.float64) / 32_768
+        calls = await server.calls()
+        assert tone_levels_db(heard, RATE, (TONE_HZ,))[TONE_HZ] > -20
+        assert {call["caller"] for call in calls} == {"Studio", "guest"}
+        assert {leg["state"] for call in calls for leg in call["legs"]} == {"talking"}
+        gstreamer.stdin.close()
+        async with asyncio.timeout(10):
+            assert await gstreamer.stdout.readline() == b"deleted 200\n"
+    finally:
+        if gstreamer.returncode is None:
+            gstreamer.kill()
+        await gstreamer.wait()
     assert await listener.end() == 200
     for _ in range(50):
-        if not await server.calls():
+        if await server.metric("mediaserver_web_sessions") == 0:
             break
         await asyncio.sleep(0.1)
-    assert await server.calls() == []
     assert await server.metric("mediaserver_web_sessions") == 0
+    assert speaks not in server.log()
 
 
 async def test_a_token_for_listening_does_not_let_anybody_speak(server: Server, clients: Any) -> None:
     client = clients()
-    client.peer.addTransceiver(Tone(), direction="sendonly")
+    client.peer.addTransceiver("audio", direction="sendonly")
     bearer = await token(server, "--number", "700", "--right", "subscribe")
     with pytest.raises(AssertionError, match="lacks the right"):
         await client.open("/whip/700", bearer)

@@ -19,7 +19,7 @@ from mediaserver.calls.web_session import WebSession
 from mediaserver.limits import PAGE_MESSAGES_BURST_MAX, WEBSOCKET_MESSAGE_BYTES_MAX
 from mediaserver.sip.session_events import Answered, Ended, InfoReceived, Progress, ReferReceived, Reoffer
 from tests.support.fake_browser import FakeBrowser
-from tests.unit.api.test_people import STREAM, leg
+from tests.unit.api.test_people import STREAM, leg, room
 from tests.unit.api.ways_world import ANSWER, NEW_ANSWER, World
 
 OFFER = FakeBrowser().offer().decode()
@@ -210,15 +210,26 @@ async def test_a_guest_reaches_his_room_and_nothing_else(pages: Pages) -> None:
     assert pages.world.tokens.refused["number"] == 1
 
 
-async def test_only_a_moderator_mutes_and_removes_and_only_in_his_room(pages: Pages) -> None:
-    page = await pages.sign_in(Right.PUBLISH)
+async def test_a_moderator_directs_the_room_his_token_opens(pages: Pages) -> None:
     control = {"action": "mute", "participant": "call-1-2"}
-    assert (await page.say("room_control", room="700", **control))["code"] == "forbidden"
     moderator = await pages.sign_in(Right.MODERATE, user=None, number="700")
     assert (await moderator.say("room_control", room="701", **control))["code"] == "forbidden"
     assert (await moderator.say("room_control", room="700", **control))["type"] == "ok"
-    await moderator.say("room_control", room="700", action="kick", participant="call-1-2")
-    assert pages.world.room.did == [("700", "call-1", "2", True), ("700", "call-1", "2", "kick")]
+    assert (await moderator.say("room_control", room="700", action="lock"))["type"] == "ok"
+    everywhere = await pages.sign_in(Right.MODERATE)
+    assert (await everywhere.say("room_control", room="702", **control))["code"] == "not_found"
+    assert pages.world.room.did[:2] == [("700", "mute", ("call-1", "2"), None), ("700", "lock", None, None)]
+
+
+async def test_without_that_right_the_rooms_own_rules_decide_for_who_is_in_it(pages: Pages) -> None:
+    page = await pages.sign_in(Right.PUBLISH)
+    assert (await page.say("room_control", room="700", action="kick", participant="k-1"))["code"] == "forbidden"
+    assert pages.world.room.did == []
+    pages.world.people.leg_opened("k", leg("ann", sip="of a telephone"), STREAM)
+    pages.world.people.room_changed(room(("k", "1"), ("other", "1")))
+    assert (await page.say("room_control", room="700", action="mute", participant="k-1"))["type"] == "ok"
+    assert (await page.say("room_control", room="700", action="kick", participant="other-1"))["code"] == "forbidden"
+    assert pages.world.room.did[0] == ("700", "mute", ("k", "1"), ("k", "1"))
 
 
 async def test_chat_consent_and_measurements_are_about_a_leg_of_ones_own(pages: Pages) -> None:

@@ -16,6 +16,7 @@ from mediaserver.api.token_routes import IceServer
 from mediaserver.api.tokens import Right, Tokens
 from mediaserver.api.ways import WaysIn
 from mediaserver.calls.ports import Session
+from mediaserver.calls.room_facts import Action, Outcome
 from mediaserver.calls.web_session import WebSession
 from mediaserver.settings import HttpSettings, Settings
 from mediaserver.sip.session_events import Reoffer, SessionEvent
@@ -57,13 +58,13 @@ class CallRoom:
         session.on_event = hear
         self.does(session)
 
-    async def mute(self, room: str, call_id: str, leg_id: str, muted: bool) -> bool:
-        self.did.append((room, call_id, leg_id, muted))
-        return room == "700"
-
-    def kick(self, room: str, call_id: str, leg_id: str) -> bool:
-        self.did.append((room, call_id, leg_id, "kick"))
-        return room == "700"
+    async def room_action(
+        self, room: str, action: Action, participant: tuple[str, str] | None, by: tuple[str, str] | None = None
+    ) -> Outcome:
+        self.did.append((room, action.value, participant, by))
+        if room != "700":
+            return Outcome.MISSING
+        return Outcome.DONE if by is None or by == participant else Outcome.FORBIDDEN
 
     def heard(self, kind: type[Any]) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
