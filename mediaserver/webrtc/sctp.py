@@ -22,13 +22,18 @@ from mediaserver.limits import (
     DATA_CHANNELS_MAX,
     DATA_LABEL_CHARS_MAX,
     DATA_MESSAGE_BYTES_MAX,
+    SCTP_GAPS_ACKED_MAX,
     SCTP_HELD_BYTES_MAX,
     SCTP_HELD_CHUNKS_MAX,
+    SCTP_PACKET_BYTES_MAX,
     SCTP_PACKETS_WAITING_MAX,
     SCTP_STREAMS_MAX,
 )
 
 log = structlog.get_logger()
+_HEADER_BYTES, _DATA, _DATA_HEADER_BYTES, _SACK, _SACK_HEADER_BYTES = 12, 0, 12, 3, 12
+# Where the parameters of a chunk begin behind its four bytes of header, RFC 9260 §3.3, RFC 6525 §3.
+_PARAMETERS_AT = {1: 16, 2: 16, 4: 0, 5: 0, 6: 0, 9: 0, 130: 0}
 T140 = "t140"  # RFC 8865 §5.1: real-time text; its channels are recognised and left to whoever will speak it
 
 
@@ -149,6 +154,9 @@ class DataChannels:
         await self._sctp.start(RTCSctpCapabilities(maxMessageSize=self._message_bytes_max), self._remote_port)
         while not self._closed:
             packet = await self._waiting.get()
+            if not is_sound(packet):
+                self.dropped["malformed"] += 1
+                continue
             try:
                 await self._sctp._handle_data(packet)
             except (AssertionError, ValueError, IndexError, KeyError, TypeError, AttributeError, struct.error) as error:
@@ -174,7 +182,10 @@ class DataChannels:
             return "window overrun"
         if len(sctp._inbound_streams) > SCTP_STREAMS_MAX:
             return "too many streams"
-        return "too many gaps" if len(sctp._sack_misordered) > SCTP_HELD_CHUNKS_MAX else ""
+        if len(sctp._sack_misordered) > SCTP_HELD_CHUNKS_MAX:
+            return "too many gaps"
+        held = sum(len(stream.reassembly) for stream in sctp._inbound_streams.values())
+        return "too many fragments" if held > SCTP_HELD_CHUNKS_MAX else ""
 
     def _offered(self, channel: RTCDataChannel) -> None:
         self._count += 1
@@ -188,6 +199,43 @@ class DataChannels:
 
     def _refuse(self, reason: str) -> None:
         self.dropped[reason] += 1
+
+
+def is_sound(packet: bytes) -> bool:
+    """Whether aiortc can read this packet in bounded time: it loops for ever on a parameter that says its length is 0,
+    walks every number of a gap a SACK reports, and keeps DATA without data. RFC 9260 §3 has none of these.
+    """
+    if not _HEADER_BYTES < len(packet) <= SCTP_PACKET_BYTES_MAX:
+        return False
+    at = _HEADER_BYTES
+    while at + 4 <= len(packet):
+        kind, _flags, size = struct.unpack_from("!BBH", packet, at)
+        if size < 4 or at + size > len(packet) or not _chunk_is_sound(kind, packet[at + 4 : at + size]):
+            return False
+        at += size + -size % 4
+    return True
+
+
+def _chunk_is_sound(kind: int, body: bytes) -> bool:
+    if kind == _DATA:
+        return len(body) > _DATA_HEADER_BYTES
+    if kind == _SACK:
+        if len(body) < _SACK_HEADER_BYTES:
+            return False
+        gaps = struct.unpack_from("!H", body, 8)[0]
+        if len(body) < _SACK_HEADER_BYTES + 4 * gaps:
+            return False
+        ends = [struct.unpack_from("!HH", body, _SACK_HEADER_BYTES + 4 * index) for index in range(gaps)]
+        return all(first <= last for first, last in ends) and sum(b - a + 1 for a, b in ends) <= SCTP_GAPS_ACKED_MAX
+    first = _PARAMETERS_AT.get(kind)
+    if first is None:
+        return True
+    while first + 4 <= len(body):
+        size = struct.unpack_from("!H", body, first + 2)[0]
+        if size < 4:
+            return False
+        first += size + -size % 4
+    return True
 
 
 class _DtlsFace:

@@ -155,13 +155,13 @@ def run(seed: int, rounds: int, until_s: float | None = None) -> int:
             check_offer(rng)
             check_token(rng, tokens, issued)
             if done % 100 == 0:
-                asyncio.run(check_sctp(rng, 30))
+                asyncio.run(check_sctp(rng, 60))
             done += 1
     return done
 
 
 def test_the_ways_in_hold_against_whatever_comes() -> None:
-    assert run(9725, 400) == 400
+    assert run(9725, 1_500) == 1_500
 
 
 if __name__ == "__main__":
