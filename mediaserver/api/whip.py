@@ -103,6 +103,8 @@ class WhipRoutes:
         async def handle(request: web.Request) -> web.StreamResponse:
             if request.method == "OPTIONS":
                 return _may("OPTIONS, POST", {"Accept-Post": SDP_TYPE})
+            if request.method in ("GET", "HEAD"):
+                return _nothing()
             if request.method != "POST":
                 return _not_allowed("OPTIONS, POST")
             return await _answered(self._open(request, way))
@@ -153,6 +155,7 @@ class WhipRoutes:
         for server in self._ice_servers(grant.shown_as):
             for url in server.urls:
                 response.headers.add("Link", _link(url, server.username, server.credential))
+        log.info("a session was opened", way=way.name, session=session.session_id, token=grant.token_id)
         return response
 
     def _forget(self, session: WhipSession) -> None:
@@ -164,6 +167,8 @@ class WhipRoutes:
         async def handle(request: web.Request) -> web.StreamResponse:
             if request.method == "OPTIONS":
                 return _may("OPTIONS, PATCH, DELETE", {"Accept-Patch": FRAGMENT_TYPE})
+            if request.method in ("GET", "HEAD"):
+                return _nothing()
             if request.method not in ("PATCH", "DELETE"):
                 return _not_allowed("OPTIONS, PATCH, DELETE")
             work = self._patch if request.method == "PATCH" else self._delete
@@ -260,7 +265,7 @@ def _strong(if_match: str) -> set[str]:
 
 def _link(url: str, username: str, credential: str) -> str:
     text = f'<{url}>; rel="ice-server"'
-    if username:
+    if username and url.startswith("turn"):  # a STUN server asks nobody who he is
         text += f'; username="{username}"; credential="{credential}"; credential-type="password"'
     return text
 
@@ -268,6 +273,11 @@ def _link(url: str, username: str, credential: str) -> str:
 def _may(methods: str, more: dict[str, str]) -> web.Response:
     headers = {"Allow": methods, "Access-Control-Allow-Methods": methods, **more, **_CORS}
     return web.Response(status=200, headers=headers)
+
+
+def _nothing() -> web.Response:
+    """These addresses have no representation, and GET succeeds without content (RFC 9725 §4.1)."""
+    return web.Response(status=204, headers=_CORS)
 
 
 def _not_allowed(methods: str) -> web.Response:

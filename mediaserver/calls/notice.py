@@ -175,6 +175,9 @@ class NotedRecording:
         if rules.ask == "prior" or (rules.prior_for_users and ours):
             party.answer = (Answer.GRANTED, "prior", {"identity": identity or ""})
             return True
+        if _agreed_by_token(leg):
+            party.answer = (Answer.GRANTED, "token", {"session": leg.facts().sip_call_id})
+            return True
         party.notice = await self._deliver(party)
         if party.notice is None:
             return False
@@ -443,3 +446,10 @@ class NotedRecording:
         finally:
             for task in (pressed, *others):
                 task.cancel()
+
+
+def _agreed_by_token(leg: Leg) -> bool:
+    """A broadcaster by WHIP hears nothing, so no notice either: his token with the right `record` is his consent."""
+    stream, session = leg.voice.stream, leg.session
+    hears = stream is None or stream.direction.sends
+    return not hears and session is not None and session.rights is not None and "record" in session.rights

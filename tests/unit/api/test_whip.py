@@ -214,13 +214,19 @@ async def test_an_ice_restart_that_is_refused_leaves_the_session_as_it_was(world
     assert (await world.ask("PATCH", location, TRICKLED, If_Match=tag, **FRAGMENT, **world.bearer()))[0] == 204
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("path", ["/whip/700", "/whep/700", "/whip/700/x", "/whep/700/x"])
+async def test_there_is_nothing_to_get_and_getting_it_succeeds(world: World, path: str) -> None:
+    for method in ("GET", "HEAD"):
+        assert (await world.ask(method, path))[::2] == (204, b"")
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
 async def test_the_endpoint_takes_post_only(world: World, method: str) -> None:
     status, headers, _ = await world.ask(method, "/whip/700")
     assert (status, headers["Allow"]) == (405, "OPTIONS, POST")
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "POST"])
+@pytest.mark.parametrize("method", ["PUT", "POST"])
 async def test_a_session_takes_patch_and_delete_only(world: World, method: str) -> None:
     status, headers, _ = await world.ask(method, "/whep/700/x")
     assert (status, headers["Allow"]) == (405, "OPTIONS, PATCH, DELETE")

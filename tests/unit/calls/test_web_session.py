@@ -182,3 +182,39 @@ async def test_keys_and_a_transfer_come_as_from_a_telephone() -> None:
     assert session.far_transfers("sip:601@mediaserver")
     assert await heard.types() == [Confirmed, InfoReceived, InfoReceived, ReferReceived]
     assert b"Signal=#" in heard.events[2].body  # type: ignore[union-attr]
+
+
+RECORDED = '[[route]]\nname="echo"\nnumber="600"\nprogram="echo"\nrecord=true\noptions={intro=false}\n'
+
+
+async def broadcast(stage: Stage, rights: frozenset[str], direction: str) -> tuple[FakeCarrier, WebSession]:
+    """A one-way session with these rights of a token, to a number that is recorded."""
+    manager = await stage.start(RECORDED)
+    carrier, browser = FakeCarrier(), FakeBrowser()
+    session = web_session(carrier, browser.offer(direction=direction))
+    session.rights, session.one_way = rights, True
+    manager.on_invite(session)
+    await stage.settle()
+    if carrier.names() == ["accepted"]:
+        browser.take(carrier.told[-1][1])
+        await Line(stage, browser).send(browser.check())
+    return carrier, session
+
+
+async def test_who_may_not_be_recorded_by_his_token_does_not_reach_a_recorded_number(stage: Stage) -> None:
+    carrier, _ = await broadcast(stage, frozenset({"publish"}), "sendonly")
+    assert carrier.told == [("over", 403)]
+    assert stage.recorder.recordings == []
+
+
+async def test_a_broadcaster_who_hears_nothing_has_agreed_by_his_token(stage: Stage) -> None:
+    await broadcast(stage, frozenset({"publish", "record"}), "sendonly")
+    (recording,) = stage.recorder.recordings
+    assert [answer[1:3] for answer in recording.answers] == [("granted", "token")]
+    assert "recording-notice" not in stage.heard()
+    assert not stage.leg().muted
+
+
+async def test_a_listener_hears_the_notice_like_everybody(stage: Stage) -> None:
+    await broadcast(stage, frozenset({"subscribe", "record"}), "recvonly")
+    assert stage.heard() == ["recording-notice"]
