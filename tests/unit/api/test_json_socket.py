@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -319,8 +320,9 @@ async def test_rubbish_is_answered_and_the_page_stays(pages: Pages) -> None:
 
 async def test_who_sends_too_fast_or_too_much_is_cut_off(pages: Pages) -> None:
     fast = await pages.sign_in()
-    for _ in range(PAGE_MESSAGES_BURST_MAX + 50):
-        await fast.socket.send_str("{}")
+    with contextlib.suppress(ConnectionError):
+        for _ in range(10 * PAGE_MESSAGES_BURST_MAX):  # what a slow machine's clock gives back meanwhile is far less
+            await fast.socket.send_str("{}")
     assert await fast.closed() == json_socket.TOO_FAST
     large = await pages.sign_in()
     await large.socket.send_str("x" * (WEBSOCKET_MESSAGE_BYTES_MAX + 1))

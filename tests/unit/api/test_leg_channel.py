@@ -112,6 +112,7 @@ async def test_all_else_is_refused_in_words(sent: str | bytes) -> None:
 
 async def test_who_says_too_much_loses_the_channel() -> None:
     channel = Call().channel()
-    for _ in range(PAGE_MESSAGES_BURST_MAX + 1):
-        channel.on_message("{}")
+    for _ in range(10 * PAGE_MESSAGES_BURST_MAX):  # what a slow machine's clock gives back meanwhile is far less
+        if not channel.closed:
+            channel.on_message("{}")
     assert channel.closed
