@@ -139,7 +139,8 @@ class Server:
 
     async def start(self) -> None:
         self.write_config()
-        await asyncio.to_thread(lambda: asyncio.run(self._add_users()))
+        if self.users:
+            await asyncio.to_thread(lambda: asyncio.run(self._add_users()))
         await self.run()
 
     async def _add_users(self) -> None:
