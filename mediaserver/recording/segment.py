@@ -87,7 +87,7 @@ class Sealer:
     def facts(self, values: Mapping[str, Any], at_ns: int) -> bytes:
         return self._chain(FACTS, at_ns, json.dumps(values, sort_keys=True).encode())
 
-    def seal(self, records: bytes | memoryview, at_ns: int) -> bytes:
+    def seal(self, records: bytes | bytearray | memoryview, at_ns: int) -> bytes:
         """One segment around these whole records, at most SEGMENT_BYTES_MAX."""
         head = header(SEALED, len(records) + TAG_BYTES, self.number, at_ns, self.previous)
         return self._link(head, self._cipher.encrypt(nonce(self.number), records, head))

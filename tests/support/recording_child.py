@@ -1,4 +1,4 @@
-"""A server that records a call in real time until it is killed. Arguments: data directory.
+"""A server that records calls in real time until it is killed. Arguments: data directory, number of calls (1).
 
 Prints one line when capture has begun. Packets exist the moment the clock says so, as from a network.
 """
@@ -58,7 +58,7 @@ class RealTimeTaps:
         pass
 
 
-async def main(data_dir: Path) -> None:
+async def main(data_dir: Path, calls: int) -> None:
     clock = SystemClock()
     database = await open_database("", data_dir)
     spool = Spool(database)
@@ -68,22 +68,31 @@ async def main(data_dir: Path) -> None:
         settings, data_dir, RealTimeTaps(), RecordingStore(database, spool), clock, ConsentAuthority()
     )
     await recorder.start()
-    call = CallFacts("c1", Masked("100"), Masked("600"), Masked(""), None, None, None, clock.now_ns(), clock.wall())
-    recording = await recorder.begin(call, NoticeKind.CALL)
-    stream = StreamSettings((CodecParams(CodecName.PCMU, 0, 8_000),), (CodecParams(CodecName.PCMU, 0, 8_000),), None)
-    legs = [
-        LegFacts(str(n), LegHandle(n), "caller", Masked("100"), None, f"s{n}", clock.now_ns(), clock.wall())
-        for n in (1, 2)
-    ]
-    for leg in legs:
-        recorder.leg_opened("c1", leg, stream)
-        await recording.leg_joined(leg)
-    for leg in legs:
-        now = clock.now_ns()
-        await recording.notice_finished(Notice(leg.handle, "notice", "en", __file__, now - 1, now, clock.wall()))
-    print(f"capturing {recording.recording_id}", flush=True)
+    began = [await record(recorder, clock, number) for number in range(calls)]
+    print(f"capturing {began[0]}", flush=True)
     await asyncio.sleep(3_600)
 
 
+async def record(recorder: JournalRecorder, clock: SystemClock, number: int) -> str:
+    """One call of two parties, captured when this returns. Its id."""
+    call_id = f"c{number + 1}"
+    call = CallFacts(call_id, Masked("100"), Masked("600"), Masked(""), None, None, None, clock.now_ns(), clock.wall())
+    recording = await recorder.begin(call, NoticeKind.CALL)
+    stream = StreamSettings((CodecParams(CodecName.PCMU, 0, 8_000),), (CodecParams(CodecName.PCMU, 0, 8_000),), None)
+    legs = [
+        LegFacts(
+            str(n), LegHandle(2 * number + n), "caller", Masked("100"), None, f"s{n}", clock.now_ns(), clock.wall()
+        )
+        for n in (1, 2)
+    ]
+    for leg in legs:
+        recorder.leg_opened(call_id, leg, stream)
+        await recording.leg_joined(leg)
+    for leg in legs:
+        at = clock.now_ns()
+        await recording.notice_finished(Notice(leg.handle, "notice", "en", __file__, at - 1, at, clock.wall()))
+    return recording.recording_id
+
+
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1])))
+    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1))

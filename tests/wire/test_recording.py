@@ -128,6 +128,37 @@ async def test_nothing_is_captured_of_a_caller_who_hangs_up_during_the_notice(ph
     assert audible == []
 
 
+async def test_what_is_said_and_typed_during_a_pause_is_in_no_channel_and_the_gap_is_proven(
+    phones: Phones, tmp_path: Path
+) -> None:
+    """bob, one of our users, presses *1 before a card number is said and *2 after it; both talk all the time."""
+    caller, callee, _ = await talk_until(phones, "2bob", 2)
+    await callee.do("digits", digits="*1")
+    await asyncio.sleep(2.5)
+    await caller.do("digits", digits="4000123")
+    await asyncio.sleep(1)
+    await callee.do("digits", digits="*2")
+    await asyncio.sleep(2.5)
+    await caller.do("hangup")
+    await callee.wait_for("closed")
+    found = await newest(phones.server, "complete")
+    out = tmp_path / "export.wav"
+    code, text, err = await phones.server.cli("recordings", "export", found["id"], "--output", str(out))
+    assert code == 0, text + err
+    rate, samples = stereo(out)
+    silent = [
+        at / rate for at in range(0, len(samples) - rate // 50, rate // 50) if not np.any(samples[at : at + rate // 50])
+    ]
+    print(len(samples) / rate, silent[0], silent[-1], len(silent) / 50)
+    assert silent[-1] - silent[0] == pytest.approx(len(silent) / 50, abs=0.1)  # one gap, and silent all through
+    assert 2.5 <= len(silent) / 50 <= 6
+    code, text, err = await phones.server.cli("recordings", "verify", found["id"])
+    assert code == 0, text + err
+    for journal in ("1.journal", "2.journal"):
+        assert f"{journal}: nothing was stored for" in text
+    assert "(paused: keypad)" in text
+
+
 def numbered_frame(number: int) -> bytes:
     """20 ms of PCMU that say which frame they are: silence, then 14 bits, ten samples each, positive for a one."""
     return b"\xff" * 20 + b"".join(bytes([0x90 if number >> bit & 1 else 0x10]) * 10 for bit in range(14))

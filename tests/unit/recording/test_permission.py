@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -223,3 +225,36 @@ async def act(
         await recording.leg_left(leg.handle)
     else:
         await recording.answer(leg.handle, Answer.GRANTED if action == "yes" else Answer.DENIED, "web", {})
+
+
+async def test_a_disk_that_hangs_holds_no_media_up_and_ends_what_may_not_go_on(
+    make_room: Callable[..., Room], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer's thread stands in a write; taps still take packets, the loop still answers."""
+    monkeypatch.setattr("mediaserver.recording.recorder.WRITER_STALLED_S_MAX", 0.05)
+    monkeypatch.setattr("mediaserver.recording.recorder.WRITER_LOOK_S", 0.01)
+    room = make_room()
+    await room.recorder.start()
+    a, failed, go_on = room.leg(1), asyncio.Event(), threading.Event()
+    recording = await begin(room, ConsentRules("p", on_failure="closed"), a)
+    recording.on_failure = lambda _reason: failed.set()
+    real = os.write
+
+    def hanging(descriptor: int, data: bytes) -> int:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().suffix == ".journal":
+            go_on.wait(10)
+        return real(descriptor, data)
+
+    monkeypatch.setattr(os, "write", hanging)
+    assert room.talk(a, packets=10) == 10
+    async with asyncio.timeout(10):
+        await failed.wait()
+    with pytest.raises(StorageError, match="has not answered"):
+        await room.recorder.begin(room.call(), NoticeKind.CALL)
+    assert room.taps.arrives(a.handle, room.clock.now_ns(), b"still taken") is True
+    go_on.set()
+    await recording.end()
+    await room.spool.flush()
+    (row,) = await room.store.list()
+    assert (row.state, row.failure) == ("failed", "slow_disk")
+    assert len(captured(room.journals()[0])) == 10  # nothing that was permitted is lost for it
