@@ -48,7 +48,7 @@ class SipWebSockets:
         if SUBPROTOCOL not in offered:
             raise web.HTTPBadRequest(text="the WebSocket subprotocol must be sip (RFC 7118)")
         transport = request.transport
-        if transport is None:
+        if transport is None or transport.get_extra_info("peername") is None:
             raise web.HTTPBadRequest(text="the connection is gone")
         remote, local = _address(transport, "peername"), _address(transport, "sockname")
         socket = web.WebSocketResponse(

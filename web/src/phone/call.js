@@ -9,6 +9,8 @@ const SAMPLE_MS = 2_000;
 const LISTEN_MS = 150; // how often it is asked whether packets still arrive
 const SAMPLES_A_REPORT = 3; // the server hears every six seconds what this browser measures
 const LOST_AFTER_MS = 700; // "disconnected" comes and goes when single checks are lost; longer than this is the network
+const GLARE_CALLING_MS = [2_100, 4_000]; // RFC 3261 §14.1: who made the call waits longer
+const GLARE_CALLED_MS = [0, 2_000];
 const SETTLE_MS = 2_000; // for the checks of an ICE restart, before another one is tried
 const RETRY_RESTORE_MS = 3_000;
 const RETRY_REOFFER_MS = 250; // another offer is under way
@@ -119,6 +121,7 @@ export class Call extends EventTarget {
 
   follow(session) {
     this.session = session;
+    this.guardOffers(session);
     session.on("icecandidate", ({ ready }) => {
       this.later(ready, this.iceServers.length ? GATHER_RELAY_MS : GATHER_MS);
     });
@@ -135,6 +138,34 @@ export class Call extends EventTarget {
     session.on("reinvite", () => this.later(() => this.changed(), 300));
     session.on("ended", ({ cause }) => this.over(cause));
     session.on("failed", ({ cause, originator }) => this.over(originator === "local" && cause === "Canceled" ? "Terminated" : cause));
+  }
+
+  // JsSIP ends a call whose re-INVITE is refused. Ours go on as they were: the offer is taken back, after glare
+  // (491, RFC 3261 §14.1) made again, and whoever asked for it is told.
+  guardOffers(session) {
+    const send = session._sendReinvite.bind(session);
+    session._sendReinvite = (options) => {
+      const failed = async (response) => {
+        if (!this.live) return;
+        if (this.peer.signalingState === "have-local-offer") await this.peer.setLocalDescription({ type: "rollback" }).catch(() => {});
+        const status = response?.status_code ?? 0;
+        if (status === 491) {
+          const [least, most] = this.incoming ? GLARE_CALLED_MS : GLARE_CALLING_MS;
+          this.later(() => this.whenReady(() => session._sendReinvite(options)), least + Math.random() * (most - least));
+        } else if (status === 408 || status === 481) {
+          options.eventHandlers?.failed?.(response); // the other side knows no such call any more
+        } else {
+          this.refused(response);
+        }
+      };
+      send({ ...options, eventHandlers: { ...options.eventHandlers, failed } });
+    };
+  }
+
+  refused() {
+    this.dispatchEvent(new Event("refused"));
+    this.problem = "change_refused";
+    this.changed();
   }
 
   become(state) {
@@ -257,7 +288,7 @@ export class Call extends EventTarget {
   renegotiate(constraints = null) {
     return new Promise((answered) => {
       const options = constraints ? { rtcOfferConstraints: constraints } : {};
-      this.addEventListener("over", () => answered(false), { once: true });
+      for (const end of ["over", "refused"]) this.addEventListener(end, () => answered(false), { once: true });
       this.whenReady(() => this.session.renegotiate(options, () => answered(true))).then((begun) => begun || answered(false));
     });
   }

@@ -5,6 +5,7 @@ import { instance } from "./account.js";
 import { Wire } from "./wire.js";
 
 const REGISTER_S = 300;
+const LOOK_PONG_MS = 4_000; // nobody waits for it: a busy server is no dead one
 const LOOK_MS = 15_000; // a network that went away silently is noticed while nobody calls
 const NO_ANSWER_S = 120; // an incoming call rings that long, unless the caller or the server gives up before
 
@@ -16,7 +17,7 @@ export class Line extends EventTarget {
     this.state = "out"; // out, connecting, ready, lost, refused
     this.reason = null; // a word of the page's texts, when refused
     this.ua = null;
-    setInterval(() => this.state === "ready" && this.alive(), LOOK_MS);
+    setInterval(() => this.state === "ready" && this.alive(LOOK_PONG_MS), LOOK_MS);
   }
 
   // credentials: { user, password } at sign-in, { user, realm, ha1 } when kept from before.
@@ -63,8 +64,8 @@ export class Line extends EventTarget {
   }
 
   // Whether requests get through, after whatever was needed for that. False: they do not, JsSIP goes on trying.
-  async alive() {
-    return this.state !== "out" && Boolean(await this.wire?.alive());
+  async alive(pongMs) {
+    return this.state !== "out" && Boolean(await this.wire?.alive(pongMs));
   }
 
   failed({ response, cause }) {

@@ -32,7 +32,7 @@ export class Tracks {
   }
 
   async setCamera(on) {
-    if (on === Boolean(this.camera)) return;
+    if (on === Boolean(this.camera) || this.call.state !== "talking") return;
     if (on) {
       const stream = await this.open(openCamera);
       if (!stream) return;
@@ -59,7 +59,7 @@ export class Tracks {
   }
 
   async setScreen(on) {
-    if (on === Boolean(this.screen)) return;
+    if (on === Boolean(this.screen) || this.call.state !== "talking") return;
     if (on) {
       const stream = await this.open(openScreen);
       if (!stream) return;
@@ -79,7 +79,10 @@ export class Tracks {
   async open(how) {
     try {
       this.call.problem = null;
-      return await how();
+      const stream = await how();
+      if (this.call.live) return stream;
+      stop(stream); // it ended while the browser asked
+      return null;
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
       this.call.problem = error.word;

@@ -1,7 +1,7 @@
 // The WebSocket under JsSIP, one that outlives the network it was opened on. JsSIP ends every call with a request under
 // way when its socket breaks; this one opens another connection in its place and keeps what was to be sent meanwhile.
 // Only when that takes too long does JsSIP hear of it. Implements JsSIP's Socket interface; pings are those of RFC 5626 §3.5.1.
-const PONG_MS = 350; // longer than any sane round trip; a dead path answers never
+const PONG_MS = 800; // longer than any sane round trip; a dead path answers never
 const OPEN_MS = 1_500; // for one attempt: over a path that has just come up
 const RETRY_MS = [0, 150, 400, 900, 1_500];
 const WAITING_MAX = 32; // messages kept while another connection is opened
@@ -54,9 +54,9 @@ export class Wire extends EventTarget {
   // -- staying alive
 
   // Whether the other end answers now. A wire that does not is replaced; true when one that works is there.
-  async alive() {
+  async alive(pongMs = PONG_MS) {
     if (this.closing || !this.socket) return false;
-    if (this.waiting === null && (await this.ping())) return true;
+    if (this.waiting === null && (await this.ping(pongMs))) return true;
     if (this.waiting === null) this.replace();
     return new Promise((told) => {
       this.addEventListener("mended", () => told(true), { once: true });
@@ -64,11 +64,11 @@ export class Wire extends EventTarget {
     });
   }
 
-  ping() {
+  ping(pongMs) {
     const { socket } = this;
     if (socket.readyState !== WebSocket.OPEN) return false;
     return new Promise((told) => {
-      const timer = setTimeout(() => told(false), PONG_MS);
+      const timer = setTimeout(() => told(false), pongMs);
       this.pong = () => {
         clearTimeout(timer);
         told(true);
