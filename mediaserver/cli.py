@@ -24,6 +24,7 @@ from mediaserver.cli_common import (
     load_settings,
     told_as_text,
 )
+from mediaserver.errors import ConfigError
 from mediaserver.settings import Settings
 from mediaserver.settings_checks import Complaint
 
@@ -105,15 +106,23 @@ def init(
 def check_config(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Read the configuration and say what is wrong with it: file, line, key, what is allowed, what to try.
 
-    The routing rules are read too: a trunk or program that does not exist is refused. Exit code 3 when something is
-    wrong. The server itself is not touched.
+    Routing rules and consent policies are read too: a trunk, program or policy that does not exist is refused. Exit
+    code 3 when something is wrong. The server itself is not touched.
     """
     with told_as_text():
         from mediaserver.calls.watch import RoutingFile
+        from mediaserver.recording.policy import load_policies
 
         settings = load_settings(config, [_tones])
         routing = RoutingFile.of(settings)
         routing.load()
+        policies = load_policies(settings.recording).rules
+        for rule in routing.table.rules:
+            if rule.consent is not None and rule.consent not in policies:
+                known = ", ".join(sorted(policies))
+                raise ConfigError(
+                    f"{routing.path}: rule {rule.name}: consent: no policy {rule.consent!r}; known: {known}"
+                )
         path = find_config(config)
         if as_json:
             typer.echo(settings.model_dump_json())

@@ -32,6 +32,14 @@ if TYPE_CHECKING:
 class Form(enum.StrEnum):
     WAV = "wav"
     OPUS = "opus"
+    LANES = "lanes"
+    PEAKS = "peaks"
+
+
+class Channels(enum.StrEnum):
+    ONE = "one"
+    TWO = "two"
+    EACH = "each"
 
 
 RecordingId = Annotated[str, typer.Argument(metavar="ID", help="As `mediaserver recordings list` shows it.")]
@@ -67,9 +75,17 @@ def list_recordings(
 @app.command()
 def export(
     recording_id: Annotated[str, typer.Argument(metavar="ID", help="As `mediaserver recordings list` shows it.")],
-    form: Annotated[Form, typer.Option("--format", help="wav: 16 bit. opus: Ogg Opus, a tenth of the size.")] = (
-        Form.WAV
-    ),
+    form: Annotated[
+        Form,
+        typer.Option(
+            "--format",
+            help="wav: 16 bit. opus: a tenth of the size. lanes: what happened when, JSON. peaks: waveform.",
+        ),
+    ] = Form.WAV,
+    channels: Annotated[
+        Channels,
+        typer.Option("--channels", help="two: caller left, others right. each: one a party. one: mono."),
+    ] = Channels.TWO,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write; without it ID.wav or ID.opus here.")
     ] = None,
@@ -85,7 +101,7 @@ def export(
         target = output or Path(f"{recording_id}.{form.value}")
         if target.exists() and not force:
             raise CommandFailed(f"{target} exists already; --force replaces it")
-        written = asyncio.run(_export(load_settings(config), recording_id, form, target))
+        written = asyncio.run(_export(load_settings(config), recording_id, form, channels, target))
         size = written.stat().st_size
         done(f"{written} ({size:,} bytes)", as_json=as_json, id=recording_id, file=str(written), bytes=size)
 
@@ -266,7 +282,7 @@ def _folder_of(settings: Settings, recording_id: str) -> Path:
     return found
 
 
-async def _export(settings: Settings, recording_id: str, form: Form, target: Path) -> Path:
+async def _export(settings: Settings, recording_id: str, form: Form, channels: Channels, target: Path) -> Path:
     from mediaserver.store.database import open_database
     from mediaserver.store.recordings import RecordingStore
 
@@ -282,7 +298,7 @@ async def _export(settings: Settings, recording_id: str, form: Form, target: Pat
 
     ring = load_ring(settings.recording, settings.server.data_dir)
     try:
-        return await export_recording(_root(settings), ring, row, "wav" if form is Form.WAV else "opus", target)
+        return await export_recording(_root(settings), ring, row, form.value, target, channels=channels.value)
     except LookupError as error:
         raise CommandFailed(str(error.args[0])) from error
 

@@ -67,6 +67,7 @@ LEGS_PER_CALL_MAX: Final = 128  # one call's legs over its life: stops a transfe
 REROUTES_MAX: Final = 16  # programs one call may be handed to: stops two rules that transfer to each other
 PROGRAM_TASKS_MAX: Final = 256  # asyncio tasks one call may own at a time
 ROUTING_RULES_MAX: Final = 10_000  # each call walks them in order
+PROMPT_PATHS_MAX: Final = 1_024  # loaded files whose names are remembered for recordings; messages pass through once
 RECORD_SECONDS_MAX: Final = 3_600  # one message a program records
 ROOM_VIEWS_MAX: Final = 36  # others' pictures one browser gets: 18 with camera and screen; beyond it, who spoke last
 ROOM_OFFER_TRIES_MAX: Final = 4  # an offer of new pictures that a browser refuses or crosses with its own; 3 s in all

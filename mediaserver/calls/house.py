@@ -16,6 +16,7 @@ import structlog
 from mediaserver.calls.consent import ConsentDesk
 from mediaserver.calls.ports import CallObserver, NewsReader, Prompts, Recorder, SipGateway, VideoPlane
 from mediaserver.clock import Clock
+from mediaserver.limits import PROMPT_PATHS_MAX
 from mediaserver.media.engine import MediaEngine, Tone
 from mediaserver.model import LegFacts, LegHandle, PromptHandle
 from mediaserver.model_video import TrackHandle
@@ -75,6 +76,8 @@ class House:
         """Raises PromptError, QueueFull."""
         handle = await self.engine.load_prompt(path)
         self.prompt_paths[handle] = path
+        while len(self.prompt_paths) > PROMPT_PATHS_MAX:
+            del self.prompt_paths[next(iter(self.prompt_paths))]
         return handle
 
     def policy(self, trunk: str | None = None) -> MediaPolicy:

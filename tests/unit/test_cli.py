@@ -209,3 +209,16 @@ def test_a_recording_is_proven_from_its_folder_and_the_public_key_alone(mediaser
 def test_rewrapping_nothing_says_so(mediaserver: Any) -> None:
     code, out, _ = mediaserver("recordings", "rewrap")
     assert (code, out.split(" keys")[0]) == (0, "0")
+
+
+def test_a_consent_policy_that_does_not_exist_is_found_before_the_server_starts(
+    mediaserver: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "routing.toml").write_text('[[route]]\nname="a"\nnumber="1"\nprogram="echo"\nconsent="hope"\n')
+    code, _, err = mediaserver("check-config")
+    assert (code, "rule a: consent: no policy 'hope'; known: announce" in err) == (Exit.CONFIG, True)
+    (tmp_path / "routing.toml").unlink()
+    with (tmp_path / "mediaserver.toml").open("a") as file:
+        file.write('[recording]\nconsent_profiles = ["mars"]\n')
+    code, _, err = mediaserver("check-config")
+    assert (code, "there is no file mars.toml" in err) == (Exit.CONFIG, True)

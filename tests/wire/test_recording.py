@@ -27,6 +27,16 @@ allow_from = ["127.0.0.1"]
 """
 
 
+ROUTES = """
+[[route]]
+name = "asked"
+number = "4bob"
+user = "bob"
+record = true
+consent = "announce-and-press"
+"""
+
+
 def stereo(path: Path) -> tuple[int, np.ndarray]:
     with wave.open(str(path), "rb") as file:
         assert file.getnchannels() == 2
@@ -157,6 +167,40 @@ async def test_what_is_said_and_typed_during_a_pause_is_in_no_channel_and_the_ga
     for journal in ("1.journal", "2.journal"):
         assert f"{journal}: nothing was stored for" in text
     assert "(paused: keypad)" in text
+
+
+async def test_who_presses_1_is_recorded_and_who_presses_2_talks_unrecorded(phones: Phones, tmp_path: Path) -> None:
+    callee = await phones.pjsua("bob", "PCMU", says=tone(phones.folder / "b.wav", 800.0, 120, 16_000), loop=True)
+    caller = await phones.pjsua("ann", "PCMU", says=tone(phones.folder / "a.wav", 500.0, 120, 16_000), loop=True)
+    await caller.dial(f"sip:4bob@{phones.server.sip}")
+    await caller.wait_for("state", text="CONFIRMED")
+    await answer_after_the_notice(caller, "1")
+    await callee.wait_for("state", text="CONFIRMED", timeout_s=40)
+    await answer_after_the_notice(callee, "2")
+    await asyncio.sleep(3)
+    assert (await callee.stats())["received"] > 50  # they talk
+    await caller.do("hangup")
+    await callee.wait_for("closed")
+    found = await newest(phones.server, "complete")
+    code, text, err = await phones.server.cli("recordings", "verify", found["id"])
+    assert code == 0, text + err
+    assert "1.journal: " in text
+    assert "2.journal" not in text
+    out = tmp_path / "export.wav"
+    code, text, err = await phones.server.cli("recordings", "export", found["id"], "--output", str(out))
+    assert code == 0, text + err
+    with wave.open(str(out)) as file:
+        assert file.getnchannels() == 1
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float64) / 32768
+        levels = tone_levels_db(samples[-8_000:], file.getframerate(), (500.0, 800.0))
+    assert levels[500.0] > -30
+    assert levels[800.0] < -60
+
+
+async def answer_after_the_notice(phone: Any, key: str) -> None:
+    """The question takes some four seconds; a key pressed before its end is no answer, and then there are ten."""
+    await asyncio.sleep(6)
+    await phone.do("digits", digits=key)
 
 
 def numbered_frame(number: int) -> bytes:
