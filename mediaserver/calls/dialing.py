@@ -44,6 +44,10 @@ class DialResult:
         return self.leg is not None
 
 
+# To the phones that ring on when another has answered: no call was missed. RFC 3326 §2.
+ELSEWHERE = (("Reason", 'SIP;cause=200;text="Call completed elsewhere"'),)
+
+
 class Dialer:
     """One fork. `progress` is awaited for a leg that rings or sends early media, whenever that is news."""
 
@@ -89,7 +93,7 @@ class Dialer:
             self._call.unwatch_legs(moved)
             for leg, _ in self._legs:
                 if leg is not winner:
-                    leg.hang_up(Cause.CANCELLED)
+                    leg.hang_up(Cause.CANCELLED, ELSEWHERE if winner is not None else ())
                     self._call.drop_soon(leg)
         if winner is not None:
             return DialResult(winner)

@@ -269,12 +269,15 @@ class Leg:
         """Our re-INVITE; True once its answer is in effect. One at a time."""
         return self.answered and await self._offers.offer(self._session(), prefer)
 
-    def hang_up(self, cause: Cause) -> None:
-        """CANCEL, final response or BYE, whatever fits. The leg is over at once; its session ends behind it."""
+    def hang_up(self, cause: Cause, headers: Sequence[tuple[str, str]] = ()) -> None:
+        """CANCEL, final response or BYE, whatever fits. The leg is over at once; its session ends behind it.
+
+        headers: for the party to read, such as Reason.
+        """
         if not self.is_over:
             self.cause = self.cause or cause
             if self.session is not None:
-                self.session.hang_up()
+                self.session.hang_up(headers)
             self._over()
 
     async def close(self) -> None:

@@ -354,6 +354,7 @@ class FakeSession:
         self.takes_offers = True
         self.one_way = False
         self.on_did: Callable[[str], None] | None = None
+        self.last_words: tuple[tuple[str, str], ...] = ()  # headers of the hang-up
 
     def belongs_to(self, call_id: str) -> None:
         self.room_id = call_id
@@ -423,6 +424,7 @@ class FakeSession:
         self._do("notify_refer", status)
 
     def hang_up(self, headers: Sequence[tuple[str, str]] = ()) -> None:
+        self.last_words = tuple(headers)
         if not self.incoming and not self.established:
             self.cancel()
         elif self._do("hang_up"):

@@ -97,6 +97,8 @@ async def test_a_call_rings_all_contacts_of_a_user_and_the_first_to_answer_wins(
     await quick.wait_for("state", text="CONFIRMED")
     await slow.wait_for("incoming")
     assert (await slow.wait_for("closed"))["status"] == 487
+    told = (slow.folder / "pjsip.log").read_text(errors="replace")
+    assert 'Reason: SIP;cause=200;text="Call completed elsewhere"' in told, "a phone shows no missed call then"
     await asyncio.sleep(1)
     await caller.do("hangup")
     await quick.wait_for("closed")

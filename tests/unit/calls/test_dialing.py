@@ -64,6 +64,7 @@ async def test_all_devices_ring_and_the_first_answer_cancels_the_others(stage: S
     assert caller.names() == ["ring", "accept"]
     assert "cancel" in first.names()
     assert "cancel" in third.names()
+    assert first.last_words == third.last_words == (("Reason", 'SIP;cause=200;text="Call completed elsewhere"'),)
     assert bridged(stage)
 
 
@@ -115,6 +116,7 @@ async def test_a_caller_who_gives_up_stops_the_ringing(stage: Stage) -> None:
     caller.tell(Cancelled())
     await stage.settle()
     assert all("cancel" in session.names() for session in stage.gateway.sessions)
+    assert all(session.last_words == () for session in stage.gateway.sessions), "that call was missed"
     (facts,) = stage.observer.ended
     assert (facts.cause, facts.ended_by) == (Cause.CANCELLED, "caller")
 
