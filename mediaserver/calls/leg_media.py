@@ -87,7 +87,7 @@ class LegMedia:
         on_datagram = self.path.receive if self.path is not None else None
         bind = sip.host if sip.external_host else our_host
         media = await self.voice.open(bind, call_id, near, on_datagram)
-        self.negotiator.local = LocalMedia(our_host, media.rtp_port, media.rtcp_port)
+        self.negotiator.local = LocalMedia(our_host, media.rtp_port, media.rtcp_port, media.ssrc)
         return media.handle
 
     def become_browser(self) -> None:

@@ -52,6 +52,7 @@ class MediaLeg:
     host: str
     rtp_port: int
     rtcp_port: int  # rtp_port + 1; unused once rtcp-mux is agreed
+    ssrc: int = 0  # of the sound we send, as long as the leg lives
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +145,12 @@ class MediaEngine(VideoFace):
         """
         link = self._place(near)
         sockets = self._ports.open_pair(host)
+        ssrc = secrets.randbits(32) or 1
         try:
             command_id, native = link.worker.open_leg(
                 sockets.rtp.fileno(),
                 sockets.rtcp.fileno(),
-                secrets.randbits(32),
+                ssrc,
                 secrets.randbits(15),  # below 2^15, so that SRTP's first wrap is far from the first packet (RFC 3711)
                 secrets.randbits(32),
                 datagrams,
@@ -165,7 +167,7 @@ class MediaEngine(VideoFace):
             leg.closing = True
             link.answer_later(link.worker.close_leg(native), lambda status, result: self._forget(leg))
             raise
-        return MediaLeg(leg.handle, host, sockets.port, sockets.port + 1)
+        return MediaLeg(leg.handle, host, sockets.port, sockets.port + 1, ssrc)
 
     async def set_stream(self, leg: LegHandle, stream: StreamSettings) -> None:
         """Applies a negotiated offer/answer; may be called again in mid-call (hold, codec, address, key change).

@@ -266,7 +266,7 @@ class Negotiator:
         attributes = [Attribute("rtcp-mux")] if mux else []
         if ports is not None and ports.rtcp_port != ports.rtp_port + 1:
             attributes.append(Attribute("rtcp", str(ports.rtcp_port)))
-        return Frame(ports.rtp_port if ports is not None else 0, protocol, attributes, mux)
+        return Frame(ports.rtp_port if ports is not None else 0, protocol, attributes, mux, rsize=False)
 
     def _answered_crypto(self, peer: PeerMedia, offered: Sequence[CryptoLine]) -> CryptoLine | None:
         if peer.crypto is not None:

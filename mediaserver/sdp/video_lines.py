@@ -224,7 +224,8 @@ class VideoLines:
         feedback = both(pairs[0][0].feedback, self._offered_feedback())
         direction = combine(line.offered_direction, reverse(peer.direction))
         mux = frame.rtcp_mux and (peer.transport is None or peer.transport.rtcp_mux)
-        self._agree(line, peer, send, receive, direction, feedback, replace(frame, rtcp_mux=mux))
+        agreed = replace(frame, rtcp_mux=mux, rsize=frame.rsize and peer.rtcp_rsize)
+        self._agree(line, peer, send, receive, direction, feedback, agreed)
         return True
 
     def forget_refused(self) -> None:
@@ -256,7 +257,7 @@ class VideoLines:
             send=send,
             receive=receive,
             content=wanted.content if wanted is not None else Content.MAIN,
-            feedback=feedback,
+            feedback=replace(feedback, reduced_size=frame.rsize),
             extensions=self._extensions(peer, direction),
             rids=peer.rids if direction.receives else (),
             ssrcs=peer.ssrcs,
@@ -266,6 +267,7 @@ class VideoLines:
             rtcp_mux=frame.rtcp_mux,
             send_key=line.crypto.key if secured and line.crypto is not None else None,
             receive_key=key if secured else None,
+            cname="" if self._bundled else self._cname,
         )
 
     def _extensions(self, peer: PeerVideo, direction: Direction) -> ExtensionIds:

@@ -347,6 +347,9 @@ class WebRtcNegotiator:
         attributes += [Attribute("ptime", str(_PTIME_MS)), Attribute(direction.value)]
         if direction.sends:
             attributes.append(Attribute("msid", f"{self._cname or 'mediaserver'} audio"))
+            ssrc = self._bound()[0].ssrc
+            if ssrc:  # Chromium asks of every section for MID or SSRC once one section of the bundle agrees MID
+                attributes.append(Attribute("ssrc", f"{ssrc} cname:{self._cname or 'mediaserver'}"))
         payload_types = [str(codec.payload_type) for codec in formats]
         return Media("audio", self._bound()[0].rtp_port, protocol, payload_types, attributes=attributes)
 

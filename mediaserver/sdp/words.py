@@ -26,3 +26,4 @@ class LocalMedia:
     host: str  # literal, or a name if the operator announces one
     rtp_port: int
     rtcp_port: int
+    ssrc: int = 0  # of the sound we send; 0: not said

@@ -1,0 +1,133 @@
+"""Pictures on the wire: Chromium with JsSIP, baresip as a SIP video phone, numbered frames counted and compared."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+import pytest_asyncio
+
+from tests.support.baresip import Baresip
+from tests.support.chromium import Chromium
+from tests.support.numbered import read, write_film
+from tests.support.server import Server
+from tests.support.speech import speech
+from tests.wire.conftest import USERS, Phones
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.alone]
+ANN, BOB, BARESIP = 1, 2, 9  # owners of numbered pictures
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium(server: Server, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Chromium]:
+    made = Chromium(tmp_path_factory.mktemp("chromium"), speech("ann", 48_000, tail_s=1.0))
+    try:
+        await made.start(f"https://{server.host}:{server.base_port + 2}/")
+        yield made
+    finally:
+        await made.stop()
+
+
+class Phone:
+    """One JsSIP phone of the page; several may be in it."""
+
+    def __init__(self, chromium: Chromium, server: Server, user: str) -> None:
+        self._chromium, self._server, self.user = chromium, server, user
+
+    async def register(self) -> None:
+        socket = f"wss://{self._server.host}:{self._server.base_port + 2}/ws"
+        uri, password = f"sip:{self.user}@test.example", USERS[self.user]
+        await self.do(f"register({json.dumps(socket)}, {json.dumps(uri)}, {json.dumps(password)})", new=True)
+        await self.until("registered")
+
+    async def do(self, what: str, *, new: bool = False) -> Any:
+        if new:
+            await self._chromium.evaluate(f"window.{self.user} = makePhone()")
+        return await self._chromium.evaluate(f"window.{self.user}.{what}")
+
+    async def until(self, event: str, timeout_s: float = 15.0) -> None:
+        for _ in range(int(timeout_s * 20)):
+            events = await self.do("events()")
+            if any(seen.startswith(event) for seen in events):
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"{event!r} never came to {self.user}: {events}")
+
+    async def sees(self, owner: int, frames: int, timeout_s: float = 10.0) -> dict[str, Any]:
+        """The record of the track that brings at least so many frames of this owner's pictures."""
+        for _ in range(int(timeout_s * 10)):
+            for seen in (records := await self.do("seen()")):
+                if len(seen["owners"].get(str(owner), [])) >= frames:
+                    return dict(seen)
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"{self.user} never saw {owner}: {records}\n{self._server.log()[-2000:]}")
+
+    async def leave(self) -> None:
+        await self.do("hangUp()")
+        await self.until("ended")
+        await self.do("unregister()")
+
+
+def in_order(numbers: list[int]) -> float:
+    """Share of frames that are the next one or a few after the one before, the counter going round at 256."""
+    steps = [(b - a) % 256 for a, b in itertools.pairwise(numbers)]
+    return sum(1 <= step <= 4 for step in steps) / max(1, len(steps))
+
+
+async def shown_to(phone: Baresip, folder: Path) -> int:
+    """Whose picture a SIP phone has just got."""
+    picture = next(av.open(str(await phone.sees(folder / "seen.png"))).decode(video=0))
+    found = read(picture.to_ndarray(format="rgb24"))
+    assert found is not None
+    return found[0]
+
+
+@pytest.mark.parametrize("codec", ["VP8", "h264"])
+async def test_a_browser_and_a_sip_video_phone_see_each_other(
+    codec: str, chromium: Chromium, phones: Phones, tmp_path: Path
+) -> None:
+    film = write_film(tmp_path / "film.avi", BARESIP)
+    bob = await phones.baresip("bob", "opus", film=film, video_codec=codec)
+    ann = Phone(chromium, phones.server, "ann")
+    await ann.register()
+    await ann.do(f"callWithCamera('sip:bob@test.example', {ANN})")
+    await ann.until("confirmed")
+    seen = await ann.sees(BARESIP, 45)
+    assert set(seen["owners"]) == {str(BARESIP)}
+    assert in_order(seen["owners"][str(BARESIP)]) > 0.9
+    assert (seen["width"], seen["height"]) == (320, 240)
+    assert await shown_to(bob, tmp_path) == ANN  # its first picture needs a key frame, asked for when it joined
+    (sound,) = [
+        entry for entry in await ann.do("statistics()") if entry["type"] == "inbound-rtp" and entry["kind"] == "audio"
+    ]
+    assert sound["packetsReceived"] > 100
+    legs = [leg for call in await phones.server.calls() for leg in call["legs"]]
+    assert {leg["codec"] for leg in legs} == {"opus/48000"}
+    await ann.leave()
+
+
+async def test_two_browsers_and_a_phone_in_a_room_see_each_other(
+    chromium: Chromium, phones: Phones, tmp_path: Path
+) -> None:
+    ann, vera = Phone(chromium, phones.server, "ann"), Phone(chromium, phones.server, "vera")
+    for phone, owner in ((ann, ANN), (vera, BOB)):
+        await phone.register()
+        await phone.do(f"callWithCamera('sip:700@test.example', {owner})")
+        await phone.until("confirmed")
+    of_vera = await ann.sees(BOB, 30, 15.0)
+    of_ann = await vera.sees(ANN, 30, 15.0)
+    assert set(of_ann["owners"]) == {str(ANN)}
+    assert set(of_vera["owners"]) == {str(BOB)}
+    assert of_ann["stream"] != of_vera["stream"]
+    bob = await phones.baresip("bob", "opus", film=write_film(tmp_path / "film.avi", BARESIP))
+    await bob.dial(f"sip:700@{phones.server.sip}")
+    assert (await ann.sees(BARESIP, 15))["stream"] not in (of_vera["stream"], of_ann["stream"])
+    assert await shown_to(bob, tmp_path) in (ANN, BOB)  # one of them, and never its own
+    await ann.leave()
+    await vera.leave()
