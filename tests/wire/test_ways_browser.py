@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,17 +20,26 @@ TONE_HZ = 700.0
 SCRIPT = """
 window.way = {
   messages: [],
+  video: false,
   async publish(endpoint, token) {
     const peer = this.peer = new RTCPeerConnection();
     const audio = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
-    const stream = await navigator.mediaDevices.getUserMedia({ audio });
+    const stream = await navigator.mediaDevices.getUserMedia({ audio, video: this.video });
     for (const track of stream.getTracks()) peer.addTransceiver(track, { direction: "sendonly", streams: [stream] });
     await this.post(endpoint, token);
   },
   async view(endpoint, token) {
     const peer = this.peer = new RTCPeerConnection();
     peer.addTransceiver("audio", { direction: "recvonly" });
+    if (this.video) peer.addTransceiver("video", { direction: "recvonly" });
     peer.ontrack = ({ track }) => {
+      if (track.kind === "video") {
+        this.screen = document.createElement("video");
+        this.screen.muted = true;
+        this.screen.srcObject = new MediaStream([track]);
+        this.screen.play();
+        return;
+      }
       this.element = new Audio();
       this.element.srcObject = this.stream = new MediaStream([track]);
       this.element.play();
@@ -94,6 +102,12 @@ window.way = {
     await context.close();
     return { hz: spectrum.indexOf(top) * context.sampleRate / analyser.fftSize, db: top };
   },
+  async frames() {
+    for (const entry of (await this.peer.getStats()).values()) {
+      if (entry.type === "inbound-rtp" && entry.kind === "video") return entry.framesDecoded;
+    }
+    return 0;
+  },
   async end() {
     return (await fetch(this.location, { method: "DELETE", headers: this.headers })).status;
   },
@@ -105,9 +119,10 @@ def _web(server: Server) -> str:
     return f"https://{server.host}:{server.base_port + 2}"
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
-    made = Browser(tmp_path / "chromium", tone(tmp_path / "tone.wav", TONE_HZ, 5, 48_000))
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
+    folder = tmp_path_factory.mktemp("browser")
+    made = Browser(folder / "chromium", tone(folder / "tone.wav", TONE_HZ, 5, 48_000))
     await made.start()
     yield made
     await made.stop()
@@ -152,6 +167,20 @@ async def test_chromium_publishes_by_whip_and_another_tab_hears_it_by_whep_and_t
     assert [one["number"] for one in members["participants"]] == ["Studio", "guest"]
     assert await studio.evaluate("way.end()") == 200
     await viewer.until("way.messages.findLast(({ type }) => type === 'room').count === 1")
+
+
+async def test_the_picture_of_a_broadcaster_is_seen_by_whep(server: Server, browser: Browser) -> None:
+    studio, viewer = await _tab(browser, server), await _tab(browser, server)
+    for page in (studio, viewer):
+        await page.evaluate("way.video = true")
+    await _join(studio, "whip", await token(server, "--number", "700", "--right", "publish", "--name", "Studio"))
+    await _join(viewer, "whep", await token(server, "--number", "700", "--right", "subscribe"))
+    await viewer.until("way.screen?.videoWidth > 0", timeout_s=20)
+    before = await viewer.evaluate("way.frames()")
+    await viewer.evaluate("new Promise((done) => setTimeout(done, 2000))")
+    assert await viewer.evaluate("way.frames()") - before > 20
+    for page in (studio, viewer):
+        assert await page.evaluate("way.end()") == 200
 
 
 async def _until_tone(heard: Any) -> None:
