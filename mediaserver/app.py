@@ -22,6 +22,7 @@ from mediaserver.api.people import People
 from mediaserver.api.server import HttpServer
 from mediaserver.api.tokens import Tokens
 from mediaserver.api.ways import WaysIn
+from mediaserver.api.webhooks import Webhooks
 from mediaserver.app_facade import ServerFacade
 from mediaserver.app_users import UserView
 from mediaserver.calls.manager import CallManager
@@ -32,8 +33,9 @@ from mediaserver.limits import EVENT_LOOP_LAG_LOGGED_S, GC_YOUNG_OBJECTS
 from mediaserver.media.engine import MediaEngine
 from mediaserver.media.prompts import PromptLibrary
 from mediaserver.media.tones import tone
-from mediaserver.model import MediaEvent, TapBehind
+from mediaserver.model import LegStats, MediaEvent, TapBehind
 from mediaserver.model_video import VideoEvent
+from mediaserver.quality.alerts import Alerts
 from mediaserver.quality.monitor import QualityMonitor
 from mediaserver.recording.consent import ConsentAuthority
 from mediaserver.recording.keeping import EXPORTS
@@ -45,7 +47,7 @@ from mediaserver.sip.transport import SipTransport
 from mediaserver.sip.ua import UserAgent
 from mediaserver.store.calls import CallStore
 from mediaserver.store.database import Database, open_database
-from mediaserver.store.quality import QualityStore
+from mediaserver.store.quality import QualityRow, QualityStore
 from mediaserver.store.recordings import RecordingStore
 from mediaserver.store.spool import Spool
 from mediaserver.store.users import UserStore
@@ -73,8 +75,15 @@ class Server:
         self.recorder = JournalRecorder(
             settings.recording, settings.server.data_dir, self.engine, self.recordings, self.clock, authority
         )
+        self.webhooks = Webhooks(settings.alerts, self.clock)
+        self.alerts = Alerts(settings.alerts, self.clock, self.webhooks.tell, lambda: self.recorder.writer.stats.lag_s)
         self.monitor = QualityMonitor(
-            settings.quality, self.engine, self.quality, self.clock, on_row=self.metrics.observe_quality
+            settings.quality,
+            self.engine,
+            self.quality,
+            self.clock,
+            on_row=self._on_score,
+            on_end=self.alerts.leg_ended,
         )
         counters = SipCounters()
         self.transport = SipTransport(settings.sip, self.clock, counters=counters)
@@ -98,7 +107,12 @@ class Server:
             stamp=self.user_view.stamp,
         )
         facade = ServerFacade(self)
-        self.people = People(self.clock, facade.live_quality, interval_s=settings.quality.interval_s)
+        self.people = People(
+            self.clock,
+            facade.live_quality,
+            interval_s=settings.quality.interval_s,
+            on_stats=self.monitor.client_stats,
+        )
         door = Doorkeeper(self.tokens, self.user_view, settings.server.realm)
         self.ways = WaysIn(settings, door, self.people, lambda _user: (), self.clock)
         self.calls = CallManager(
@@ -129,6 +143,8 @@ class Server:
         await self._begin("recording", self.recorder.start, self.recorder.stop)
         await self._begin("media", self.engine.start, self.engine.stop)
         await self._begin("quality", self.monitor.start, self.monitor.stop)
+        await self._begin("webhooks", self.webhooks.start, self.webhooks.stop)
+        await self._begin("alerts", self.alerts.start, self.alerts.stop)
         await self._begin("calls", self.calls.start, self.calls.stop)
         await self._begin("people", self.people.start, self.people.stop)
         await self._begin("sip", lambda: self.transport.start(self.agent), self.transport.stop)
@@ -189,6 +205,10 @@ class Server:
 
     def _on_invite(self, session: InviteSession) -> None:
         self.calls.on_invite(session)
+
+    def _on_score(self, row: QualityRow, stats: LegStats | None) -> None:
+        self.metrics.observe_quality(row, stats)
+        self.alerts.score(row)
 
     def _on_media_event(self, event: MediaEvent | VideoEvent) -> None:
         if isinstance(event, TapBehind):

@@ -26,7 +26,7 @@ from mediaserver.errors import StorageError
 from mediaserver.model import CallFacts
 from mediaserver.recording.export import export_recording
 from mediaserver.sip.auth import make_credentials
-from mediaserver.store.quality import QualityRow
+from mediaserver.store.quality import QualityEvent, QualityHour, QualityRow
 from mediaserver.store.recordings import RecordingRow
 from mediaserver.store.users import User
 
@@ -120,6 +120,7 @@ class ServerFacade:
                 loss_fraction=quality.loss_fraction,
                 jitter_ms=quality.jitter_ms,
                 round_trip_ms=quality.round_trip_ms,
+                cause=quality.cause,
             )
             for leg_id, quality in live.items()
         }
@@ -202,6 +203,15 @@ class ServerFacade:
             except LookupError as error:
                 raise NotFound(str(error)) from error
         return output
+
+    async def quality_events(self, call_id: str) -> Sequence[QualityEvent]:
+        return await self._server.quality.events_of_call(call_id)
+
+    async def quality_hours(self, from_ms: int, until_ms: int, trunk: str | None) -> Sequence[QualityHour]:
+        return await self._server.quality.hours(from_ms, until_ms, trunk)
+
+    async def worst_calls(self, from_ms: int, until_ms: int, limit: int) -> Sequence[QualityRow]:
+        return await self._server.quality.worst_calls(from_ms, until_ms, limit)
 
     async def quality(self, call_id: str) -> Sequence[QualityRow]:
         await self._server.spool.flush(1.0)

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from mediaserver import __version__, cli_calls, cli_recordings, cli_tokens, cli_users
+from mediaserver import __version__, cli_calls, cli_recordings, cli_tokens, cli_top, cli_users
 from mediaserver.cli_common import (
     EXIT_CODES_HELP,
     CommandFailed,
@@ -42,6 +42,7 @@ app.add_typer(cli_users.app, name="users")
 app.add_typer(cli_calls.app, name="calls")
 app.add_typer(cli_recordings.app, name="recordings")
 app.add_typer(cli_tokens.app, name="tokens")
+app.command("top")(cli_top.top)
 
 
 @app.command()

@@ -112,6 +112,14 @@ USERS_POLL_S: Final = 1.0  # how soon a running server knows a user that the com
 EVENT_LOOP_LAG_LOGGED_S: Final = 0.25  # a loop that was held up so long says so: something in it blocks
 
 # --- quality
+VQ_REPORT_BYTES_MAX: Final = 16_384  # of one RFC 6035 report; with every line of both sides they stay under 3 KB
+VQ_REPORT_LINES_MAX: Final = 200
+ALERT_TRUNKS_MAX: Final = 256  # trunks watched for alerts; a configuration has a handful
+WEBHOOKS_WAITING_MAX: Final = 256  # alerts waiting for a receiver that does not answer; the oldest is dropped
+WEBHOOK_TRIES_MAX: Final = 8  # about four minutes with doubling pauses
+HEP_PACKETS_WAITING_MAX: Final = 4_096  # for a capture server that is slow or away; later ones are dropped
+HEP_PAYLOAD_BYTES_MAX: Final = 60_000  # a HEP packet says its length in 16 bits
+METRICS_TRUNKS_MAX: Final = 10  # trunks with a label of their own; further ones are "other"
 QUALITY_LEGS_PER_TURN_MAX: Final = 100  # scored in one turn of the loop: about 5 ms; ten turns a second
 
 # --- webrtc

@@ -114,6 +114,27 @@ class RecordingSettings(Section):
 class QualitySettings(Section):
     interval_s: Annotated[float, Field(ge=1, le=60)] = 5.0
     retention_days: Annotated[int, Field(ge=1)] = 90
+    hours_retention_days: Annotated[int, Field(ge=1)] = 730
+
+
+class AlertSettings(Section):
+    webhook_url: Annotated[str, Field(pattern=r"^(https?://[^\s]+)?$", max_length=500)] = ""
+    webhook_secret: SecretStr = SecretStr("")
+    mos_low: Annotated[float, Field(ge=1, le=4.5)] = 3.6
+    window_s: Annotated[float, Field(ge=10, le=3_600)] = 300.0
+    intervals_min: Annotated[int, Field(ge=1)] = 20
+    one_way_share_max: Annotated[float, Field(ge=0, le=1)] = 0.005
+    recording_lag_s: Annotated[float, Field(gt=0)] = 2.0
+
+
+class HepSettings(Section):
+    host: str = ""
+    port: Annotated[int, Field(ge=1, le=65_535)] = 9060
+    transport: Literal["udp", "tcp", "tls"] = "udp"
+    key: SecretStr = SecretStr("")
+    agent_id: Annotated[int, Field(ge=1, le=0xFFFFFFFF)] = 2001
+    ca_file: Path | None = None
+    send: list[Literal["sip", "rtcp", "quality", "log"]] = ["sip", "rtcp", "quality"]
 
 
 class RoutingSettings(Section):
@@ -154,6 +175,8 @@ class Settings(Section):
     store: StoreSettings = StoreSettings()
     recording: RecordingSettings = RecordingSettings()
     quality: QualitySettings = QualitySettings()
+    alerts: AlertSettings = AlertSettings()
+    hep: HepSettings = HepSettings()
     routing: RoutingSettings = RoutingSettings()
     calls: CallsSettings = CallsSettings()
     log: LogSettings = LogSettings()

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 
 from mediaserver.model import CallFacts, EngineStats
 from mediaserver.sip.counters import SipCounters
-from mediaserver.store.quality import QualityRow
+from mediaserver.store.quality import QualityEvent, QualityHour, QualityRow
 from mediaserver.store.recordings import RecordingRow
 
 ExportFormat = Literal["wav", "opus", "lanes", "peaks"]
@@ -40,6 +40,7 @@ class LegQuality:
     loss_fraction: float = 0.0  # received, after the jitter buffer, 0..1
     jitter_ms: float = 0.0
     round_trip_ms: float | None = None
+    cause: str = ""  # what costs most in the worse direction: loss, burst, late, delay, clipping, dead_air
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +158,18 @@ class Facade(Protocol):
 
         Raises NotFound, Conflict while it is still being recorded.
         """
+        ...
+
+    async def quality_events(self, call_id: str) -> Sequence[QualityEvent]:
+        """Dropouts, one-way audio and phones' own reports of a call, oldest first."""
+        ...
+
+    async def quality_hours(self, from_ms: int, until_ms: int, trunk: str | None) -> Sequence[QualityHour]:
+        """Summed hours begun in [from, until), oldest first; trunk "": our own phones, None: everybody."""
+        ...
+
+    async def worst_calls(self, from_ms: int, until_ms: int, limit: int) -> Sequence[QualityRow]:
+        """What sums calls up, the worst interval first."""
         ...
 
     async def quality(self, call_id: str) -> Sequence[QualityRow]:

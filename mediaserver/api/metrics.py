@@ -11,13 +11,22 @@ import dataclasses
 from collections import Counter as TallyCounter
 from collections.abc import Iterable, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, GCCollector, Histogram, ProcessCollector, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    GCCollector,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
 from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
 from mediaserver import __version__
 from mediaserver.api.facade import ServerCounters
-from mediaserver.limits import METRICS_LEGS_MAX
+from mediaserver.limits import METRICS_LEGS_MAX, METRICS_TRUNKS_MAX
 from mediaserver.model import CodecName, EngineStats, LegStats
 from mediaserver.sip.counters import SipCounters
 from mediaserver.store.quality import QualityRow
@@ -27,9 +36,15 @@ MOS_BUCKETS = (1.5, 2, 2.5, 2.6, 3.1, 3.6, 3.8, 4.0, 4.03, 4.2, 4.34, 4.4, 4.5)
 RATIO_BUCKETS = (0, 0.001, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5)
 JITTER_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5)
 DELAY_BUCKETS = (0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 1.0)
+TRUNK_MOS_BUCKETS = (2.5, 3.1, 3.6, 4.0, 4.3)
+COST_BUCKETS = (1, 3, 6, 10, 20, 40)
+CAUSES = ("codec", "loss", "burst", "late", "delay", "clipping", "dead_air")
 BURST_BUCKETS = (1, 2, 3, 5, 8, 13, 21, 50)
 MOS_BAD = 3.6  # below it "many users dissatisfied" (G.107 Annex B)
 ONE_WAY_PACKETS = 250  # five seconds at 20 ms: shorter calls may end before the far end has said anything
+
+DIRECTIONS = ("received", "sent")
+disable_created_metrics()  # type: ignore[no-untyped-call]  # one series per series, for a time nobody asks for
 
 CODEC_LABELS = {name.value.lower(): name.value for name in CodecName}
 
@@ -151,6 +166,19 @@ class Metrics:
         self._one_way = self._counter(
             "media_one_way_audio", "Ended legs that were sent at least 5 s of audio and never sent any.", ()
         )
+        self._trunk_mos = self._histogram(
+            "media_trunk_mos",
+            "MOS per interval of legs to and from a trunk.",
+            TRUNK_MOS_BUCKETS,
+            ("trunk", "scale", "dir"),
+        )
+        self._costs = self._histogram(
+            "media_cost_points", "Points of R that a cause took from an interval.", COST_BUCKETS, ("cause",)
+        )
+        self._dropouts = self._counter("media_dropouts", "Intervals with a hole of 200 ms or more.", ())
+        self._clipping = self._counter("media_clipping", "Intervals in which a voice was clipped.", ())
+        self._silence = self._counter("media_silence_seconds", "Dead air: a sender stopped that may not.", ())
+        self._trunks: set[str] = set()
         self._intervals: dict[tuple[str, str, str], tuple[int, int]] = {}  # of running calls: all, bad
 
     def _histogram(self, name: str, text: str, buckets: Iterable[float], labels: Iterable[str]) -> Histogram:
@@ -162,8 +190,10 @@ class Metrics:
     def observe_quality(self, row: QualityRow, stats: LegStats | None = None) -> None:
         """One score as it is stored. stats: of the leg at that moment, None when the engine no longer knew it."""
         codec, direction = codec_label(row.codec), row.direction
+        if direction not in DIRECTIONS:  # what a page measured itself is kept, not counted twice
+            return
         window = "call" if row.whole_call else "interval"
-        self._mos.labels(row.scale, row.basis, codec, direction, window).observe(row.mos)
+        self._mos.labels(row.scale, row.basis, codec, direction, window).observe(row.mos, _exemplar(row))
         for name in filter(None, row.missing.split(",")):
             self._missing.labels(name.strip()).inc()
         leg = (row.call_id, row.leg_id, direction)
@@ -174,7 +204,8 @@ class Metrics:
         self._intervals[leg] = (scored + 1, bad + (row.mos < MOS_BAD))
         if len(self._intervals) > METRICS_LEGS_MAX:  # legs whose last row was lost: the oldest goes
             del self._intervals[next(iter(self._intervals))]
-        self._loss.labels(codec, direction).observe(max(0.0, row.loss - row.late))  # row.loss counts both
+        self._observe_causes(row)
+        self._loss.labels(codec, direction).observe(max(0.0, row.loss - row.late), _exemplar(row))  # row.loss has both
         self._late.labels(codec, direction).observe(row.late)
         self._concealed.labels(codec, direction).observe(row.concealed)
         self._jitter.labels(codec, direction).observe(row.jitter_ms / 1e3)
@@ -184,6 +215,25 @@ class Metrics:
         if stats is not None and direction == "received":
             self._buffer_delay.observe(stats.buffer_delay_ns / 1e9)
             self._buffer_target.observe(stats.buffer_target_ns / 1e9)
+
+    def _observe_causes(self, row: QualityRow) -> None:
+        if row.trunk:
+            trunk = self._trunk_label(row.trunk)
+            self._trunk_mos.labels(trunk, row.scale, row.direction).observe(row.mos, _exemplar(row))
+        for cause in CAUSES:
+            self._costs.labels(cause).observe(getattr(row, f"cost_{cause}"))
+        if row.dropout_ms:
+            self._dropouts.inc(exemplar=_exemplar(row))
+        if row.cost_clipping:
+            self._clipping.inc()
+        if row.cost_dead_air:
+            left = row.r + row.cost_dead_air  # the points of which dead air took its share
+            self._silence.inc(row.length_ms / 1e3 * min(1.0, row.cost_dead_air / max(1.0, left)))
+
+    def _trunk_label(self, trunk: str) -> str:
+        if trunk not in self._trunks and len(self._trunks) < METRICS_TRUNKS_MAX:
+            self._trunks.add(trunk)
+        return trunk if trunk in self._trunks else "other"
 
     def _observe_end(self, leg: tuple[str, str, str], stats: LegStats | None) -> None:
         scored, bad = self._intervals.pop(leg, (0, 0))
@@ -199,6 +249,15 @@ class Metrics:
     def render(self, counters: ServerCounters) -> bytes:
         """The exposition text (version 1.0.0). Takes milliseconds: call it outside the event loop."""
         return generate_latest(_Scrape(self._registry, counters))
+
+    def render_openmetrics(self, counters: ServerCounters) -> bytes:
+        """The same as OpenMetrics, with exemplars: a call's id beside the buckets it fell into."""
+        text: bytes = generate_openmetrics(_Scrape(self._registry, counters))  # type: ignore[no-untyped-call]
+        return text
+
+
+def _exemplar(row: QualityRow) -> dict[str, str]:
+    return {"call_id": row.call_id[:64], "leg": row.leg_id[:16]}
 
 
 def codec_label(name: str) -> str:

@@ -6,6 +6,7 @@ Every answer is JSON, errors too: {"error": {"status", "code", "message"}}. docs
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from aiohttp import web
@@ -15,6 +16,7 @@ from mediaserver.api import views
 from mediaserver.api.facade import Conflict, ExportFormat, Facade
 from mediaserver.limits import API_RECORDINGS_PER_PAGE_MAX
 
+DAY_MS = 86_400_000
 AUDIO: dict[str, tuple[ExportFormat, str]] = {"wav": ("wav", "audio/wav"), "ogg": ("opus", "audio/ogg")}
 
 
@@ -38,6 +40,8 @@ class Api:
             web.get("/api/v1/recordings", self._recordings),
             web.get("/api/v1/recordings/{id}", self._recording),
             web.get(r"/api/v1/recordings/{id}/audio.{ending:wav|ogg}", self._audio),
+            web.get("/api/v1/quality/hours", self._quality_hours),
+            web.get("/api/v1/quality/worst", self._worst_calls),
             web.get("/api/v1/quality/{call_id}", self._quality),
         ]
 
@@ -95,7 +99,35 @@ class Api:
     async def _quality(self, request: web.Request) -> web.Response:
         call_id = request.match_info["call_id"]
         rows = await self._facade.quality(call_id)
-        return web.json_response({"call_id": call_id, "scores": [views.quality_json(row) for row in rows]})
+        events = await self._facade.quality_events(call_id)
+        return web.json_response(
+            {
+                "call_id": call_id,
+                "scores": [views.quality_json(row) for row in rows],
+                "events": [views.event_json(event) for event in events],
+            }
+        )
+
+    async def _quality_hours(self, request: web.Request) -> web.Response:
+        from_ms, until_ms = _period(request)
+        hours = await self._facade.quality_hours(from_ms, until_ms, request.query.get("trunk"))
+        return web.json_response({"hours": [views.hour_json(hour) for hour in hours]})
+
+    async def _worst_calls(self, request: web.Request) -> web.Response:
+        from_ms, until_ms = _period(request)
+        limit = _integer(request, "limit", default=50, low=1, high=API_RECORDINGS_PER_PAGE_MAX)
+        rows = await self._facade.worst_calls(from_ms, until_ms, limit)
+        return web.json_response({"calls": [{"call_id": row.call_id, **views.quality_json(row)} for row in rows]})
+
+
+def _period(request: web.Request) -> tuple[int, int]:
+    """from_ms and until_ms of the query; the last day, when they are not given. Raises BadRequest."""
+    now_ms = int(time.time() * 1000)
+    until_ms = _integer(request, "until_ms", default=now_ms + 1, low=0, high=2**53)
+    from_ms = _integer(request, "from_ms", default=until_ms - DAY_MS, low=0, high=2**53)
+    if not 0 < until_ms - from_ms <= 92 * DAY_MS:
+        raise BadRequest("from_ms must be before until_ms, by 92 days at the most")
+    return from_ms, until_ms
 
 
 def _integer(request: web.Request, name: str, *, default: int, low: int, high: int) -> int:

@@ -33,6 +33,7 @@ from mediaserver.web import assets
 log = structlog.get_logger()
 
 METRICS_TYPE = "text/plain; version=1.0.0; charset=utf-8"
+OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 SHUTDOWN_TIMEOUT_S = 2.0  # for answers under way when the server stops
 SECURITY_HEADERS = {
     # A page plays recordings from blobs: it fetches them with its password, which an <audio src> cannot send.
@@ -144,10 +145,12 @@ def secure_app(http: HttpSettings, facade: Facade) -> web.Application:
 
 
 def plain_app(facade: Facade, metrics: Metrics) -> web.Application:
-    async def render(_request: web.Request) -> web.Response:
+    async def render(request: web.Request) -> web.Response:
         counters = facade.counters()
-        body = await asyncio.get_running_loop().run_in_executor(None, metrics.render, counters)
-        return web.Response(body=body, headers={"Content-Type": METRICS_TYPE})
+        open_metrics = "application/openmetrics-text" in request.headers.get("Accept", "")
+        draw = metrics.render_openmetrics if open_metrics else metrics.render
+        body = await asyncio.get_running_loop().run_in_executor(None, draw, counters)
+        return web.Response(body=body, headers={"Content-Type": OPENMETRICS_TYPE if open_metrics else METRICS_TYPE})
 
     async def live(_request: web.Request) -> web.Response:
         return web.json_response({"status": "alive"})

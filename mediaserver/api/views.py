@@ -10,7 +10,7 @@ from typing import Any
 
 from mediaserver.api.facade import CallView, LegQuality, Readiness, UserView
 from mediaserver.model import LegFacts
-from mediaserver.store.quality import QualityRow
+from mediaserver.store.quality import QualityEvent, QualityHour, QualityRow
 from mediaserver.store.recordings import RecordingRow
 
 
@@ -47,6 +47,7 @@ def leg_json(leg: LegFacts, quality: LegQuality) -> dict[str, Any]:
         "loss_fraction": quality.loss_fraction,
         "jitter_ms": quality.jitter_ms,
         "round_trip_ms": quality.round_trip_ms,
+        "cause": quality.cause,
     }
 
 
@@ -102,6 +103,49 @@ def quality_json(row: QualityRow) -> dict[str, Any]:
         "delay_ms": row.delay_ms,
         "jitter_ms": row.jitter_ms,
         "round_trip_ms": row.rtt_ms,
+        "codec_row": row.codec_row,
+        "mos_listening": row.mos_listening,
+        "trunk": row.trunk or None,
+        "cause": row.cause or None,
+        "costs": {
+            "codec": row.cost_codec,
+            "loss": row.cost_loss,
+            "burst": row.cost_burst,
+            "late": row.cost_late,
+            "delay": row.cost_delay,
+            "clipping": row.cost_clipping,
+            "dead_air": row.cost_dead_air,
+        },
+        "dropout_ms": row.dropout_ms,
+    }
+
+
+def event_json(event: QualityEvent) -> dict[str, Any]:
+    return {
+        "leg": event.leg_id,
+        "start": event.start_ms / 1000,
+        "kind": event.kind,
+        "value": event.value,
+        "detail": dict(event.detail),
+    }
+
+
+def hour_json(hour: QualityHour) -> dict[str, Any]:
+    return {
+        "start": hour.hour_ms / 1000,
+        "trunk": hour.trunk or None,
+        "direction": hour.direction,
+        "codec": hour.codec,
+        "scale": hour.scale,
+        "intervals": hour.intervals,
+        "bad": hour.bad,
+        "mos_mean": round(hour.mos_sum / hour.intervals, 3),
+        "mos_p5": hour.percentile(0.05),
+        "mos_p50": hour.percentile(0.5),
+        "mos_min": hour.mos_min,
+        "loss_mean": hour.loss_sum / hour.intervals,
+        "delay_mean_ms": hour.delay_sum_ms / hour.intervals,
+        "dropout_ms": hour.dropout_ms,
     }
 
 

@@ -46,18 +46,18 @@ class CodecFactors:
     bursts: BurstCost | None = None  # None: runs are the formula's BurstR, or run_power's where that is not 0
 
 
-_G711_BURSTS = BurstCost(points=19.5, power=3.0, loss_percent=3.8, steepness=3.0)
+_G711_BURSTS = BurstCost(points=19.6, power=3.0, loss_percent=3.6, steepness=3.0)
 # The playout conceals G.711 by pitch repetition, so its row is the one with Appendix I concealment.
 _G711 = CodecFactors("G.711+PLC", NARROWBAND_SCALE, 0.0, 25.1, "G.113", 0.0, bursts=_G711_BURSTS)
 
 OPUS = CodecFactors(
-    "Opus 24 kbit/s", WIDEBAND_SCALE, 8.2, 8.4, "measured", 6.5, run_power=0.42, steep_percent=11.4
+    "Opus 24 kbit/s", WIDEBAND_SCALE, 7.8, 7.6, "measured", 6.5, run_power=0.36, steep_percent=12.7
 )  # fmt: skip
 OPUS_FEC = CodecFactors(
-    "Opus 24 kbit/s+FEC", WIDEBAND_SCALE, 15.6, 40.0, "measured", 6.5, run_power=-0.54, steep_percent=16.4
+    "Opus 24 kbit/s+FEC", WIDEBAND_SCALE, 16.9, 40.0, "measured", 6.5, run_power=-0.58, steep_percent=17.1
 )  # fmt: skip
 G722 = CodecFactors(
-    "G.722 64 kbit/s+PLC", WIDEBAND_SCALE, 14.2, 5.6, "measured", 1.5, run_power=0.47, steep_percent=11.6
+    "G.722 64 kbit/s+PLC", WIDEBAND_SCALE, 12.5, 4.9, "measured", 1.5, run_power=0.41, steep_percent=13.0
 )
 
 ROWS: Mapping[CodecName, CodecFactors] = {

@@ -19,17 +19,25 @@ from mediaserver.clock import Clock
 from mediaserver.errors import MediaError, StorageError
 from mediaserver.limits import QUALITY_LEGS_PER_TURN_MAX
 from mediaserver.model import CallFacts, CodecName, CodecParams, LegFacts, LegHandle, LegStats, StreamSettings
-from mediaserver.quality.score import Score, score_received, score_sent
+from mediaserver.model_news import ClientStats
+from mediaserver.quality.score import Score, score_client, score_received, score_sent
 from mediaserver.settings import QualitySettings
-from mediaserver.store.quality import QualityRow, QualityStore
+from mediaserver.store.quality import HOUR_MS, QualityEvent, QualityRow, QualityStore
 
 log = structlog.get_logger(__name__)
 
 TURN_S = 0.1  # between two looks at who is due
-PRUNE_S = 3_600.0
+PRUNE_S = 600.0
+ROLL_UP_AFTER_MS = 120_000  # an hour is summed when its last rows have had the time to reach the database
+ROLL_UP_HOURS_MAX = 48  # in one go, after a long standstill
+ONE_WAY_PACKETS = 250  # five seconds at 20 ms: shorter calls may end before the far end has said anything
 RECEIVED, SENT = "received", "sent"
+CLIENT = "client"  # what its page says it hears of us: the same way as SENT, measured by the browser
+TRUNK = "trunk:"
+PAUSING = {CodecName.CN, CodecName.OPUS}  # with these a pause is no fault
 
 OnRow = Callable[[QualityRow, LegStats | None], None]
+OnEnd = Callable[[str, bool], None]  # name of the trunk or "", whether the leg was heard in one direction only
 
 
 class StatsSource(Protocol):
@@ -50,6 +58,7 @@ class LiveQuality:
     jitter_ms: float
     round_trip_ms: float | None
     missing: tuple[str, ...] = ()
+    cause: str = ""  # what costs most in the worse direction
 
 
 @dataclass(slots=True)
@@ -64,6 +73,7 @@ class _Sum:
 class _Watched:
     call_id: str
     leg_id: str
+    trunk: str
     ptime_ms: int
     sends: CodecName | None
     opened_ns: int
@@ -75,13 +85,20 @@ class _Watched:
     last: dict[str, Score] = field(default_factory=dict)
     fec_received: bool = False  # we told it that we use in-band FEC
     fec_sent: bool = False  # it told us
+    pauses: bool = True  # it may stop sending while nobody speaks
+    client_ns: int = 0  # when its page last said how it hears us
 
     def take(self, stream: StreamSettings) -> None:
         self.ptime_ms, self.sends = stream.ptime_ms, _sends(stream)
+        names = {codec.name for codec in stream.receive}
+        self.pauses = bool(names & PAUSING) or not stream.direction.receives
         self.fec_received, self.fec_sent = _fec(stream.receive), _fec(stream.send)
 
+    def wall_ms(self, at_ns: int) -> int:
+        return round((self.opened_wall + (at_ns - self.opened_ns) / 1e9) * 1000)
+
     def received(self, before: LegStats, after: LegStats) -> Score | None:
-        return score_received(before, after, self.ptime_ms, fec=self.fec_received)
+        return score_received(before, after, self.ptime_ms, fec=self.fec_received, pauses=self.pauses)
 
     def sent(self, before: LegStats, after: LegStats) -> Score | None:
         return score_sent(before, after, self.ptime_ms, self.sends, fec=self.fec_sent)
@@ -98,13 +115,16 @@ class QualityMonitor:
         clock: Clock,
         *,
         on_row: OnRow | None = None,
+        on_end: OnEnd | None = None,
     ) -> None:
         self._interval_ns = round(settings.interval_s * 1e9)
         self._retention_ms = settings.retention_days * 86_400_000
         self._engine = engine
         self._store = store
         self._clock = clock
+        self._hours_retention_ms = settings.hours_retention_days * 86_400_000
         self._on_row = on_row
+        self._on_end = on_end
         self._watched: dict[LegHandle, _Watched] = {}
         self._of_call: dict[str, set[LegHandle]] = {}
         self._due: list[tuple[int, LegHandle]] = []
@@ -140,7 +160,16 @@ class QualityMonitor:
             return
         now_ns = self._clock.now_ns()
         watched = _Watched(
-            call_id, leg.leg_id, stream.ptime_ms, _sends(stream), now_ns, self._clock.wall(), stats, stats, now_ns
+            call_id,
+            leg.leg_id,
+            _trunk(leg),
+            stream.ptime_ms,
+            _sends(stream),
+            now_ns,
+            self._clock.wall(),
+            stats,
+            stats,
+            now_ns,
         )
         watched.take(stream)
         self._watched[leg.handle] = watched
@@ -168,6 +197,7 @@ class QualityMonitor:
         now_ns = self._clock.now_ns()
         if now_ns - watched.before_ns >= self._interval_ns // 5:
             self._score(watched, stats, now_ns)
+        self._ended(watched, stats)
         for direction, score in (
             (RECEIVED, watched.received(watched.first, stats)),
             (SENT, watched.sent(watched.first, stats)),
@@ -178,6 +208,29 @@ class QualityMonitor:
 
     def call_ended(self, call: CallFacts) -> None:
         pass
+
+    def client_stats(self, call_id: str, leg: LegFacts, told: ClientStats) -> None:
+        """A page measured what it hears; its score is kept beside ours, one per half interval at the most."""
+        watched = self._watched.get(leg.handle)
+        now_ns = self._clock.now_ns()
+        if watched is None or now_ns - watched.client_ns < self._interval_ns // 2:
+            return
+        score = score_client(told, watched.sends, watched.ptime_ms, fec=watched.fec_sent)
+        if score is not None:
+            began_ns = max(watched.opened_ns, watched.client_ns or now_ns - self._interval_ns)
+            watched.client_ns = now_ns
+            self._put(watched, CLIENT, score, watched.before, began_ns, now_ns, score.mos, whole_call=False)
+
+    def _ended(self, watched: _Watched, stats: LegStats) -> None:
+        one_way = stats.packets_sent >= ONE_WAY_PACKETS and not stats.packets_received
+        if one_way:
+            self._event(watched, watched.opened_ns, "one_way", float(stats.packets_sent))
+        if self._on_end is not None:
+            self._on_end(watched.trunk, one_way)
+
+    def _event(self, watched: _Watched, at_ns: int, kind: str, value: float) -> None:
+        start_ms = watched.wall_ms(at_ns)
+        self._store.put_event(QualityEvent(watched.call_id, watched.leg_id, start_ms, kind, value))
 
     # -- scoring
 
@@ -211,6 +264,8 @@ class QualityMonitor:
             total = watched.sums[direction]
             total.scored += 1
             total.worst = min(total.worst, score.mos)
+            if score.dropout_ms:
+                self._event(watched, watched.before_ns, "dropout", score.dropout_ms)
             self._put(watched, direction, score, stats, watched.before_ns, now_ns, score.mos, whole_call=False)
         watched.before, watched.before_ns = stats, now_ns
 
@@ -226,7 +281,8 @@ class QualityMonitor:
         *,
         whole_call: bool,
     ) -> None:
-        start_ms = round((watched.opened_wall + (from_ns - watched.opened_ns) / 1e9) * 1000)
+        start_ms = watched.wall_ms(from_ns)
+        costs = score.costs
         row = QualityRow(
             call_id=watched.call_id,
             leg_id=watched.leg_id,
@@ -250,6 +306,17 @@ class QualityMonitor:
             rtt_ms=score.rtt_ms,
             concealed=score.concealed,
             codec_row=score.codec_row,
+            mos_listening=score.mos_listening,
+            trunk=watched.trunk,
+            cause=costs.worst,
+            cost_codec=round(costs.codec, 2),
+            cost_loss=round(costs.loss, 2),
+            cost_burst=round(costs.burst, 2),
+            cost_late=round(costs.late, 2),
+            cost_delay=round(costs.delay, 2),
+            cost_clipping=round(costs.clipping, 2),
+            cost_dead_air=round(costs.dead_air, 2),
+            dropout_ms=score.dropout_ms,
         )
         self._store.put(row)
         if self._on_row is not None:
@@ -271,12 +338,34 @@ class QualityMonitor:
     async def _prune(self) -> None:
         while True:
             try:
-                deleted = await self._store.prune(round(self._clock.wall() * 1000) - self._retention_ms)
+                now_ms = round(self._clock.wall() * 1000)
+                await self.roll_up(now_ms)
+                deleted = await self._store.prune(now_ms - self._retention_ms)
+                deleted += await self._store.prune_hours(now_ms - self._hours_retention_ms)
                 if deleted:
                     log.info("quality.pruned", rows=deleted)
             except StorageError as error:
                 log.warning("quality.prune_failed", error=str(error))
             await asyncio.sleep(PRUNE_S)
+
+    async def roll_up(self, now_ms: int) -> None:
+        """Sums every whole hour that has not been summed; the newest one again, for rows that came late."""
+        hour = await self._store.last_hour()
+        if hour is None:
+            first = await self._store.first_interval()
+            if first is None:
+                return
+            hour = first // HOUR_MS * HOUR_MS
+        for _ in range(ROLL_UP_HOURS_MAX):
+            if hour + HOUR_MS + ROLL_UP_AFTER_MS > now_ms:
+                return
+            await self._store.roll_up(hour)
+            hour += HOUR_MS
+
+
+def _trunk(leg: LegFacts) -> str:
+    identity = leg.identity or ""
+    return identity.removeprefix(TRUNK)[:64] if identity.startswith(TRUNK) else ""
 
 
 def _sends(stream: StreamSettings) -> CodecName | None:
@@ -303,4 +392,5 @@ def _live(watched: _Watched) -> LiveQuality:
         jitter_ms=shown.jitter_ms,
         round_trip_ms=shown.rtt_ms,
         missing=shown.missing,
+        cause=min((s for s in (received, sent) if s is not None), key=lambda s: s.mos).costs.worst,
     )

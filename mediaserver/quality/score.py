@@ -6,16 +6,23 @@ lacking. Absurd counters (a peer's RTCP is not to be trusted) are clamped: a sco
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 
 from mediaserver.model import CodecName, LegStats
+from mediaserver.model_news import ClientStats
 from mediaserver.quality.emodel import burst_ratio
 from mediaserver.quality.factors import CodecFactors, factors_of
-from mediaserver.quality.rating import DELAY_MS_MAX, MODELS, rate_connection
+from mediaserver.quality.rating import DELAY_MS_MAX, MODELS, Rated, rate_connection
 
 BURSTS_MIN = 2  # of fewer bursts no mean is worth the name, unless the one is a dropout: else it counts as random loss
 REMOTE_BUFFER_MS = 40.0  # what a phone's jitter buffer adds where it does not tell: two packets
+# No standard has these: a voice clipped in every tenth frame costs what one percent of loss does, about four points.
+CLIPPING_POINTS = 40.0
+CLIPPING_POINTS_MAX = 25.0
+WORTH_NAMING = 3.0  # points; less is no tenth of a MOS
+FRAME_MS = 20.0  # what LegStats counts frames in
+STEADY_SHARE = 0.9  # of the time covered by packets: less, and the sender paused
 DROPOUT_PACKETS = 10.0  # a run that long is a burst even when it is alone: 200 ms of nothing
 
 # Names of inputs a score can lack; in `missing` and in mos_input_missing_total{input}.
@@ -49,9 +56,6 @@ class Costs:
         return name if points >= WORTH_NAMING else ""
 
 
-WORTH_NAMING = 3.0  # points; less is no tenth of a MOS
-
-
 @dataclass(frozen=True, slots=True)
 class Score:
     """A rating and all it rests on. Fractions 0..1; delay one-way, mouth to ear, ms."""
@@ -76,10 +80,13 @@ class Score:
     dropout_ms: float = 0.0  # in holes of 200 ms or more
 
 
-def score_received(before: LegStats, after: LegStats, ptime_ms: float, *, fec: bool = False) -> Score | None:
+def score_received(
+    before: LegStats, after: LegStats, ptime_ms: float, *, fec: bool = False, pauses: bool = True
+) -> Score | None:
     """What we (or the party bridged to it) heard of this leg. None: nothing was expected in between.
 
-    ptime_ms: the sender's packet time, for the delay it adds. fec: we have told it that we use in-band FEC.
+    ptime_ms: the sender's packet time, for the delay it adds. fec: we have told it that we use in-band FEC. pauses: it
+    may stop sending while nobody speaks (DTX, comfort noise, hold); else such a time is dead air.
     """
     expected = after.packets_expected - before.packets_expected
     if expected <= 0:
@@ -92,6 +99,10 @@ def score_received(before: LegStats, after: LegStats, ptime_ms: float, *, fec: b
     in_bursts = after.loss_event_packets - before.loss_event_packets
     frames = after.frames_played - before.frames_played
     concealed = _share(after.frames_concealed - before.frames_concealed, frames) if frames > 0 else loss
+    if concealed > loss and expected * ptime_ms >= STEADY_SHARE * frames * FRAME_MS:
+        # The buffer ran empty: packets that came, but after their time. In a sender's pause (DTX) that is no fault.
+        late = min(1.0, late + concealed - loss)
+        loss = concealed
     factors = factors_of(after.codec, fec=fec)
     missing = _missing(after, after.codec, factors)
     ratio = 1.0
@@ -111,6 +122,8 @@ def score_received(before: LegStats, after: LegStats, ptime_ms: float, *, fec: b
         concealed=concealed,
         missing=missing,
         dropout_ms=max(0.0, (after.dropout_ns - before.dropout_ns) / 1e6),
+        clipped=_share(after.frames_clipped - before.frames_clipped, frames) if frames > 0 else 0.0,
+        silent=0.0 if pauses or frames <= 0 else _share(after.frames_comfort - before.frames_comfort, frames),
     )
 
 
@@ -158,6 +171,26 @@ def score_sent(
     )
 
 
+def score_client(told: ClientStats, codec: CodecName | None, ptime_ms: float, *, fec: bool = False) -> Score | None:
+    """What a browser heard of us, by its own getStats. None: it said nothing of loss or concealment.
+
+    What it had to make up is what was lost to the listener, whatever the reason; its buffer is not told.
+    """
+    lost = [share for share in (told.concealed, told.loss_received) if share is not None]
+    if not lost:
+        return None
+    loss = min(1.0, max(0.0, *lost)) if len(lost) > 1 else min(1.0, max(0.0, lost[0]))
+    late = max(0.0, loss - max(0.0, told.loss_received)) if told.loss_received is not None else 0.0
+    factors = factors_of(codec, fec=fec)
+    rtt_ms = told.rtt_ms if told.rtt_ms is not None and 0 < told.rtt_ms <= 2 * DELAY_MS_MAX else None
+    missing = [*([] if rtt_ms else [RTT]), REMOTE_BUFFER, *([BURST] if loss else [])]
+    if codec is None:
+        missing.append(CODEC)
+    delay_ms = (rtt_ms or 0.0) / 2 + ptime_ms + factors.codec_delay_ms + REMOTE_BUFFER_MS
+    rated = rate_connection(factors, loss, late, 1.0, delay_ms)
+    return _made(rated, factors, codec, missing, loss, late, 1.0, delay_ms, told.jitter_ms or 0.0, rtt_ms, loss)
+
+
 def _score(
     stats: LegStats,
     codec: CodecName | None,
@@ -171,9 +204,36 @@ def _score(
     concealed: float,
     missing: list[str],
     dropout_ms: float = 0.0,
+    clipped: float = 0.0,
+    silent: float = 0.0,
 ) -> Score:
     delay_ms = min(DELAY_MS_MAX, max(0.0, delay_ms))
     rated = rate_connection(factors, loss, late, ratio, delay_ms)
+    clipping = min(CLIPPING_POINTS_MAX, CLIPPING_POINTS * clipped)
+    # What is not heard at all is worth nothing: its share of the points that are left.
+    dead_air = silent * max(0.0, rated.r - clipping)
+    if clipping or dead_air:
+        rated = rate_connection(factors, loss, late, ratio, delay_ms, clipping + dead_air)
+    rtt_ms = 2 * _half_round_trip_ms(stats) if _knows_round_trip(stats) else None
+    made = _made(rated, factors, codec, missing, loss, late, ratio, delay_ms, jitter_ms, rtt_ms, concealed)
+    if not (clipping or dead_air or dropout_ms):
+        return made
+    return replace(made, costs=replace(made.costs, clipping=clipping, dead_air=dead_air), dropout_ms=dropout_ms)
+
+
+def _made(
+    rated: Rated,
+    factors: CodecFactors,
+    codec: CodecName | None,
+    missing: list[str],
+    loss: float,
+    late: float,
+    ratio: float,
+    delay_ms: float,
+    jitter_ms: float,
+    rtt_ms: float | None,
+    concealed: float,
+) -> Score:
     return Score(
         mos=round(rated.mos, 4),
         mos_listening=round(rated.mos_listening, 4),
@@ -189,7 +249,7 @@ def _score(
         burst_ratio=ratio,
         delay_ms=delay_ms,
         jitter_ms=min(DELAY_MS_MAX, max(0.0, jitter_ms)),
-        rtt_ms=2 * _half_round_trip_ms(stats) if _knows_round_trip(stats) else None,
+        rtt_ms=rtt_ms,
         concealed=concealed,
         costs=Costs(
             codec=rated.codec_cost,
@@ -198,7 +258,6 @@ def _score(
             late=rated.late_cost,
             delay=rated.delay_cost,
         ),
-        dropout_ms=dropout_ms,
     )
 
 

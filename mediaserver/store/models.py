@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, String, Table, Text
 
-HEAD_REVISION: Final = "0002"  # newest file under migrations/versions; lets a start skip importing Alembic
+HEAD_REVISION: Final = "0003"  # newest file under migrations/versions; lets a start skip importing Alembic
 
 metadata = MetaData()
 
@@ -100,7 +100,49 @@ quality_intervals = Table(
     Column("jitter_ms", Float, nullable=False),
     Column("rtt_ms", Float),
     Column("concealed", Float, nullable=False),
+    Column("mos_listening", Float, nullable=False, server_default="0"),  # without delay
+    Column("trunk", String(64), nullable=False, server_default=""),  # "": a phone or browser of ours
+    Column("cause", String(16), nullable=False, server_default=""),  # what cost most
+    Column("cost_codec", Float, nullable=False, server_default="0"),  # points of R, as all costs
+    Column("cost_loss", Float, nullable=False, server_default="0"),
+    Column("cost_burst", Float, nullable=False, server_default="0"),
+    Column("cost_late", Float, nullable=False, server_default="0"),
+    Column("cost_delay", Float, nullable=False, server_default="0"),
+    Column("cost_clipping", Float, nullable=False, server_default="0"),
+    Column("cost_dead_air", Float, nullable=False, server_default="0"),
+    Column("dropout_ms", Float, nullable=False, server_default="0"),  # in holes of 200 ms or more
     Index("quality_start", "start_ms"),
+)
+
+quality_events = Table(
+    "quality_events",
+    metadata,
+    Column("call_id", String(64), primary_key=True),
+    Column("leg_id", String(64), primary_key=True),
+    Column("start_ms", BigInteger, primary_key=True),
+    Column("kind", String(16), primary_key=True),  # dropout, one_way, report
+    Column("value", Float, nullable=False),
+    Column("detail", Text, nullable=False),  # JSON
+    Index("quality_events_start", "start_ms"),
+)
+
+# Intervals rolled up by hour: what stays when the intervals themselves are pruned.
+quality_hours = Table(
+    "quality_hours",
+    metadata,
+    Column("hour_ms", BigInteger, primary_key=True),
+    Column("trunk", String(64), primary_key=True),
+    Column("direction", String(8), primary_key=True),
+    Column("codec", String(32), primary_key=True),
+    Column("scale", String(2), primary_key=True),
+    Column("intervals", Integer, nullable=False),
+    Column("bad", Integer, nullable=False),
+    Column("mos_sum", Float, nullable=False),
+    Column("mos_min", Float, nullable=False),
+    Column("loss_sum", Float, nullable=False),
+    Column("delay_sum_ms", Float, nullable=False),
+    Column("dropout_ms", Float, nullable=False),
+    Column("tenths", Text, nullable=False),  # JSON: MOS in tenths -> intervals
 )
 
 recordings = Table(

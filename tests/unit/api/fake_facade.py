@@ -17,7 +17,7 @@ from mediaserver.api.facade import (
     UserView,
 )
 from mediaserver.model import CallFacts, LegFacts, LegHandle, Masked
-from mediaserver.store.quality import QualityRow
+from mediaserver.store.quality import QualityEvent, QualityHour, QualityRow
 from mediaserver.store.recordings import RecordingRow
 
 CALL = CallFacts(
@@ -156,6 +156,21 @@ class FakeFacade:
         if self.audio is None:
             raise Conflict(f"recording {recording_id} is still running")
         return self.audio
+
+    async def quality_events(self, call_id: str) -> Sequence[QualityEvent]:
+        return [QualityEvent(call_id, "1", 1_790_000_002_000, "dropout", 400.0)] if call_id == "c1" else []
+
+    async def quality_hours(self, from_ms: int, until_ms: int, trunk: str | None) -> Sequence[QualityHour]:
+        self.asked = (from_ms, until_ms, trunk)
+        return [
+            QualityHour(
+                from_ms, "carrier", "received", "PCMU", "nb", 20, 2, 80.0, 2.1, 0.4, 2_000.0, 400.0, {21: 2, 41: 18}
+            )
+        ]
+
+    async def worst_calls(self, from_ms: int, until_ms: int, limit: int) -> Sequence[QualityRow]:
+        self.asked = (from_ms, until_ms, limit)
+        return [score(whole_call=True)]
 
     async def quality(self, call_id: str) -> Sequence[QualityRow]:
         if call_id == "boom":
