@@ -14,6 +14,7 @@ from mediaserver.errors import NegotiationError, ParseError
 from mediaserver.model import CodecName, CodecParams, Direction, MediaAddress
 from mediaserver.sdp.crypto import CryptoLine, read_crypto
 from mediaserver.sdp.description import Media, Session
+from mediaserver.sdp.extended_reports import asked_blocks
 from mediaserver.sdp.formats import AUDIO, Encoding, encoding_of, read_formats, usable_ptime_ms
 from mediaserver.sdp.parse import host_of, number_between
 
@@ -37,6 +38,7 @@ class PeerMedia:
     rtcp_mux: bool
     ptime_ms: int | None
     maxptime_ms: int | None
+    xr_blocks: int = 0  # RTCP extended reports it asks for (`extended_reports`)
 
     @property
     def encodings(self) -> tuple[Encoding, ...]:
@@ -99,6 +101,7 @@ def read_media(session: Session, index: int) -> PeerMedia:
         rtcp_mux=media.has("rtcp-mux"),
         ptime_ms=_milliseconds(wished),
         maxptime_ms=_milliseconds(longest),
+        xr_blocks=asked_blocks(session, media),
     )
 
 

@@ -27,6 +27,7 @@ from mediaserver.sdp.choose import (
 )
 from mediaserver.sdp.crypto import CryptoLine, KeyRing, RandomBytes
 from mediaserver.sdp.description import Attribute, Connection, Media, Origin, Session
+from mediaserver.sdp.extended_reports import OURS
 from mediaserver.sdp.formats import (
     AUDIO,
     DYNAMIC,
@@ -307,6 +308,7 @@ class Negotiator:
             send_key=own_crypto.key if secured and own_crypto else None,
             receive_key=peer.crypto.key if secured and peer.crypto else None,
             cname=self._cname,
+            xr_blocks=peer.xr_blocks,
         )
         return self.stream
 
@@ -351,6 +353,7 @@ class Negotiator:
         if local.rtcp_port != local.rtp_port + 1:
             attributes.append(Attribute("rtcp", str(local.rtcp_port)))
         attributes += [line.attribute() for line in crypto]
+        attributes.append(Attribute("rtcp-xr", OURS))
         attributes.append(Attribute(direction.value))
         payload_types = [str(codec.payload_type) for codec in formats]
         return Media("audio", local.rtp_port, protocol, payload_types, attributes=attributes)

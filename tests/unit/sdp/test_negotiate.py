@@ -346,3 +346,22 @@ def test_a_host_name_or_multicast_is_left_to_the_latch() -> None:
 
 def test_a_name_of_ours_is_announced_as_it_is() -> None:
     assert "c=IN IP4 pbx.example.com" in lines_of(negotiator(host="pbx.example.com").write_offer())
+
+
+@pytest.mark.parametrize(("head", "blocks"), [("", 12), ("a=rtcp-xr:rcvr-rtt=all:10000 stat-summary=loss\r\n", 15)])
+def test_extended_reports_are_sent_to_who_asks_and_asked_of_everybody(head: str, blocks: int) -> None:
+    made = negotiator()
+    lines = ("m=audio 4000 RTP/AVP 0", "a=rtcp-xr:voip-metrics pkt-loss-rle=100 conc-sec")
+    made.read_offer(offer(*lines, head=HEAD + head))
+    answer = made.write_answer()
+    assert b"a=rtcp-xr:rcvr-rtt=all stat-summary=loss,dup voip-metrics\r\n" in answer
+    assert made.stream is not None
+    assert made.stream.xr_blocks == blocks
+
+
+def test_who_asks_for_no_extended_reports_gets_none() -> None:
+    made = negotiator()
+    made.read_offer(offer("m=audio 4000 RTP/AVP 0"))
+    made.write_answer()
+    assert made.stream is not None
+    assert made.stream.xr_blocks == 0
