@@ -33,15 +33,19 @@ from mediaserver.limits import EVENT_LOOP_LAG_LOGGED_S, GC_YOUNG_OBJECTS
 from mediaserver.media.engine import MediaEngine
 from mediaserver.media.prompts import PromptLibrary
 from mediaserver.media.tones import tone
-from mediaserver.model import LegStats, MediaEvent, TapBehind
+from mediaserver.model import LegStats, MediaAddress, MediaEvent, TapBehind
 from mediaserver.model_video import VideoEvent
 from mediaserver.quality.alerts import Alerts
+from mediaserver.quality.capture import Capture
+from mediaserver.quality.hep import HepSender
 from mediaserver.quality.monitor import QualityMonitor
+from mediaserver.quality.phone_reports import PhoneReports
 from mediaserver.recording.consent import ConsentAuthority
 from mediaserver.recording.keeping import EXPORTS
 from mediaserver.recording.recorder import JournalRecorder
 from mediaserver.settings import SHIPPED_CONFIG_DIR, Settings
 from mediaserver.sip.counters import SipCounters
+from mediaserver.sip.flow import Flow
 from mediaserver.sip.session import InviteSession
 from mediaserver.sip.transport import SipTransport
 from mediaserver.sip.ua import UserAgent
@@ -85,8 +89,13 @@ class Server:
             on_row=self._on_score,
             on_end=self.alerts.leg_ended,
         )
+        self.phone_reports = PhoneReports(self.clock, self.quality.put_event)
+        self.hep = HepSender(settings.hep, self.clock)
+        self.capture = Capture(self.hep)
         counters = SipCounters()
         self.transport = SipTransport(settings.sip, self.clock, counters=counters)
+        if self.hep.wants("sip"):
+            self.transport.mirror = self._on_sip_message
         self.agent = UserAgent(
             settings,
             self.user_view,
@@ -98,6 +107,7 @@ class Server:
             stream_for=self.transport.stream_for,
             counters=counters,
         )
+        self.agent.inbound.on_quality_report = self.phone_reports.take
         own_prompts = [settings.media.prompts_dir] if settings.media.prompts_dir else []
         self.tokens = Tokens(
             settings.tokens,
@@ -124,7 +134,7 @@ class Server:
             clock=self.clock,
             routing_file=settings.routing.file or SHIPPED_CONFIG_DIR / "routing.toml",
             recorder=self.recorder if settings.recording.enabled else None,
-            observers=[self.call_store, self.monitor, self.recorder, self.people],
+            observers=[self.call_store, self.monitor, self.capture, self.phone_reports, self.recorder, self.people],
             readers=[self.people],
             data_channels=self.ways.channels,
             tone=lambda kind: tone(kind, settings.media.tones),
@@ -143,6 +153,7 @@ class Server:
         await self._begin("recording", self.recorder.start, self.recorder.stop)
         await self._begin("media", self.engine.start, self.engine.stop)
         await self._begin("quality", self.monitor.start, self.monitor.stop)
+        await self._begin("hep", self.hep.start, self.hep.stop)
         await self._begin("webhooks", self.webhooks.start, self.webhooks.stop)
         await self._begin("alerts", self.alerts.start, self.alerts.stop)
         await self._begin("calls", self.calls.start, self.calls.stop)
@@ -209,6 +220,13 @@ class Server:
     def _on_score(self, row: QualityRow, stats: LegStats | None) -> None:
         self.metrics.observe_quality(row, stats)
         self.alerts.score(row)
+        if self.hep.active:
+            self.capture.score(row, stats)
+
+    def _on_sip_message(self, data: bytes, flow: Flow, outgoing: bool) -> None:
+        here = MediaAddress(*self.transport.local_address_for(flow))
+        there = MediaAddress(flow.remote_host, flow.remote_port)
+        self.capture.sip(data, here, there, outgoing, flow.transport)
 
     def _on_media_event(self, event: MediaEvent | VideoEvent) -> None:
         if isinstance(event, TapBehind):

@@ -28,6 +28,8 @@ from mediaserver.sip.trunks import Trunks
 _log = structlog.get_logger(__name__)
 RETRY_AFTER_S: Final = 10  # in 503 while draining or full: a caller's phone, or its trunk, soon tries elsewhere
 SERVER_ALLOW: Final = ALLOW + ", REGISTER"
+QUALITY_EVENT: Final = "vq-rtcpxr"
+QUALITY_TYPE: Final = "application/vq-rtcpxr"
 _IN_DIALOG_ONLY: Final = ("ACK", "BYE", "CANCEL", "INFO", "NOTIFY", "PRACK", "REFER", "UPDATE")
 
 
@@ -75,6 +77,7 @@ class Inbound:
         self._trunks = trunks
         self._callers = _UsersThenTrunks(users, trunks)
         self.on_invite = on_invite
+        self.on_quality_report: Callable[[str, bytes], bool] | None = None  # identity, body; False: unreadable
         self.refused_full = 0  # INVITEs that met max_calls
         self.refused_draining = 0
 
@@ -85,6 +88,8 @@ class Inbound:
             self._register(tx, request, flow)
         elif request.method == "OPTIONS":
             self._options(tx, request)
+        elif request.method == "PUBLISH" and self.on_quality_report is not None:
+            self._publish(tx, request, flow)
         elif request.method in _IN_DIALOG_ONLY:
             self._respond(tx, request, 481)
         elif request.method in KNOWN_METHODS:
@@ -101,6 +106,27 @@ class Inbound:
             return
         headers = (("Allow", SERVER_ALLOW), ("Accept", ACCEPT), ("Accept-Encoding", "identity"), ("Supported", "path"))
         self._respond(tx, request, 200, headers)
+
+    # -- PUBLISH
+
+    def _publish(self, tx: ServerTransaction, request: Request, flow: Flow) -> None:
+        """A phone's quality report (RFC 6035 §3, RFC 3903); nothing else is published here, or kept alive."""
+        assert self.on_quality_report is not None
+        event = (request.headers.get("Event") or "").split(";")[0].strip().lower()
+        if event != QUALITY_EVENT:
+            self._respond(tx, request, 489, (("Allow-Events", QUALITY_EVENT),))
+            return
+        kind = (request.headers.get("Content-Type") or "").split(";")[0].strip().lower()
+        if kind != QUALITY_TYPE:
+            self._respond(tx, request, 415, (("Accept", QUALITY_TYPE),))
+            return
+        caller = self._caller(tx, request, flow)
+        if caller is None:
+            return
+        if not self.on_quality_report(caller.identity, request.body):
+            self._respond(tx, request, 400)
+            return
+        self._respond(tx, request, 200, (("SIP-ETag", "0"), ("Expires", "0")))
 
     # -- REGISTER
 

@@ -11,7 +11,7 @@ import asyncio
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Protocol
 
@@ -74,6 +74,7 @@ class SipTransport:
         client_tls: ssl.SSLContext | None = None,
     ) -> None:
         self.counters = counters or SipCounters()
+        self.mirror: Callable[[bytes, Flow, bool], None] | None = None  # told of each message; True: it goes out
         self.ports: dict[str, int] = {}  # "udp" | "tcp" | "tls" -> the port we listen on
         self.resolver = Resolver(clock, self._usable)
         self._settings = settings
@@ -233,6 +234,8 @@ class SipTransport:
         if self._endpoint is None:
             return
         try:
+            if self.mirror is not None:
+                self.mirror(data, flow, False)
             self._endpoint.receive(data, flow, self._clock.now_ns())
         except Exception:  # last line: one message must never take the others' socket with it
             self._internal_error()
@@ -342,6 +345,8 @@ class SipTransport:
             self._wait_for(send)
         elif not connection.write(send.data):
             self._failed(send, "slow")
+        elif self.mirror is not None:
+            self.mirror(send.data, flow, True)
 
     def _send_datagram(self, send: Send, address: str) -> None:
         sock = self._datagram.get(socket.AF_INET6 if ":" in address else socket.AF_INET)
@@ -351,6 +356,8 @@ class SipTransport:
         try:
             sock.sendto(send.data, (address, send.flow.remote_port))
             self.counters.datagrams_out += 1
+            if self.mirror is not None:
+                self.mirror(send.data, send.flow, True)
         except BlockingIOError:
             self.counters.send_errors["buffer full"] += 1  # lost like on the way: retransmission repairs it
         except OSError:

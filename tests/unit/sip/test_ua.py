@@ -40,7 +40,7 @@ class Phone(Script):
             f"Call-ID: {self.user}-{call_id}",
             f"CSeq: {self.cseq} {method}",
             "Max-Forwards: 70",
-            *(["Content-Type: application/sdp"] if body else []),
+            *(["Content-Type: application/sdp"] if body and not any("Content-Type" in line for line in lines) else []),
             *lines,
             f"Content-Length: {len(body)}",
             "",
@@ -310,6 +310,24 @@ def test_what_we_do_not_serve_has_its_own_answer(net, site, method, status):
     answer = Phone(net).ask(method, "sip:600@192.0.2.1")
     assert answer.status == status
     assert ("Allow" in answer.headers) is (status in (405, 501))
+
+
+def test_a_phones_quality_report_is_taken_from_who_proves_himself(net, site):
+    taken = []
+    site.ua.inbound.on_quality_report = lambda identity, body: taken.append((identity, body)) or b"VQ" in body
+    publish = ("Event: vq-rtcpxr", "Content-Type: application/vq-rtcpxr")
+    phone = Phone(net)
+    assert phone.ask("PUBLISH", "sip:192.0.2.1", *publish, body=b"VQSessionReport", authenticate=False).status == 401
+    assert taken == []
+    assert phone.ask("PUBLISH", "sip:192.0.2.1", *publish, body=b"VQSessionReport", call_id="p2").status == 200
+    assert taken == [("alice", b"VQSessionReport")]
+    assert phone.ask("PUBLISH", "sip:192.0.2.1", *publish, body=b"rubbish", call_id="p3").status == 400
+    presence = phone.ask("PUBLISH", "sip:192.0.2.1", "Event: presence", body=b"x", call_id="p4")
+    assert (presence.status, presence.headers.get("Allow-Events")) == (489, "vq-rtcpxr")
+    wrong = phone.ask(
+        "PUBLISH", "sip:192.0.2.1", "Event: vq-rtcpxr", "Content-Type: text/plain", body=b"x", call_id="p5"
+    )
+    assert wrong.status == 415
 
 
 def test_a_request_for_a_dialog_we_do_not_know_is_481(net, site):

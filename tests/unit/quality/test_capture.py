@@ -1,0 +1,71 @@
+"""What a capture server sees of a call, under the Call-ID of its leg."""
+
+import json
+import struct
+from typing import Any
+
+from mediaserver.clock import VirtualClock
+from mediaserver.model import LegFacts, LegHandle, Masked, MediaAddress
+from mediaserver.quality.capture import Capture
+from mediaserver.quality.hep import HepSender
+from mediaserver.settings import HepSettings
+from tests.unit.api.fake_facade import score
+from tests.unit.quality.test_monitor import STREAM, stats
+
+HERE, THERE = MediaAddress("192.0.2.1", 20_000), MediaAddress("198.51.100.7", 4_000)
+
+
+class Desk:
+    def __init__(self, *send: str) -> None:
+        self.hep = HepSender(HepSettings(host="192.0.2.9", send=list(send)), VirtualClock())  # type: ignore[arg-type]
+        self.capture = Capture(self.hep)
+
+    def taken(self) -> list[tuple[int, str, str, bytes]]:
+        """(kind, correlation, source address, payload) of what waits to be sent."""
+        found = []
+        while self.hep._queue:
+            packet, at, parts = self.hep._queue.popleft(), 6, {}
+            while at < len(packet):
+                _, kind, size = struct.unpack(">HHH", packet[at : at + 6])
+                parts[kind] = packet[at + 6 : at + size]
+                at += size
+            source = ".".join(map(str, parts[3]))
+            found.append((parts[0x0B][0], parts.get(0x11, b"").decode(), source, parts[0x0F]))
+        return found
+
+
+def leg() -> LegFacts:
+    return LegFacts(
+        "1", LegHandle(1), "caller", Masked("100"), None, "sip-1@x", 0, 0.0, local=HERE, remote=THERE, source=THERE
+    )
+
+
+def test_messages_are_sent_as_they_stood_with_who_sent_them_first() -> None:
+    desk = Desk("sip")
+    message = b"BYE sip:a SIP/2.0\r\ni: abc@host \r\n\r\n"
+    desk.capture.sip(message, HERE, THERE, False, "udp")
+    desk.capture.sip(message, HERE, THERE, True, "tls")
+    desk.capture.sip(b"\r\n\r\n", HERE, THERE, False, "udp")
+    assert desk.taken() == [(1, "abc@host", "198.51.100.7", message), (1, "abc@host", "192.0.2.1", message)]
+
+
+def test_scores_and_reports_go_under_the_legs_call_id() -> None:
+    desk = Desk("quality", "rtcp")
+    desk.capture.leg_opened("c1", leg(), STREAM)
+    desk.capture.score(score(3.2), stats(packets_lost=7))
+    (kind, correlation, source, body), (other, _, _, report) = desk.taken()
+    told: dict[str, Any] = json.loads(body)
+    assert (kind, correlation, source) == (34, "sip-1@x", "198.51.100.7")
+    assert (told["MOS"], told["mos_scale"], told["CALL_ID"]) == (3.2, "nb", "c1")
+    assert other == 5
+    assert json.loads(report)["report_blocks"][0]["packets_lost"] == 7
+
+
+def test_the_calls_own_score_is_another_kind_and_a_closed_leg_is_forgotten() -> None:
+    desk = Desk("quality")
+    desk.capture.leg_opened("c1", leg(), STREAM)
+    desk.capture.score(score(3.9, whole_call=True), None)
+    assert [kind for kind, *_ in desk.taken()] == [35]
+    desk.capture.leg_closed("c1", leg(), None)
+    desk.capture.score(score(3.9), stats())
+    assert desk.taken() == []
