@@ -5,7 +5,7 @@
 FROM debian:bookworm-slim AS build
 RUN apt-get update \
  && apt-get install -y --no-install-recommends \
-      gcc libc6-dev libopus-dev libsrtp2-dev pkg-config python3 python3-dev python3-venv \
+      gcc libc6-dev libopus-dev libssl-dev pkg-config python3 python3-dev python3-venv \
  && rm -rf /var/lib/apt/lists/*
 RUN python3 -m venv /opt/mediaserver
 WORKDIR /src
@@ -20,7 +20,7 @@ RUN /opt/mediaserver/bin/pip install --no-cache-dir --disable-pip-version-check 
 
 FROM debian:bookworm-slim
 RUN apt-get update \
- && apt-get install -y --no-install-recommends libopus0 libsrtp2-1 python3-minimal libpython3-stdlib ca-certificates \
+ && apt-get install -y --no-install-recommends libopus0 libssl3 python3-minimal libpython3-stdlib ca-certificates \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --uid 900 --home-dir /var/lib/mediaserver --shell /usr/sbin/nologin mediaserver \
  && install -d -o mediaserver -g mediaserver -m 0700 /var/lib/mediaserver
@@ -31,7 +31,7 @@ ENV PATH=/opt/mediaserver/bin:$PATH \
 USER mediaserver
 WORKDIR /var/lib/mediaserver
 VOLUME /var/lib/mediaserver
-EXPOSE 5060/udp 5060/tcp 5061/tcp 8443/tcp 20000-29999/udp
+EXPOSE 5060/udp 5060/tcp 5061/tcp 8443/tcp 8444/udp 8444/tcp 20000-29999/udp
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
   CMD ["python3", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8080/health/live', timeout=2)"]

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent
 # pkg-config names a module needs beside libc: everything else links nothing.
 SYSTEM_LIBRARIES = {
     "codecs/opus": ["opus"],
-    "ext/srtp": ["libsrtp2"],
+    "ext/srtp_cipher": ["libcrypto"],
 }
 COMPILE_ARGS = ["-O3", "-g0", "-Wno-unused-function"]
 DEBUG = os.environ.get("MEDIASERVER_DEBUG_BUILD") == "1"  # bounds and None checks on, for the test run that wants them
@@ -39,7 +39,7 @@ def pkg_config(kind: str, names: list[str]) -> list[str]:
     except (OSError, subprocess.CalledProcessError) as error:
         raise SystemExit(
             f"setup.py: pkg-config {kind} {' '.join(names)} failed ({error}); on Debian and Ubuntu: "
-            "apt-get install pkg-config libopus-dev libsrtp2-dev"
+            "apt-get install pkg-config libopus-dev libssl-dev"
         ) from error
 
 

@@ -6,6 +6,9 @@
  *
  * ports: N lines "host port", where phone i sends to.
  *
+ * Built with -DSRTP -lsrtp2 every other phone (0, 2, …) is a browser: it protects what it sends with the master key and
+ * salt in the environment's SRTP_KEY (60 hex digits, AES_CM_128_HMAC_SHA1_80) and only counts what it receives.
+ *
  * Phone i is bound to PHONE_HOST:PHONE_PORT+i. Prints "go" when the warm-up is over and "end" when the time is, then one
  * line: sent received p50_us p99_us p999_us max_us late_sends (over 1 ms behind schedule). The measuring process reads
  * the servers' run time at "go" and "end". */
@@ -21,6 +24,11 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#ifdef SRTP
+#include <srtp2/srtp.h>
+static srtp_t sessions[65536];
+#endif
 
 #define PACKET_BYTES 172
 #define INTERVAL_NS 20000000LL
@@ -63,8 +71,27 @@ static void send_one(int i, uint32_t turn, int64_t now) {
     memcpy(data + 4, &timestamp, 4);
     memcpy(data + 8, &ssrc, 4);
     memcpy(data + 12, payload_size ? payload : (uint8_t *)&now, payload_size ? payload_size : 8);
-    send(sockets[i], data, payload_size ? 12 + payload_size : PACKET_BYTES, MSG_DONTWAIT);
+    int size = payload_size ? 12 + payload_size : PACKET_BYTES;
+#ifdef SRTP
+    if (i % 2 == 0) srtp_protect(sessions[i], data, &size);
+#endif
+    send(sockets[i], data, size, MSG_DONTWAIT);
 }
+
+#ifdef SRTP
+static void make_sessions(int n) {
+    unsigned char key[30];
+    const char *hex = getenv("SRTP_KEY");
+    if (!hex || strlen(hex) != 60 || srtp_init() != srtp_err_status_ok) exit(2);
+    for (int i = 0; i < 30; i++) sscanf(hex + 2 * i, "%2hhx", &key[i]);
+    for (int i = 0; i < n; i += 2) {
+        srtp_policy_t policy = {.ssrc = {ssrc_any_outbound, 0}, .key = key, .window_size = 1024};
+        srtp_crypto_policy_set_rtp_default(&policy.rtp);
+        srtp_crypto_policy_set_rtcp_default(&policy.rtcp);
+        if (srtp_create(&sessions[i], &policy) != srtp_err_status_ok) exit(2);
+    }
+}
+#endif
 
 int main(int argc, char **argv) {
     if (argc != 6 && argc != 9) return 2;
@@ -88,8 +115,11 @@ int main(int argc, char **argv) {
         if (connect(sockets[i], (void *)&to, sizeof to) < 0) die("connect");
         epoll_ctl(epoll, EPOLL_CTL_ADD, sockets[i], &event);
     }
+#ifdef SRTP
+    make_sessions(n);
+#endif
     int64_t start = now_ns() + 50000000, go = start + warmup, end = go + measure;
-    uint64_t packet = 0, sent = 0, received = 0, late = 0, longest = 0;
+    uint64_t packet = 0, sent = 0, received = 0, timed = 0, late = 0, longest = 0;
     int measuring = 0;
     for (;;) {
         int64_t now = now_ns(), due;
@@ -113,6 +143,12 @@ int main(int argc, char **argv) {
             int64_t sent_at;
             ssize_t got = recv(sockets[events[i].data.u32], data, sizeof data, MSG_DONTWAIT);
             if (got < 12 || !measuring) continue;
+#ifdef SRTP
+            if (events[i].data.u32 % 2 == 0) {
+                received += data[1] < 192 || data[1] > 223; /* no RTCP */
+                continue;
+            }
+#endif
             if (payload_size) {
                 received++;
                 continue;
@@ -122,11 +158,12 @@ int main(int argc, char **argv) {
             uint64_t us = (uint64_t)(now_ns() - sent_at) / 1000;
             histogram[us < BUCKETS ? us : BUCKETS - 1]++;
             if (us > longest) longest = us;
+            timed++;
             received++;
         }
     }
     puts("end");
-    printf("%lu %lu %.0f %.0f %.0f %lu %lu\n", (unsigned long)sent, (unsigned long)received, percentile(received, 0.5),
-           percentile(received, 0.99), percentile(received, 0.999), (unsigned long)longest, (unsigned long)late);
+    printf("%lu %lu %.0f %.0f %.0f %lu %lu\n", (unsigned long)sent, (unsigned long)received, percentile(timed, 0.5),
+           percentile(timed, 0.99), percentile(timed, 0.999), (unsigned long)longest, (unsigned long)late);
     return 0;
 }

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import datetime
 import json
 import os
@@ -52,9 +53,9 @@ class Result:
     memory_kb_per_leg: float
 
 
-def build(folder: Path, name: str) -> Path:
+def build(folder: Path, name: str, *options: str) -> Path:
     binary = folder / name
-    subprocess.run(["cc", "-O2", "-o", binary, HERE / f"{name}.c"], check=True)
+    subprocess.run(["cc", "-O2", "-o", binary, HERE / f"{name}.c", *options], check=True)
     return binary
 
 
@@ -125,9 +126,9 @@ def reflector(folder: Path, streams: int) -> Iterator[tuple[int, Ports, int]]:
 
 
 @contextmanager
-def ours(folder: Path, streams: int) -> Iterator[tuple[int, Ports, int]]:
+def ours(folder: Path, streams: int, script: str = __file__) -> Iterator[tuple[int, Ports, int]]:
     process = subprocess.Popen(
-        ["taskset", "-c", "0", sys.executable, __file__, "--serve", str(streams)],
+        ["taskset", "-c", "0", sys.executable, script, "--serve", str(streams)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -193,15 +194,18 @@ def ask(channel: socket.socket, cookie: int, message: dict[str, object]) -> int:
     return int(reply[at + 8 :].split(b" ", 1)[0])
 
 
-def sdp(port: int) -> str:
+def sdp(port: int, key: bytes = b"") -> str:
+    """key: master key and salt of a phone that speaks SRTP."""
+    crypto = f"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{base64.b64encode(key).decode()}\r\n" if key else ""
     return (
         f"v=0\r\no=- 1 1 IN IP4 {PHONE_HOST}\r\ns=-\r\nc=IN IP4 {PHONE_HOST}\r\nt=0 0\r\n"
-        f"m=audio {port} RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\na=sendrecv\r\n"
+        f"m=audio {port} {'RTP/SAVP' if key else 'RTP/AVP'} 0\r\n{crypto}a=rtpmap:0 PCMU/8000\r\na=sendrecv\r\n"
     )
 
 
 @contextmanager
-def rtpengine(folder: Path, streams: int) -> Iterator[tuple[int, Ports, int]]:
+def rtpengine(folder: Path, streams: int, key: bytes = b"") -> Iterator[tuple[int, Ports, int]]:
+    """key: every other phone speaks SRTP with it, as in load.c."""
     process = subprocess.Popen(
         [
             *on_core(0), "rtpengine", "--foreground", "--table=-1", "--no-fallback", "--log-level=2", "--log-stderr",
@@ -219,7 +223,9 @@ def rtpengine(folder: Path, streams: int) -> Iterator[tuple[int, Ports, int]]:
         ports: Ports = []
         for call in range(streams // 2):
             base: dict[str, object] = {"call-id": f"bench-{call}", "from-tag": "a", "ICE": "remove"}
-            offer = {**base, "command": "offer", "sdp": sdp(PHONE_PORT + 2 * call)}
+            offer = {**base, "command": "offer", "sdp": sdp(PHONE_PORT + 2 * call, key)}
+            if key:
+                offer["transport-protocol"] = "RTP/AVP"
             answer = {**base, "command": "answer", "to-tag": "b", "sdp": sdp(PHONE_PORT + 2 * call + 1)}
             towards_b = ask(channel, 2 * call, offer)
             towards_a = ask(channel, 2 * call + 1, answer)

@@ -1,6 +1,6 @@
 """The commands for shared ports and TCP connections of one worker; see doorkeeper.pyx."""
 
-from mediaserver.ext.mailbox import Mailbox
+from mediaserver.ext.mailbox import DetachedConn, Mailbox
 
 class Doorkeeper(Mailbox):
     """Every command method returns the command's id, those that open something also its handle.
@@ -23,4 +23,7 @@ class Doorkeeper(Mailbox):
         """One frame, at most 1500 bytes. STATUS_FULL: the peer reads too slowly, it is dropped."""
 
     def close_conn(self, conn: int) -> int:
-        """The reply's result: how many frames were dropped because the peer read too slowly."""
+        """The reply's result is a DetachedConn, for another worker's adopt_conn or to be let go."""
+
+    def adopt_conn(self, detached: DetachedConn) -> tuple[int, int, int]:
+        """As open_conn: (command id, handle, via)."""

@@ -18,6 +18,7 @@ from mediaserver.ext.channel cimport (
 )
 from mediaserver.ext.conn cimport CONN_VIA_BITS, Conn
 from mediaserver.ext.gate cimport FRAME_BYTES_MAX, Binding, Frame
+from mediaserver.ext.mailbox cimport DetachedConn
 from mediaserver.ext.net cimport address_from_python
 from mediaserver.ext.port cimport Port, port_free, port_new
 
@@ -66,27 +67,30 @@ cdef class Doorkeeper(Mailbox):
             raise
 
     def open_conn(self, int socket, str host, int tcp_port) -> tuple[int, int, int]:
-        cdef Conn* conn = <Conn*>calloc(1, sizeof(Conn))
-        cdef Command c
-        if conn is NULL:
+        cdef DetachedConn fresh = DetachedConn.__new__(DetachedConn)
+        fresh.conn = <Conn*>calloc(1, sizeof(Conn))
+        if fresh.conn is NULL:
             raise MemoryError
-        try:
-            conn.socket = socket
-            conn.peer = address_from_python(host, tcp_port)
-            conn.handle = self.conns.take(conn)
-        except BaseException:
-            free(conn)
-            raise
+        fresh.conn.socket = socket
+        fresh.conn.peer = address_from_python(host, tcp_port)
+        return self.adopt_conn(fresh)
+
+    def adopt_conn(self, DetachedConn detached) -> tuple[int, int, int]:
+        cdef Conn* conn = detached.conn
+        cdef Command c
+        conn.handle = self.conns.take(conn)
+        conn.leg = 0
         # Its place, and above it the generation, which no two of the recent ones share.
         conn.peer.via = <uint32_t>((conn.handle >> 16 & 0xFFFFF) << CONN_VIA_BITS | (conn.handle & 0xFFFF))
         c = self.command(OP_OPEN_CONN, conn.handle)
         c.data = conn
         try:
-            return self.submit(&c), conn.handle, conn.peer.via
+            self.submit(&c)
         except BaseException:
             self.conns.drop(conn.handle)
-            free(conn)
             raise
+        detached.conn = NULL
+        return c.id, conn.handle, conn.peer.via
 
     def bind_conn(self, uint64_t conn, uint64_t leg) -> int:
         cdef Command c = self.command(OP_BIND_CONN, conn)

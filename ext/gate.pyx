@@ -151,6 +151,7 @@ cdef int open_port(Worker* w, Port* port) noexcept nogil:
 cdef int open_conn(Worker* w, Conn* conn) noexcept nogil:
     w.ctx.conns[conn.handle & 0xFFFF] = conn
     w.ctx.conns_count += 1
+    conn.dead = 0                      # if the peer has closed it, the first read says so
     w.ctx.net.watch(w.ctx.net.state, conn.socket, conn.handle << 1)
     return STATUS_OK
 

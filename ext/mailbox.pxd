@@ -1,6 +1,7 @@
 # One worker's post office on the control side: which handles are open, which commands are unanswered, what comes back.
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from mediaserver.ext.channel cimport Command, Message
+from mediaserver.ext.conn cimport Conn
 from mediaserver.ext.leg cimport Leg
 from mediaserver.ext.memnet cimport MemoryNetwork
 from mediaserver.ext.net cimport UdpNetwork
@@ -24,6 +25,9 @@ cdef class DetachedLeg:
     cdef list taps
     cdef dict tracks
     cdef bint with_video
+
+cdef class DetachedConn:
+    cdef Conn* conn
 
 cdef class Mailbox:
     cdef NativeWorker native

@@ -8,6 +8,16 @@ from mediaserver.ext.net import UdpNetwork
 class DetachedLeg:
     """A whole leg between two workers."""
 
+    def use_socket(self, rtp_socket: int, shares_port: bool) -> None:
+        """The RTP socket it has from now on: a port's shared one, or one of its own."""
+
+class DetachedConn:
+    """A TCP connection that no worker has, with what was half read and half sent."""
+
+    @property
+    def frames_dropped(self) -> int:
+        """Because the peer read too slowly."""
+
 class Mailbox:
     def __init__(
         self,

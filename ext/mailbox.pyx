@@ -115,6 +115,22 @@ cdef class DetachedLeg:
     def __dealloc__(self):
         leg_free(self.leg)
 
+    def use_socket(self, int rtp_socket, bint shares_port) -> None:
+        """The RTP socket it has from now on: a port's shared one, or one of its own."""
+        self.leg.rtp_socket = rtp_socket
+        self.leg.shares_port = shares_port
+
+
+cdef class DetachedConn:
+    """A TCP connection that no worker has, with what was half read and half sent."""
+
+    def __dealloc__(self):
+        free(self.conn)
+
+    @property
+    def frames_dropped(self) -> int:
+        return self.conn.frames_dropped
+
 
 cdef class Mailbox:
     """The half of Worker (ext/control) that does not give commands."""
@@ -311,7 +327,7 @@ cdef class Mailbox:
 
     cdef object gate_reply(self, int operation, Message* m):
         """Of a command for a port or connection: its result."""
-        dropped = None
+        cdef DetachedConn out = None
         if operation == OP_BIND or operation == OP_SEND_CONN:
             free(m.data)
         elif operation == OP_CLOSE_PORT and m.status == STATUS_OK:
@@ -319,9 +335,9 @@ cdef class Mailbox:
             port_free(<Port*>m.data)
         elif operation == OP_CLOSE_CONN and m.status == STATUS_OK:
             self.conns.drop(m.handle)
-            dropped = (<Conn*>m.data).frames_dropped
-            free(m.data)
-        return dropped
+            out = DetachedConn.__new__(DetachedConn)
+            out.conn = <Conn*>m.data
+        return out
 
     cdef tuple reply(self, Message* m):
         cdef int operation = self.pending.pop(m.id)

@@ -1,8 +1,1 @@
-"""SRTP sessions; native (srtp.pxd). What Python sees is for tests."""
-
-class SessionForTest:
-    """One direction of one key. suite: index of the profile in model.SrtpProfile. Raises ValueError for a wrong key."""
-
-    def __init__(self, suite: int, key_and_salt: bytes, outbound: bool) -> None: ...
-    def step(self, data: bytes, control: bool) -> tuple[int, bytes]:
-        """Protects (outbound) or unprotects one packet: (verdict, result). 0 done, 1 failed, 2 replayed, 3 refused."""
+"""SRTP sessions; native (srtp.pxd). Tests use ext/srtp_harness."""

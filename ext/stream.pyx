@@ -215,7 +215,7 @@ cdef SrtpSession* session_of(key, bint outbound) except NULL:
     cdef SrtpSession* session = srtp_session_new(SUITES[key.profile], <const unsigned char*>material, len(material),
                                                  outbound)
     if session is NULL:
-        raise MediaError(f"libsrtp2 refused a key for {key.profile}; is it built with AES-GCM?")
+        raise MediaError(f"no SRTP session could be made with a key for {key.profile}: is it of the right length?")
     return session
 
 

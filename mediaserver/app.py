@@ -74,7 +74,13 @@ class Server:
         self.user_view = UserView(self.users)
         self.metrics = Metrics()
         authority = ConsentAuthority()
-        self.engine = MediaEngine(settings.media, self.clock, self._on_media_event, verify_token=authority.verify)
+        self.engine = MediaEngine(
+            settings.media,
+            self.clock,
+            self._on_media_event,
+            verify_token=authority.verify,
+            webrtc_port=settings.webrtc.port,
+        )
         self.exports = settings.server.data_dir / EXPORTS
         self.recorder = JournalRecorder(
             settings.recording, settings.server.data_dir, self.engine, self.recordings, self.clock, authority

@@ -133,6 +133,16 @@ DTLS_HANDSHAKE_NS_MAX: Final = 20_000_000_000  # five repeated flights; who need
 DTLS_DATAGRAM_BYTES_MAX: Final = 1_200  # fits every path with IPv6 and a tunnel around it
 DTLS_RECORDS_PER_DATAGRAM_MAX: Final = 64  # a record of SCTP has at least 41 bytes: more do not fit
 WEBRTC_READY_S_MAX: Final = 15.0  # from our answer to keys: ICE on a slow network and DTLS with one lost flight
+ICE_FRAGMENT_CANDIDATES_MAX: Final = 64
+ICE_TCP_CONNECTIONS_MAX: Final = 1_000  # of all browsers and strangers; a worker has 1,024 places
+ICE_TCP_CONNECTIONS_PER_HOST_MAX: Final = (
+    32  # of one address that have proven nothing yet; an office behind NAT shares it
+)
+ICE_TCP_PROVE_S_MAX: Final = 10.0  # from connecting to a check that was right; then the connection is closed
+ICE_TRANSACTIONS_MAX: Final = 8_192  # checks of ours whose answers are awaited; a full agent begins 50 a second
+ICE_GATHER_S_MAX: Final = 0.5  # how long an answer waits for a STUN server
+ICE_UFRAG_BYTES_MAX: Final = 256  # RFC 8839 §5.4
+WEBRTC_SOCKET_BYTES: Final = 4_194_304  # queue of the shared port: 100 ms of 300 Mbit/s
 WEBSOCKET_MESSAGE_BYTES_MAX: Final = 65_536  # one SIP message; a browser's offer with video has some 10,000
 DATA_MESSAGE_BYTES_MAX: Final = 16_384  # one data channel message either way: a line of chat or an event, no files
 LEG_DATAGRAMS_WAITING_MAX: Final = 256  # STUN and DTLS of one worker on their way to Python; more are dropped

@@ -85,6 +85,17 @@ class TokenSettings(Section):
     session_rights: list[Literal["publish", "subscribe", "record", "moderate"]] = ["publish", "subscribe", "record"]
 
 
+class WebrtcSettings(Section):
+    port: Port = 8444  # UDP and TCP, one for all browsers; worker n has port + n; 0: each leg has ports of its own
+    ice: Literal["lite", "full"] = "lite"  # full: we check too, for a server behind NAT
+    external_addresses: list[str] = []  # told to browsers before the local one: behind NAT with a port forward
+    peer_networks: list[str] = []  # where browsers may be; empty: at every unicast address
+    stun_server: str = ""  # "host:port", asked with ice = "full" how the world sees us
+    turn_urls: list[str] = []  # handed to browsers: "turn:turn.example:3478?transport=udp"
+    turn_secret: SecretStr = SecretStr("")  # shared with the TURN server (coturn: static-auth-secret)
+    turn_ttl_s: Annotated[int, Field(ge=60, le=86_400)] = 3_600  # of the credentials handed out
+
+
 class StoreSettings(Section):
     url: str = ""  # SQLAlchemy async URL; empty: SQLite in data_dir
 
@@ -172,6 +183,7 @@ class Settings(Section):
     media: MediaSettings = MediaSettings()
     http: HttpSettings = HttpSettings()
     tokens: TokenSettings = TokenSettings()
+    webrtc: WebrtcSettings = WebrtcSettings()
     store: StoreSettings = StoreSettings()
     recording: RecordingSettings = RecordingSettings()
     quality: QualitySettings = QualitySettings()

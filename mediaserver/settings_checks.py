@@ -71,6 +71,8 @@ def _port_range(settings: Settings) -> Iterator[Complaint]:
 
 def _udp_ports(settings: Settings) -> Iterator[tuple[str, str, int]]:
     yield "sip", "udp_port", settings.sip.udp_port
+    if settings.webrtc.port:
+        yield "webrtc", "port", settings.webrtc.port + settings.media.workers - 1
 
 
 def _tcp_ports_differ(settings: Settings) -> Iterator[Complaint]:
@@ -79,6 +81,7 @@ def _tcp_ports_differ(settings: Settings) -> Iterator[Complaint]:
         ("sip", "tls_port"): settings.sip.tls_port,
         ("http", "port"): settings.http.port,
         ("http", "metrics_port"): settings.http.metrics_port,
+        ("webrtc", "port"): settings.webrtc.port,
     }
     seen: dict[int, Key] = {}
     for key, port in ports.items():

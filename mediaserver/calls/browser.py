@@ -7,20 +7,31 @@ nominated, never before and never without. Decides nothing of the call.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import structlog
+
 from mediaserver.calls.voice import Voice
 from mediaserver.clock import Clock
-from mediaserver.errors import NegotiationError
-from mediaserver.limits import WEBRTC_READY_S_MAX
+from mediaserver.errors import NegotiationError, ParseError
+from mediaserver.limits import ICE_GATHER_S_MAX, WEBRTC_READY_S_MAX
+from mediaserver.media.engine import MediaLeg
 from mediaserver.model import MediaAddress, StreamSettings
 from mediaserver.sdp.webrtc import LocalTransport, PeerTransport, WebRtcNegotiator
+from mediaserver.settings import WebrtcSettings
+from mediaserver.webrtc.candidates import CONTENT_TYPE as TRICKLE
+from mediaserver.webrtc.candidates import Candidate, host_candidates, parse_fragment, priority_of
 from mediaserver.webrtc.dtls import DtlsIdentity
+from mediaserver.webrtc.networks import PeerNetworks
 from mediaserver.webrtc.sctp import DataChannels, OnChannel
 from mediaserver.webrtc.transport import WebRtcTransport, make_credentials
 
+__all__ = ["TRICKLE", "BrowserPath", "PathChanged"]
+
+log = structlog.get_logger()
 _EARLY_PACKETS_MAX = 8  # SCTP's INIT and what follows it are few
 
 
@@ -41,10 +52,25 @@ class BrowserPath:
         on_change: Callable[[], None],
         on_channel: OnChannel | None = None,
         dropped: Counter[str] | None = None,
+        settings: WebrtcSettings | None = None,
     ) -> None:
-        """on_channel: takes data channels the peer opens; None: nobody does. dropped: counts what they break."""
+        """on_channel: takes data channels the peer opens; None: nobody does. dropped: counts what they break.
+        settings: None: those of a fresh installation."""
+        self._settings = settings or WebrtcSettings()
         self._negotiator = negotiator
-        self._transport = WebRtcTransport(identity, clock, voice.send_datagram, on_change)
+        self._voice = voice
+        self._networks = PeerNetworks(self._settings.peer_networks)
+        self._base = ""  # our own address
+        self._full = self._settings.ice == "full"
+        self._transport = WebRtcTransport(
+            identity,
+            clock,
+            voice.send_datagram,
+            on_change,
+            admit=self._admit,
+            release=voice.unbind,
+            may_check=self._may_check if self._full else None,
+        )
         self._described: PeerTransport | None = None
         self._on_channel = on_channel
         self._dropped = dropped
@@ -52,11 +78,54 @@ class BrowserPath:
         self._early: deque[bytes] = deque(maxlen=_EARLY_PACKETS_MAX)
         if on_channel is not None:
             self._transport.on_application = self._take_data
+        self._candidates: tuple[str, ...] = ()
         self._announce()
 
     @property
     def failure(self) -> str:
         return self._transport.failure
+
+    async def opened(self, media: MediaLeg, our_host: str) -> None:
+        """The leg's media is there: now our description can say where, and by what name the leg is asked for.
+
+        A full agent asks the STUN server first, half a second at the most.
+        """
+        self._base = media.host
+        hosts = list(dict.fromkeys([*self._settings.external_addresses, our_host]))
+        candidates = host_candidates(hosts, media.rtp_port, media.tcp_port)
+        mapped = await self._mapped()
+        if mapped is not None and mapped.host not in hosts:
+            priority = priority_of("srflx")
+            candidates.append(Candidate(mapped.host, mapped.port, "srflx", priority, str(len(candidates) + 1)))
+        self._candidates = tuple(map(str, candidates))
+        self._announce()
+
+    async def _mapped(self) -> MediaAddress | None:
+        host, _, port = self._settings.stun_server.rpartition(":")
+        if not self._full or not host or not port.isdecimal():
+            return None
+        family = socket.AF_INET6 if ":" in self._base else socket.AF_INET
+        try:
+            async with asyncio.timeout(ICE_GATHER_S_MAX):
+                found = await asyncio.get_running_loop().getaddrinfo(host.strip("[]"), int(port), family=family)
+                return await self._transport.mapped(MediaAddress(*found[0][4][:2]), ICE_GATHER_S_MAX)
+        except (OSError, TimeoutError) as error:
+            log.warning("webrtc.stun_server did not answer", server=self._settings.stun_server, reason=str(error))
+            return None
+
+    def trickle(self, body: bytes) -> None:
+        """More candidates of the peer's, RFC 8838 and 8840. What is malformed is dropped, and what is of another
+        generation than its description."""
+        try:
+            fragment = parse_fragment(body)
+        except ParseError as error:
+            log.info("a trickle fragment was dropped", reason=str(error))
+            return
+        peer = self._negotiator.peer
+        if fragment.ufrag and peer is not None and fragment.ufrag != peer.ufrag:
+            return
+        for candidate in fragment.candidates:
+            self._transport.add_candidate(candidate)
 
     def receive(self, data: bytes, source: MediaAddress) -> None:
         self._transport.receive(data, source)
@@ -138,8 +207,25 @@ class BrowserPath:
         if not self._transport.same_peer(peer.fingerprints):
             raise NegotiationError("a browser cannot change its certificate within a call")
         self._described = peer
-        self._transport.describe(peer.ufrag, peer.password, peer.fingerprints, client=peer.setup == "passive")
+        self._transport.describe(
+            peer.ufrag,
+            peer.password,
+            peer.fingerprints,
+            client=peer.setup == "passive",
+            candidates=peer.candidates,
+            lite=peer.lite,
+        )
 
     def _announce(self) -> None:
         local = self._transport.ice.local
-        self._negotiator.transport = LocalTransport(local.ufrag, local.password, str(self._transport.fingerprint))
+        self._voice.name(local.ufrag)
+        self._negotiator.transport = LocalTransport(
+            local.ufrag, local.password, str(self._transport.fingerprint), self._candidates, lite=not self._full
+        )
+
+    def _may_check(self, host: str, port: int) -> bool:
+        return self._networks.allows_check(host, port, self._base)
+
+    def _admit(self, address: MediaAddress) -> bool:
+        """Whether media may go to an address that has just passed a check."""
+        return self._networks.allows(address.host, address.port) and self._voice.bind(address)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import structlog
 
-from mediaserver.calls.browser import PathChanged
+from mediaserver.calls.browser import TRICKLE, PathChanged
 from mediaserver.calls.digits import digit_of_info
 from mediaserver.calls.house import House
 from mediaserver.calls.leg_media import LegMedia
@@ -360,6 +360,9 @@ class Leg:
         await self._offers.on_failed(event)
 
     async def _on_info(self, event: InfoReceived) -> None:
+        if self.media.path is not None and event.content_type.partition(";")[0].strip().lower() == TRICKLE:
+            self.media.path.trickle(event.body)
+            return
         if await self._house.desk.info(self, event.content_type, event.body):
             return
         pressed = digit_of_info(event.content_type, event.body)

@@ -88,6 +88,8 @@ class LegMedia:
         bind = sip.host if sip.external_host else our_host
         media = await self.voice.open(bind, call_id, near, on_datagram)
         self.negotiator.local = LocalMedia(our_host, media.rtp_port, media.rtcp_port, media.ssrc)
+        if self.path is not None:
+            await self.path.opened(media, our_host)
         return media.handle
 
     def become_browser(self) -> None:
@@ -103,6 +105,7 @@ class LegMedia:
             self._on_path_change,
             self._on_channel if self._house.data_channels is not None else None,
             self._house.data_dropped,
+            self._house.settings.webrtc,
         )
 
     async def close(self) -> None:

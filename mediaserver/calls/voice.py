@@ -88,6 +88,20 @@ class Voice:
             with contextlib.suppress(MediaError):
                 self._engine.send_datagram(self.handle, data, to)
 
+    def name(self, ufrag: str) -> None:
+        """Who asks for this ufrag at the port of all browsers, is told here."""
+        if self.is_open:
+            self._engine.name_leg(self.handle, ufrag)
+
+    def bind(self, address: MediaAddress) -> bool:
+        """The address passed a check of this leg. False: it is another leg's, or this one is gone."""
+        return self.is_open and self._engine.bind_address(self.handle, address)
+
+    def unbind(self, address: MediaAddress) -> None:
+        if self.is_open:
+            with contextlib.suppress(MediaError):
+                self._engine.unbind_address(self.handle, address)
+
     async def set_stream(self, stream: StreamSettings) -> None:
         await self._engine.set_stream(self.media.handle, stream)
         self.stream = stream

@@ -11,14 +11,15 @@ import contextlib
 import itertools
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mediaserver.clock import Clock
 from mediaserver.errors import ConsentError, MediaError, StaleHandle
 from mediaserver.ext.tap import TapRing
-from mediaserver.media.link import WorkerLink
+from mediaserver.media.doors import Doors, Place
+from mediaserver.media.link import STATUS_OK, WorkerLink
 from mediaserver.media.ports import PortPool
 from mediaserver.media.records import Bridge, Leg, Tap, event_of, leg_stats
 from mediaserver.media.shelf import PromptShelf
@@ -51,8 +52,9 @@ class MediaLeg:
     handle: LegHandle
     host: str
     rtp_port: int
-    rtcp_port: int  # rtp_port + 1; unused once rtcp-mux is agreed
+    rtcp_port: int  # rtp_port + 1; unused once rtcp-mux is agreed; the shared port has none of its own
     ssrc: int = 0  # of the sound we send, as long as the leg lives
+    tcp_port: int = 0  # where it is reached by TCP too (RFC 6544); 0: nowhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +78,20 @@ class MediaEngine(VideoFace):
         on_event: Callable[[MediaEvent | VideoEvent], None],
         *,
         verify_token: Callable[[ConsentToken], bool] | None = None,
+        webrtc_port: int = 0,
     ) -> None:
-        """verify_token: the consent room's check of a token's seal; None: no tap can be opened."""
+        """verify_token: the consent room's check of a token's seal; None: no tap can be opened.
+
+        webrtc_port: shared by all legs with `datagrams`, UDP and TCP; worker n has webrtc_port + n. 0: each such leg
+        has a pair of ports of its own.
+        """
         self._settings = settings
         self._clock = clock
         self._on_event = on_event
         self._verify_token = verify_token
         self._ports = PortPool(settings.port_range)
+        self._webrtc_port = webrtc_port
+        self._doors = Doors(webrtc_port, self._native_of)
         self._links: list[WorkerLink] = []
         self._legs: dict[LegHandle, Leg] = {}
         self._bridges: dict[BridgeHandle, Bridge] = {}
@@ -128,7 +137,9 @@ class MediaEngine(VideoFace):
         links, self._links = self._links, []
         await asyncio.gather(*(link.stop() for link in links))
         for leg in self._legs.values():
-            self._ports.release(leg.sockets)
+            if leg.sockets is not None:
+                self._ports.release(leg.sockets)
+        self._doors.close()
         self._legs.clear()
         self._bridges.clear()
         self._prompts.clear()
@@ -140,25 +151,31 @@ class MediaEngine(VideoFace):
     ) -> MediaLeg:
         """Binds a pair of ports on `host` (an address literal of ours). `near`: a leg whose worker it shall share.
 
-        datagrams: what arrives as STUN or DTLS is told by LegDatagram instead of being dropped.
-        Raises NoPortFree, QueueFull.
+        datagrams: it is a browser's: what arrives as STUN or DTLS is told by LegDatagram instead of being dropped, and
+        it shares one port with all others if there is one; then `name_leg` and `bind_address` say what is its own.
+        Raises NoPortFree, QueueFull, MediaError.
         """
         link = self._place(near)
-        sockets = self._ports.open_pair(host)
+        place = Place(self._doors.open(link, host)) if datagrams and self._webrtc_port else None
+        sockets = self._ports.open_pair(host) if place is None else None
+        rtp = sockets.rtp if sockets is not None else place.door.udp if place is not None else None
+        assert rtp is not None
         ssrc = secrets.randbits(32) or 1
         try:
             command_id, native = link.worker.open_leg(
-                sockets.rtp.fileno(),
-                sockets.rtcp.fileno(),
+                rtp.fileno(),
+                sockets.rtcp.fileno() if sockets is not None else -1,
                 ssrc,
                 secrets.randbits(15),  # below 2^15, so that SRTP's first wrap is far from the first packet (RFC 3711)
                 secrets.randbits(32),
                 datagrams,
+                place is not None,
             )
         except BaseException:
-            self._ports.release(sockets)
+            if sockets is not None:
+                self._ports.release(sockets)
             raise
-        leg = Leg(LegHandle(link.index << 48 | native), link, native, sockets, call_id)
+        leg = Leg(LegHandle(link.index << 48 | native), link, native, sockets, call_id, place)
         self._legs[leg.handle] = leg
         link.keep(native, leg)
         try:
@@ -167,6 +184,9 @@ class MediaEngine(VideoFace):
             leg.closing = True
             link.answer_later(link.worker.close_leg(native), lambda status, result: self._forget(leg))
             raise
+        if place is not None:
+            return MediaLeg(leg.handle, host, place.door.port, place.door.port, ssrc, place.door.port)
+        assert sockets is not None
         return MediaLeg(leg.handle, host, sockets.port, sockets.port + 1, ssrc)
 
     async def set_stream(self, leg: LegHandle, stream: StreamSettings) -> None:
@@ -175,15 +195,40 @@ class MediaEngine(VideoFace):
         A changed remote address opens the latch again; an unchanged one keeps the pinned source.
         """
         found = await self._settled(leg)
+        if found.place is not None:
+            found.stream = stream
+            stream = self._at_the_door(found.place, stream)
         await found.link.reply(found.link.worker.set_stream(found.native, stream))
 
     def send_datagram(self, leg: LegHandle, data: bytes, to: MediaAddress) -> bool:
         """STUN or DTLS by the leg's RTP socket, at once. False: the system did not take it, as if lost on the way."""
+        found = self._leg(leg)
+        if found.place is not None:
+            return self._doors.send(leg, found.place, data, to)
+        if found.sockets is None or to.via:
+            return False
         try:
-            self._leg(leg).sockets.rtp.sendto(data, (to.host, to.port))
+            found.sockets.rtp.sendto(data, (to.host, to.port))
         except OSError:
             return False
         return True
+
+    def name_leg(self, leg: LegHandle, ufrag: str) -> None:
+        """STUN at the shared port that asks for this ufrag is told as a LegDatagram of this leg."""
+        found = self._leg(leg)
+        if found.place is not None:
+            self._doors.name(leg, found.place, ufrag)
+
+    def bind_address(self, leg: LegHandle, address: MediaAddress) -> bool:
+        """This address passed a check of the leg: what comes from it is the leg's. False: it is another leg's."""
+        found = self._leg(leg)
+        return found.place is None or self._doors.bind(leg, found.place, address)
+
+    def unbind_address(self, leg: LegHandle, address: MediaAddress) -> None:
+        """It does not consent any more; a TCP connection is closed."""
+        found = self._leg(leg)
+        if found.place is not None:
+            self._doors.unbind(leg, found.place, address)
 
     async def close_leg(self, leg: LegHandle) -> LegStats:
         """RTCP BYE, sockets closed, last statistics. Plays end with completed=False, taps close, bridges forget it."""
@@ -193,8 +238,15 @@ class MediaEngine(VideoFace):
                 await self.close_leg(follower)
         command_id = found.link.worker.close_leg(found.native)
         found.closing = True
-        last = await found.link.reply(command_id, lambda status, result: self._forget(found))
-        return leg_stats(leg, last)
+        last: list[LegStats] = []
+
+        def closed(status: int, result: Any) -> None:
+            if status == STATUS_OK:  # before its connections are forgotten: the source may be one
+                last.append(self._stats(found, result))
+            self._forget(found)
+
+        await found.link.reply(command_id, closed)
+        return last[0]
 
     async def set_gain(self, leg: LegHandle, gain_db: float) -> None:
         """Gain of what this leg says to others, -60..+20 dB."""
@@ -382,7 +434,7 @@ class MediaEngine(VideoFace):
         found = self._leg(leg)
         if found.last is not None:
             return found.last
-        return leg_stats(leg, found.link.worker.leg_stats(found.native))
+        return self._stats(found, found.link.worker.leg_stats(found.native))
 
     def engine_stats(self) -> EngineStats:
         total: dict[str, int] = {}
@@ -405,6 +457,12 @@ class MediaEngine(VideoFace):
     def is_bridged(self, leg: LegHandle) -> bool:
         return any(leg in bridge.legs for bridge in self._bridges.values())
 
+    @property
+    def strangers_refused(self) -> int:
+        """At the shared port: unknown names, and TCP connections over the limits."""
+        dropped = self._doors.dropped
+        return dropped["unknown ufrag"] + dropped["too many connections"]
+
     # --- inside
 
     def _place(self, near: LegHandle | None) -> WorkerLink:
@@ -425,6 +483,22 @@ class MediaEngine(VideoFace):
         while (moved := self._leg(handle).moved) is not None:
             await asyncio.shield(moved)
         return self._leg(handle)
+
+    def _native_of(self, handle: LegHandle) -> tuple[WorkerLink, int] | None:
+        found = self._legs.get(handle)
+        return (found.link, found.native) if found is not None and found.moved is None else None
+
+    def _at_the_door(self, place: Place, stream: StreamSettings) -> StreamSettings:
+        """The stream as the worker knows its remote address."""
+        if stream.remote is None:
+            return stream
+        self._doors.aim(place, stream.remote)
+        return replace(stream, remote=self._doors.native_address(stream.remote))
+
+    def _stats(self, leg: Leg, raw: dict[str, Any]) -> LegStats:
+        if raw["source"] is not None:
+            raw["source"] = self._doors.address(leg.link, raw["source"])
+        return leg_stats(leg.handle, raw)
 
     def _bridge(self, handle: BridgeHandle) -> Bridge:
         found = self._bridges.get(handle)
@@ -447,22 +521,34 @@ class MediaEngine(VideoFace):
 
     async def _move(self, leg: Leg, to: WorkerLink) -> None:
         """The whole leg goes over to another worker; what plays, is tapped or counted goes with it."""
-        leg.last = leg_stats(leg.handle, leg.link.worker.leg_stats(leg.native))
-        leg.moved = asyncio.get_running_loop().create_future()
+        leg.last = self._stats(leg, leg.link.worker.leg_stats(leg.native))
+        leg.moved = moved = asyncio.get_running_loop().create_future()
         try:
+            if leg.place is not None:
+                self._doors.move_out(leg.handle, leg.place)
             detached = await leg.link.reply(leg.link.worker.detach_leg(leg.native))
             leg.link.drop(leg.native)
+            if leg.place is not None:
+                detached.use_socket(*self._doors.socket_for(leg.place, to, leg.last.source))
             command_id, leg.native = to.worker.adopt_leg(detached)
             leg.link = to
             to.keep(leg.native, leg)
             await to.reply(command_id)
+            leg.moved = None  # the doors ask where it lives
+            if leg.place is not None:
+                await self._doors.move_in(leg.handle, leg.place, to)
+                if leg.stream is not None:  # a TCP connection has another number here
+                    await to.reply(to.worker.set_stream(leg.native, self._at_the_door(leg.place, leg.stream)))
         finally:
-            leg.moved.set_result(None)
+            moved.set_result(None)
             leg.moved = leg.last = None
 
     def _forget(self, leg: Leg) -> None:
         leg.link.drop(leg.native)
-        self._ports.release(leg.sockets)
+        if leg.sockets is not None:
+            self._ports.release(leg.sockets)
+        if leg.place is not None:
+            self._doors.forget(leg.handle, leg.place)
         self._legs.pop(leg.handle, None)
         self._video.forget_leg(leg.handle)
         for bridge in self._bridges.values():
@@ -479,7 +565,7 @@ class MediaEngine(VideoFace):
             tap = self._taps.get(message[1])
             event = TapBehind(tap.handle, tap.ring.take_loss()) if tap is not None else None
         else:
-            event = event_of(link, message)
+            event = event_of(self._doors, link, message)
         if event is not None:
             self._on_event(event)
 

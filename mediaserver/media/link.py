@@ -51,6 +51,7 @@ class WorkerLink:
         self.index = index
         self.realtime = False
         self._kept: dict[int, Any] = {}
+        self._apart: dict[int, Any] = {}
         self._want_realtime = realtime
         self._on_event = on_event
         self._waiting: dict[int, tuple[asyncio.Future[Any], OnReply | None]] = {}
@@ -107,7 +108,14 @@ class WorkerLink:
         self._kept[native] = thing
 
     def kept(self, native: int) -> Any | None:
-        return self._kept.get(native)
+        return self._kept.get(native) or self._apart.get(native)
+
+    def keep_apart(self, native: int, thing: Any) -> None:
+        """As keep, for what is no load: ports and connections."""
+        self._apart[native] = thing
+
+    def drop_apart(self, native: int) -> None:
+        self._apart.pop(native, None)
 
     def drop(self, native: int) -> None:
         self._kept.pop(native, None)

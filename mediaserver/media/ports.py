@@ -78,12 +78,12 @@ class PortPool:
 
     def _try(self, host: str, port: int) -> SocketPair | None:
         try:
-            rtp = _bound(host, port)
+            rtp = udp_socket(host, port)
         except OSError as error:
             _raise_unless_taken(error, host)
             return None
         try:
-            return SocketPair(rtp, _bound(host, port + 1), port)
+            return SocketPair(rtp, udp_socket(host, port + 1), port)
         except OSError as error:
             rtp.close()
             _raise_unless_taken(error, host)
@@ -98,7 +98,12 @@ def _raise_unless_taken(error: OSError, host: str) -> None:
     raise MediaError(f"cannot bind media sockets on {host}: {error.strerror}; is it an address of this machine?")
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def udp_socket(host: str, port: int, receive_bytes: int = 0, *, shared: bool = False) -> socket.socket:
+    """Bound, never waiting, marked for expedited forwarding. Raises OSError.
+
+    receive_bytes: of the kernel's queue, as far as net.core.rmem_max allows; 0: what it gives by itself. shared:
+    another socket of ours may have the port already.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_DGRAM)
     try:
@@ -108,6 +113,10 @@ def _bound(host: str, port: int) -> socket.socket:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, DSCP_EXPEDITED_FORWARDING)
         else:
             bound.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, DSCP_EXPEDITED_FORWARDING)
+        if receive_bytes:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        if shared:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host, port))
     except BaseException:
         bound.close()

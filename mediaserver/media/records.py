@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mediaserver.ext.tap import TapRing
+from mediaserver.media.doors import Connection, Door, Doors, Place
 from mediaserver.media.link import WorkerLink
 from mediaserver.media.ports import SocketPair
 from mediaserver.model import (
@@ -17,13 +18,13 @@ from mediaserver.model import (
     LegDatagram,
     LegHandle,
     LegStats,
-    MediaAddress,
     MediaEvent,
     MediaSilent,
     PlayFinished,
     PlayId,
     RemoteXr,
     SourceLatched,
+    StreamSettings,
     TapHandle,
 )
 
@@ -38,12 +39,21 @@ class Leg:
     handle: LegHandle
     link: WorkerLink
     native: int  # the worker's handle
-    sockets: SocketPair
+    sockets: SocketPair | None  # None: a browser at the shared port
     call_id: str
+    place: Place | None = None  # what it has of the shared port
+    stream: StreamSettings | None = None  # likewise: what was set last
     last: LegStats | None = None  # while it moves to another worker
     moved: asyncio.Future[None] | None = None
     closing: bool = False
     followers: list[LegHandle] = field(default_factory=list)  # legs of its tracks with own ports: they go where it goes
+
+    @property
+    def host(self) -> str:
+        """The address of ours that its sockets are bound to."""
+        if self.sockets is not None:
+            return str(self.sockets.rtp.getsockname()[0])
+        return self.place.door.host if self.place is not None else ""
 
 
 @dataclass(slots=True)
@@ -64,18 +74,22 @@ class Tap:
     open: bool = True
 
 
-def event_of(link: WorkerLink, message: tuple[Any, ...]) -> MediaEvent | None:
-    """A worker's message about a leg or bridge as an event; None: what it is about is gone."""
+def event_of(doors: Doors, link: WorkerLink, message: tuple[Any, ...]) -> MediaEvent | None:
+    """A worker's message about a leg or bridge as an event; None: what it is about is gone, or a stranger's."""
     kind, kept = message[0], link.kept(message[1])
     if kept is None:
         return None
+    if isinstance(kept, (Door, Connection)):
+        return _at_the_door(doors, link, kept, message)
     if kind == "speaker":
         speaker = link.kept(message[2])
         return ActiveSpeaker(kept.handle, speaker.handle) if speaker is not None else None
     if kind == "datagram":
-        return LegDatagram(kept.handle, MediaAddress(*message[2]), message[3])
+        source = doors.address(link, message[2])
+        return LegDatagram(kept.handle, source, message[3]) if source is not None else None
     if kind == "source":
-        return SourceLatched(kept.handle, MediaAddress(*message[2]))
+        source = doors.address(link, message[2])
+        return SourceLatched(kept.handle, source) if source is not None else None
     if kind == "silence":
         return MediaSilent(kept.handle, message[2])
     if kind == "digit":
@@ -83,8 +97,19 @@ def event_of(link: WorkerLink, message: tuple[Any, ...]) -> MediaEvent | None:
     return PlayFinished(kept.handle, PlayId(message[2]), message[3])
 
 
+def _at_the_door(
+    doors: Doors, link: WorkerLink, kept: Door | Connection, message: tuple[Any, ...]
+) -> MediaEvent | None:
+    if message[0] == "conn_closed" and isinstance(kept, Connection):
+        doors.closed(kept)
+        return None
+    source, data = doors.address(link, message[2]), message[3]
+    leg = doors.leg_of(kept, data)
+    return LegDatagram(leg, source, data) if leg is not None and source is not None else None
+
+
 def leg_stats(leg: LegHandle, raw: dict[str, Any]) -> LegStats:
-    """raw: a worker's snapshot by field name (ext/leg.pxd LegSnapshot)."""
+    """raw: a worker's snapshot by field name (ext/leg.pxd LegSnapshot); its source as MediaAddress or None."""
     fields = {name: raw[name] for name in LegStats.__slots__ if name in raw}
     fraction = raw["remote_fraction"]
     source = raw["source"]
@@ -93,7 +118,7 @@ def leg_stats(leg: LegHandle, raw: dict[str, Any]) -> LegStats:
         level_dbov=float(raw["level_dbov"]),
         remote_loss_fraction=fraction / 256 if fraction >= 0 else -1.0,
         relayed=bool(raw["relayed"]),
-        source=MediaAddress(*source) if source is not None else None,
+        source=source,
         remote_xr=remote_xr(raw) if raw["xr_known"] else None,
     )
     return LegStats(**fields)

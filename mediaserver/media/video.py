@@ -64,7 +64,7 @@ class VideoEngine:
         home = owner
         host, rtp_port, rtcp_port = "", 0, 0
         if own_ports:
-            host = owner.sockets.rtp.getsockname()[0]
+            host = owner.host
             opened = await self._engine.open_leg(host, call_id=owner.call_id, near=leg)
             home = self._engine.leg_record(opened.handle)
             owner.followers.append(opened.handle)

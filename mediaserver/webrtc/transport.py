@@ -7,6 +7,7 @@ and the rule that DTLS is spoken only with addresses that passed a check. Knows 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from mediaserver.clock import Clock
 from mediaserver.model import MediaAddress
 from mediaserver.webrtc.dtls import DtlsEndpoint, DtlsIdentity, DtlsState, Fingerprint, SrtpKeys
 from mediaserver.webrtc.ice import IceAgent, IceCredentials
+from mediaserver.webrtc.ice_full import FullIceAgent
 
 log = structlog.get_logger()
 _DTLS_FIRST, _DTLS_LAST, _STUN_LAST = 20, 63, 3  # first byte of a datagram, RFC 7983 §7
@@ -28,7 +30,10 @@ def make_credentials(random_bytes: Callable[[int], bytes] = secrets.token_bytes)
 
 
 class WebRtcTransport:
-    """send: one datagram by the leg's socket. on_change: `keys` or `address` changed, or it failed."""
+    """send: one datagram by the leg's socket. on_change: `keys` or `address` changed, or it failed.
+
+    admit, release: of `ice.IceAgent`, who may be answered. may_check: we check too, where it allows (a full agent).
+    """
 
     def __init__(
         self,
@@ -36,8 +41,16 @@ class WebRtcTransport:
         clock: Clock,
         send: Callable[[bytes, MediaAddress], object],
         on_change: Callable[[], None],
+        *,
+        admit: Callable[[MediaAddress], bool] = lambda address: True,
+        release: Callable[[MediaAddress], None] = lambda address: None,
+        may_check: Callable[[str, int], bool] | None = None,
     ) -> None:
-        self.ice = IceAgent(make_credentials())
+        self.ice: IceAgent | FullIceAgent = (
+            IceAgent(make_credentials(), admit, release)
+            if may_check is None
+            else FullIceAgent(make_credentials(), admit, release, may_check=may_check)
+        )
         self.fingerprint = identity.fingerprint
         self.failure = ""
         self.dropped: Counter[str] = Counter()
@@ -50,6 +63,7 @@ class WebRtcTransport:
         self._expected: Fingerprint | None = None
         self._told: tuple[SrtpKeys | None, MediaAddress | None, str] = (None, None, "")
         self._settled = asyncio.Event()  # ready, failed or closed
+        self._heard = asyncio.Event()  # some STUN came
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -79,9 +93,25 @@ class WebRtcTransport:
             await self._settled.wait()
         return self.is_ready and not self._closed
 
-    def describe(self, ufrag: str, password: str, fingerprints: Sequence[str], *, client: bool) -> None:
-        """What the peer's description says. client: we begin the handshake. A repeated description changes nothing."""
+    def describe(
+        self,
+        ufrag: str,
+        password: str,
+        fingerprints: Sequence[str],
+        *,
+        client: bool,
+        candidates: Sequence[str] = (),
+        lite: bool = False,
+    ) -> None:
+        """What the peer's description says. client: we begin the handshake. A repeated description changes nothing.
+
+        candidates, lite: values of a=candidate, and whether it has a=ice-lite: of use to a full agent.
+        """
         self.ice.remote = IceCredentials(ufrag, password)
+        if lite and isinstance(self.ice, FullIceAgent):  # it only answers: somebody must nominate
+            self.ice.controlling = True
+        for candidate in candidates:
+            self.ice.add_candidate(candidate)
         known = [fingerprint for text in fingerprints if (fingerprint := Fingerprint.parse(text)) is not None]
         if self._expected is None:
             if not known:
@@ -92,6 +122,25 @@ class WebRtcTransport:
             self._dtls = DtlsEndpoint(self._identity, client=client)
         self._dtls.expect(self._expected)
         self._advance()
+
+    def add_candidate(self, text: str) -> None:
+        """One candidate of the peer's, as a=candidate has it."""
+        if not self._closed:
+            self.ice.add_candidate(text)
+            self._advance()
+
+    async def mapped(self, server: MediaAddress, within_s: float) -> MediaAddress | None:
+        """How a STUN server sees our port; None: it did not answer in time, or we are lite and ask nobody."""
+        if not isinstance(self.ice, FullIceAgent):
+            return None
+        self.ice.gather(server, self._clock.now_ns())
+        self._advance()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while self.ice.gathering and not self._closed:
+                    self._heard.clear()
+                    await self._heard.wait()
+        return self.ice.mapped
 
     def same_peer(self, fingerprints: Sequence[str]) -> bool:
         """Whether a later description still names the certificate we shook hands with; another one is refused."""
@@ -104,6 +153,7 @@ class WebRtcTransport:
         now_ns = self._clock.now_ns()
         if data[0] <= _STUN_LAST:
             self.ice.receive(data, source, now_ns)
+            self._heard.set()
         elif not _DTLS_FIRST <= data[0] <= _DTLS_LAST or not self.ice.knows(source):
             self.dropped["unproven source"] += 1
             return
@@ -138,6 +188,8 @@ class WebRtcTransport:
     def _advance(self) -> None:
         now_ns = self._clock.now_ns()
         dtls = self._dtls
+        if isinstance(self.ice, FullIceAgent):  # checks that are due at once
+            self.ice.handle_timer(now_ns)
         if dtls is not None and dtls.client and dtls.state is DtlsState.NEW and self.ice.target is not None:
             dtls.start(now_ns)
         self._flush()

@@ -17,7 +17,7 @@ from mediaserver.ext.rtcp import parse_for_test as parse_rtcp
 from mediaserver.ext.rtcp import write_for_test as write_rtcp
 from mediaserver.ext.rtp import kind_for_test
 from mediaserver.ext.rtp import parse_for_test as parse_rtp
-from mediaserver.ext.srtp import SessionForTest
+from mediaserver.ext.srtp_harness import SessionForTest
 from mediaserver.model import SrtpKey, SrtpProfile
 from tests.sim.world import G722, OPUS, PCMU, World, sine
 

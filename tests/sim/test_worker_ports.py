@@ -178,7 +178,7 @@ def test_a_slow_reader_costs_it_whole_packets_and_a_bounded_buffer() -> None:
     # The first hundred bytes of frame 0 went out before; what follows is whole and in order.
     rest = b"".join(data for socket, data, _, _ in world.network.sent() if socket == 300)
     assert rest == b"".join(len(p).to_bytes(2, "big") + p for p in sent[:kept])[100:]
-    assert world.do(world.worker.close_conn(conn)) == 60 - kept
+    assert world.do(world.worker.close_conn(conn)).frames_dropped == 60 - kept
 
 
 def test_a_connection_that_ends_or_babbles_is_told_once_and_sends_no_more() -> None:

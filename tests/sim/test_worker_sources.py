@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from mediaserver.ext.srtp import SessionForTest
+from mediaserver.ext.srtp_harness import SessionForTest
 from mediaserver.model import (
     SRTP_KEY_SALT_BYTES,
     CodecName,

@@ -83,6 +83,8 @@ class FakeLeg:
     muted: bool = False
     timer: asyncio.TimerHandle | None = None
     datagrams: list[tuple[bytes, MediaAddress]] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    addresses: set[MediaAddress] = field(default_factory=set)
 
 
 @dataclass
@@ -139,6 +141,16 @@ class FakeEngine:
     def send_datagram(self, leg: LegHandle, data: bytes, to: MediaAddress) -> bool:
         self._leg(leg).datagrams.append((data, to))
         return True
+
+    def name_leg(self, leg: LegHandle, ufrag: str) -> None:
+        self._leg(leg).names.append(ufrag)
+
+    def bind_address(self, leg: LegHandle, address: MediaAddress) -> bool:
+        self._leg(leg).addresses.add(address)
+        return True
+
+    def unbind_address(self, leg: LegHandle, address: MediaAddress) -> None:
+        self._leg(leg).addresses.discard(address)
 
     async def set_stream(self, leg: LegHandle, stream: StreamSettings) -> None:
         await asyncio.sleep(0)

@@ -23,7 +23,7 @@ def _take_lane() -> int:
 
 
 LANE = _take_lane()
-SERVER_PORT = 15_100 + LANE * 20  # SIP; +1 TLS, +2 HTTPS, +3 metrics
+SERVER_PORT = 15_100 + LANE * 20  # SIP; +1 TLS, +2 HTTPS, +3 metrics, +4 browsers
 SECOND_SERVER_PORT = 15_200 + LANE * 20
 SIPP_PORT = 15_300 + LANE * 20
 SECOND_SERVER_RTP = 15_400 + LANE * 20

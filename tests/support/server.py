@@ -19,7 +19,7 @@ from mediaserver.store.users import UserStore
 
 COMMAND = Path(sys.executable).with_name("mediaserver")
 ADMIN_PASSWORD = "an admin password for tests"
-WRITTEN_HERE = ("server", "sip", "media", "http", "routing")
+WRITTEN_HERE = ("server", "sip", "media", "http", "webrtc", "routing")
 # What the shipped routing has, an echo without a greeting (603) and a recorded way to bob.
 ROUTES = """
 [[route]]
@@ -64,7 +64,7 @@ user = "{number}"
 @dataclass
 class Server:
     folder: Path
-    base_port: int  # SIP UDP+TCP here, TLS +1, HTTPS +2, metrics +3
+    base_port: int  # SIP UDP+TCP here, TLS +1, HTTPS +2, metrics +3, browsers' media +4 and, with more workers, on
     users: dict[str, str] = field(default_factory=dict)
     extra: str = ""  # more TOML
     routes: str = ""  # rules that go before ROUTES
@@ -74,6 +74,8 @@ class Server:
     rtp_ports: str = "21000-22999"
     max_calls: int = 375  # of 1,500 RTP ports: two legs a call, two ports a leg
     host: str = "127.0.0.1"
+    web_host: str = ""  # HTTPS and metrics, if not where SIP is and on 127.0.0.1
+    prefix: tuple[str, ...] = ()  # before the server's command: where it runs
     command: Path = COMMAND
     process: asyncio.subprocess.Process | None = None
 
@@ -91,7 +93,7 @@ class Server:
 
     @property
     def metrics_url(self) -> str:
-        return f"http://127.0.0.1:{self.base_port + 3}"
+        return f"http://{self.web_host or '127.0.0.1'}:{self.base_port + 3}"
 
     def _section(self, name: str, *lines: str) -> str:
         return "\n".join([f"[{name}]", *lines, self.sections.get(name, ""), ""])
@@ -113,11 +115,13 @@ class Server:
             + self._section("media", f'port_range = "{self.rtp_ports}"')
             + self._section(
                 "http",
-                f'host = "{self.host}"',
+                f'host = "{self.web_host or self.host}"',
+                f'metrics_host = "{self.web_host or "127.0.0.1"}"',
                 f"port = {self.base_port + 2}",
                 f"metrics_port = {self.base_port + 3}",
                 f'admin_password = "{ADMIN_PASSWORD}"',
             )
+            + self._section("webrtc", f"port = {self.base_port + 4}")
             + self._section("routing", f'file = "{self.folder}/routing.toml"')
             + "".join(self._section(name) for name in self.sections if name not in WRITTEN_HERE)
             + self.extra
@@ -156,6 +160,7 @@ class Server:
     async def run(self) -> None:
         log = (self.folder / "log.txt").open("ab")
         self.process = await asyncio.create_subprocess_exec(
+            *self.prefix,
             str(self.command),
             "run",
             "--config",

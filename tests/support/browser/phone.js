@@ -3,7 +3,8 @@ import JsSIP from "jssip";
 import { camera, watch as look } from "./pictures.js";
 
 const AUDIO = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
-const pcConfig = { iceServers: [] };
+let pcConfig = { iceServers: [] };
+let transport = ""; // "tcp": candidates of the server by UDP are thrown away
 
 function makePhone() {
   const state = { events: [], session: null, peer: null, heard: [], rate: 0, seen: [], camera: null };
@@ -26,6 +27,10 @@ function makePhone() {
     state.keep = [element, context, tap];
   }
 
+  // RMS of a block, 0..1; of the loudest one heard
+  const loudness = (block) => Math.sqrt(block.reduce((sum, sample) => sum + sample * sample, 0) / block.length);
+  const loudest = () => Math.max(0, ...state.heard.map(loudness));
+
   function follow(session) {
     state.session = session;
     const watch = (peer) => {
@@ -38,6 +43,10 @@ function makePhone() {
     };
     if (session.connection) watch(session.connection);
     else session.on("peerconnection", (event) => watch(event.peerconnection));
+    session.on("sdp", (event) => {
+      if (event.originator === "remote" && transport)
+        event.sdp = event.sdp.replace(/a=candidate:\S+ \d+ (\S+) .*\r\n/g, (line, by) => (by === transport ? line : ""));
+    });
     session.on("progress", () => note("progress"));
     session.on("accepted", () => note("accepted"));
     session.on("confirmed", () => note("confirmed"));
@@ -70,6 +79,43 @@ function makePhone() {
       });
       state.ua = ua;
       ua.start();
+    },
+    configure(config, only = "") {
+      pcConfig = config;
+      transport = only;
+    },
+    iceRestart: () =>
+      new Promise((resolve) => state.session.renegotiate({ rtcOfferConstraints: { iceRestart: true } }, () => resolve(true))),
+    // Seconds until the next packet of sound comes, and until it is heard (one look a few ms), from now; -1: not within `wait`
+    async back(wait) {
+      const start = performance.now();
+      const since = () => (performance.now() - start) / 1000;
+      const received = async () => {
+        let found = 0;
+        (await state.peer.getStats()).forEach((entry) => {
+          if (entry.type === "inbound-rtp" && entry.kind === "audio") found = entry.packetsReceived;
+        });
+        return found;
+      };
+      const before = await received();
+      state.heard = [];
+      const took = { packet: -1, sound: -1 };
+      while (since() < wait && (took.packet < 0 || took.sound < 0)) {
+        if (took.packet < 0 && (await received()) > before) took.packet = since();
+        if (took.sound < 0 && loudest() > 0.01) took.sound = since();
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+      return took;
+    },
+    // Seconds of the longest run of quiet blocks heard
+    silence() {
+      let longest = 0;
+      let run = 0;
+      for (const block of state.heard) {
+        run = loudness(block) < 0.001 ? run + block.length / state.rate : 0;
+        longest = Math.max(longest, run);
+      }
+      return longest;
     },
     call(target) {
       state.ua.call(target, { mediaConstraints: { audio: AUDIO, video: false }, pcConfig });

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mediaserver.ext.srtp import SessionForTest
+from mediaserver.ext.srtp_harness import SessionForTest
 from mediaserver.model import SRTP_KEY_SALT_BYTES, SrtpProfile
 from tests.unit.ext.srtp_reference import derive, gcm_rtp, protect_rtcp, protect_rtp
 
@@ -103,12 +103,94 @@ def test_what_is_too_short_to_be_protected_fails(control: bool) -> None:
         assert inbound.step((b"\x80\xc8" + bytes(20))[:size], control)[0] == FAILED
 
 
-def test_one_key_brings_sixteen_ssrcs_and_no_more() -> None:
+def test_one_key_brings_128_ssrcs_and_no_more_while_all_are_in_use() -> None:
     outbound, inbound = pair(SrtpProfile.AES_CM_128_HMAC_SHA1_80)
-    verdicts = [inbound.step(outbound.step(rtp(1, ssrc), False)[1], False)[0] for ssrc in range(1, 30)]
-    assert verdicts == [OK] * 16 + [REFUSED] * 13
+    for ssrc in range(1, 129):
+        assert inbound.step(outbound.step(rtp(1, ssrc), False)[1], False)[0] == OK
+    assert outbound.step(rtp(1, 999), False)[0] == REFUSED
+    other, _ = pair(SrtpProfile.AES_CM_128_HMAC_SHA1_80)
+    assert inbound.step(other.step(rtp(1, 999), False)[1], False)[0] == REFUSED
+    assert inbound.step(other.step(rtcp(999), True)[1], True)[0] == REFUSED
     # Those that are known go on.
     assert inbound.step(outbound.step(rtp(2, 3), False)[1], False)[0] == OK
+
+
+def test_a_full_table_gives_up_only_who_was_not_heard_for_minutes() -> None:
+    outbound, inbound = pair(SrtpProfile.AEAD_AES_128_GCM)
+    for ssrc in range(1, 129):
+        assert inbound.step(outbound.step(rtp(1, ssrc), False)[1], False)[0] == OK
+    other, _ = pair(SrtpProfile.AEAD_AES_128_GCM)
+    newcomer = other.step(rtp(1, 999), False)[1]
+    for sequence in range(2, 65_536 - 126):
+        assert inbound.step(outbound.step(rtp(sequence, 128), False)[1], False)[0] == OK
+    assert inbound.step(newcomer, False)[0] == REFUSED
+    assert inbound.step(outbound.step(rtp(65_536 - 126, 128), False)[1], False)[0] == OK
+    assert inbound.step(newcomer, False)[0] == OK
+    assert inbound.step(newcomer, False)[0] == REPLAYED
+    assert inbound.step(outbound.step(rtp(2, 2), False)[1], False)[0] == OK  # the second oldest is still there
+
+
+def test_a_strangers_ssrc_takes_no_place() -> None:
+    _, inbound = pair(SrtpProfile.AEAD_AES_128_GCM)
+    stranger = SessionForTest(PROFILES.index(SrtpProfile.AEAD_AES_128_GCM), bytes(28), True)
+    for ssrc in range(1, 129):
+        assert inbound.step(stranger.step(rtp(1, ssrc), False)[1], False)[0] == FAILED
+    outbound, _ = pair(SrtpProfile.AEAD_AES_128_GCM)
+    assert inbound.step(outbound.step(rtp(1), False)[1], False)[0] == OK
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_retransmission_is_the_same_bytes(profile: SrtpProfile) -> None:
+    outbound, _ = pair(profile)
+    first = [outbound.step(rtp(sequence), False) for sequence in range(0xFFF0, 0x10010)]
+    again = [outbound.step(rtp(sequence), False) for sequence in range(0xFFF0, 0x10010)]
+    assert again == first
+    assert outbound.step(rtp(0x10010), False)[1] == protect_rtp(*key_of(profile), rtp(0x10010), 1, TAG_BYTES[profile])
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_header_extensions_and_csrcs_stay_in_the_clear(profile: SrtpProfile) -> None:
+    outbound, inbound = pair(profile)
+    header = struct.pack(">BBHIIIHH", 0x91, 96, 5, 1, 7, 8, 0xBEDE, 1) + b"\x10\xaa\x00\x00"
+    verdict, sealed = outbound.step(header + bytes(50), False)
+    assert verdict == OK
+    assert sealed[: len(header)] == header
+    assert sealed[len(header) : len(header) + 50] != bytes(50)
+    assert inbound.step(sealed, False) == (OK, header + bytes(50))
+    for forged in (header[:18] + b"\x00\xff" + header[20:], header[:16]):
+        assert outbound.step(forged, False)[0] == FAILED
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_what_is_older_than_the_window_is_a_replay_and_the_window_is_1024(profile: SrtpProfile) -> None:
+    outbound, inbound = pair(profile)
+    sealed = {sequence: outbound.step(rtp(sequence), False)[1] for sequence in range(1, 2_000)}
+    assert inbound.step(sealed[500], False)[0] == OK
+    assert inbound.step(sealed[1_523], False)[0] == OK
+    assert inbound.step(sealed[500], False)[0] == REPLAYED
+    assert inbound.step(sealed[499], False)[0] == REPLAYED
+    assert inbound.step(sealed[501], False)[0] == OK
+    assert [inbound.step(sealed[n], False)[0] for n in (501, 1_522, 1_523, 1_999, 1_000)] == [
+        REPLAYED,
+        OK,
+        REPLAYED,
+        OK,
+        OK,
+    ]
+
+
+def test_packets_lost_around_the_wrap_of_the_sequence_number_cost_nothing_else() -> None:
+    outbound, inbound = pair(SrtpProfile.AES_CM_128_HMAC_SHA1_80)
+    sealed = [outbound.step(rtp(sequence), False)[1] for sequence in range(0xFF00, 0x10200)]
+    order = [0, 10, 300, 255, 256, 200, 511, 400]
+    assert [inbound.step(sealed[at], False)[0] for at in order] == [OK] * len(order)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_control_packets_are_taken_once_and_unencrypted_ones_if_they_are_authentic(profile: SrtpProfile) -> None:
+    outbound, inbound = pair(profile)
+    sealed = [outbound.step(rtcp(), True)[1] for _ in range(3)]
+    assert [inbound.step(sealed[at], True)[0] for at in (1, 0, 2, 1, 0)] == [OK, OK, OK, REPLAYED, REPLAYED]
 
 
 def test_a_key_of_the_wrong_length_is_refused() -> None:

@@ -162,3 +162,49 @@ def test_a_check_that_somebody_repeats_from_elsewhere_does_not_move_the_way(agen
     assert not agent.knows(OTHER)
     agent.receive(overheard, BROWSER, 2)
     assert len(agent.poll()) == 1
+
+
+def test_an_address_that_is_not_admitted_gets_no_answer_and_a_refused_one_is_given_back():
+    asked, given_back = [], []
+
+    def admit(address):
+        asked.append(address)
+        return address != OTHER
+
+    agent = IceAgent(IceCredentials("ours", "o" * 24), admit, given_back.append)
+    agent.remote = IceCredentials("them", "t" * 24)
+
+    def check(source, *more):
+        attributes = [(Attribute.USERNAME, b"ours:them"), *more]
+        agent.receive(stun.write(Kind.REQUEST, bytes([len(asked)] * 12), attributes, b"o" * 24), source, 0)
+
+    check(OTHER, (Attribute.USE_CANDIDATE, b""))
+    assert agent.poll() == []
+    assert agent.dropped["address"] == 1
+    check(BROWSER, (Attribute.ICE_CONTROLLED, bytes(8)))
+    assert len(agent.poll()) == 1
+    assert given_back == [BROWSER]
+    check(BROWSER, (Attribute.USE_CANDIDATE, b""))
+    assert agent.selected == BROWSER
+    assert asked == [OTHER, BROWSER, BROWSER]
+
+
+def test_after_a_restart_the_former_credentials_keep_up_what_was_proven_and_nothing_new():
+    agent = IceAgent(IceCredentials("ours", "o" * 24))
+    agent.remote = IceCredentials("them", "t" * 24)
+
+    def check(ufrag, password, source, number, *more):
+        attributes = [(Attribute.USERNAME, f"{ufrag}:them".encode()), *more]
+        agent.receive(stun.write(Kind.REQUEST, bytes([number] * 12), attributes, password * 24), source, number)
+        return len(agent.poll())
+
+    assert check("ours", b"o", BROWSER, 1, (Attribute.USE_CANDIDATE, b"")) == 1
+    agent.restart(IceCredentials("new", "n" * 24))
+    agent.remote = IceCredentials("them", "t" * 24)
+    assert check("ours", b"o", BROWSER, 2) == 1
+    assert check("ours", b"o", OTHER, 3, (Attribute.USE_CANDIDATE, b"")) == 0
+    assert check("ours", b"x", BROWSER, 4) == 0
+    assert agent.next_deadline() == 2 + ICE_CONSENT_NS
+    assert check("new", b"n", OTHER, 5, (Attribute.USE_CANDIDATE, b"")) == 1
+    assert agent.selected == OTHER
+    assert check("ours", b"o", BROWSER, 6) == 0  # they are forgotten now

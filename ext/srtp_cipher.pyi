@@ -1,0 +1,1 @@
+"""The arithmetic of SRTP; native (srtp_cipher.pxd)."""

@@ -1,0 +1,70 @@
+"""A second machine on this one: a network namespace joined to ours by cables (veth) that can be pulled.
+Needs root, as the tests in a container have it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+from dataclasses import dataclass
+
+_numbers = itertools.count(1)
+
+
+def _ip(*arguments: str, check: bool = True) -> None:
+    subprocess.run(["ip", *arguments], check=check, capture_output=True, text=True)
+
+
+@dataclass(frozen=True)
+class Cable:
+    """near: the interface and address on our side; far: over there."""
+
+    near: str
+    near_host: str
+    far: str
+    far_host: str
+
+    def down(self) -> None:
+        _ip("link", "set", self.near, "down")
+
+    def up(self) -> None:
+        _ip("link", "set", self.near, "up")
+
+
+class OtherMachine:
+    """Use as a context manager. `prefix` before a command runs it over there."""
+
+    def __init__(self) -> None:
+        self.number = os.getpid() % 200 + 20
+        self.name = f"ms{os.getpid()}x{next(_numbers)}"
+        self.prefix = ("ip", "netns", "exec", self.name)
+        self._cables: list[Cable] = []
+
+    def __enter__(self) -> OtherMachine:
+        _ip("netns", "add", self.name)
+        self.run("ip", "link", "set", "lo", "up")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for cable in self._cables:
+            _ip("link", "delete", cable.near, check=False)
+        _ip("netns", "delete", self.name)
+
+    def run(self, *command: str) -> str:
+        return subprocess.run([*self.prefix, *command], check=True, capture_output=True, text=True).stdout
+
+    def cable(self) -> Cable:
+        """A network of its own: 10.N.M.1 is us, 10.N.M.2 is there."""
+        index = len(self._cables) + 1
+        tag = self.name[2:]
+        cable = Cable(
+            f"n{index}{tag}"[:15], f"10.{self.number}.{index}.1", f"f{index}{tag}"[:15], f"10.{self.number}.{index}.2"
+        )
+        _ip("link", "add", cable.near, "type", "veth", "peer", "name", cable.far, "netns", self.name)
+        _ip("address", "add", f"{cable.near_host}/24", "dev", cable.near)
+        _ip("link", "set", cable.near, "up")
+        self.run("ip", "address", "add", f"{cable.far_host}/24", "dev", cable.far)
+        self.run("ip", "link", "set", cable.far, "up")
+        self._cables.append(cable)
+        return cable
