@@ -58,7 +58,7 @@ from mediaserver.ext.srtp cimport SRTP_OK, SRTP_TRAILER_MAX, srtp_unprotect_rtp
 from mediaserver.ext.tap cimport TAP_FLAG_AUDIO, TAP_FLAG_COMFORT, TAP_FLAG_EVENT, tap_write
 from mediaserver.ext.unpack cimport red_unpack
 from mediaserver.ext.video_leg cimport VideoLeg
-from mediaserver.ext.video_source cimport video_receive
+from mediaserver.ext.video_source cimport video_overhear, video_receive
 
 cdef extern from *:
     void prefetch "__builtin_prefetch"(const void* at) noexcept nogil
@@ -274,6 +274,8 @@ cdef int receive_rtp(Context* ctx, Leg* leg, Packet* packet, const Address* sour
         leg.packets_stranger += 1
         ctx.counters.packets_stranger += 1
         return 0
+    if leg.video is not NULL and packet.data[0] & 0x10:
+        video_overhear(<VideoLeg*>leg.video, packet)
     verdict = rtp_receiver_step(&leg.receiver, packet)
     if verdict == SOURCE_STALE:
         leg.packets_bad += 1

@@ -24,7 +24,8 @@ cdef enum:
     HEADROOM_PERCENT = 115
     ALIVE_NS = 1000000000
     RISE_NS = 2000000000               # after a step down a step up waits so long
-    GRACE_NS = 1000000000              # one stream that does not fit goes on so long: its sender may yet adapt
+    GRACE_NS = 1000000000              # what does not fit goes on so long: it may be a passing burst
+    LONG_GRACE_NS = 2000000000         # and so long where its sender was asked for less
 
 cdef struct Choice:
     int32_t layer
@@ -176,7 +177,8 @@ cdef void settle(Context* ctx, Share* share) noexcept nogil:
         return
     if k.misfit_ns == 0:
         k.misfit_ns = ctx.now_ns
-    if k.target == NO_LAYER or ctx.now_ns - k.misfit_ns >= GRACE_NS:
+    if k.target == NO_LAYER or ctx.now_ns - k.misfit_ns >= (
+            LONG_GRACE_NS if share.track.source.setup.remb else GRACE_NS):
         k.chosen_ns = k.chosen_ns or ctx.now_ns
         aim(ctx, share.track, NO_LAYER, TEMPORAL_MAX - 1)
     else:                                          # for the moment the cheapest of what it has
@@ -189,8 +191,12 @@ cdef int64_t video_allocate(Context* ctx, VideoLeg* v, int64_t budget_bps) noexc
     cdef int64_t wanted = 0
     cdef int i
     share_out(shares, count, budget_bps)
+    v.sinks = count
+    v.misfit = 0
     for i in range(count):
         settle(ctx, &shares[i])
+        if shares[i].count and shares[i].taken < 0:
+            v.misfit = 1
         if shares[i].count:
             wanted += shares[i].choices[shares[i].count - 1].bps
     return wanted

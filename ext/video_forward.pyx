@@ -9,7 +9,7 @@ How each packet was made is remembered, so that it can be made again for a NACK.
 from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memset
 from mediaserver.ext.video_history cimport history_find
-from mediaserver.ext.video_send cimport video_send
+from mediaserver.ext.video_send cimport video_dispatch, video_send
 from mediaserver.ext.video_track cimport (
     NO_LAYER,
     SENT_MAX,
@@ -217,7 +217,13 @@ cdef void pass_on(Context* ctx, Track* viewer, VideoStream* s, HistorySlot* slot
         k.timestamp_ns = slot.arrival_ns
         k.frames += 1
     k.started = 1
-    video_send(ctx, viewer, sent, slot, False)
+    sent.sent_ns = 0
+    if video_dispatch(ctx, viewer, sent, slot) < 0:
+        k.dropped += 1
+        k.feeding = 0                              # the rest of the picture is of no use: it begins anew
+        k.sequence = <uint16_t>out if <int16_t>(slot.sequence - k.in_highest) >= 0 else k.sequence
+        sent.layer = NO_LAYER
+        s.key_wanted = 1
 
 
 cdef inline bint can_send(const Track* viewer) noexcept nogil:
@@ -255,8 +261,8 @@ cdef int video_send_again(Context* ctx, Track* viewer, uint16_t sequence) noexce
     cdef HistorySlot* slot
     cdef VideoStream* s
     cdef int64_t wait_ns = viewer.round_trip_ns // 2
-    if sent.layer < 0 or sent.out != sequence or viewer.source is NULL:
-        return 0
+    if sent.layer < 0 or sent.out != sequence or viewer.source is NULL or sent.sent_ns == 0:
+        return 0                                   # never made, or still waiting to leave
     s = &viewer.source.streams[sent.layer]
     if s.history is NULL or ctx.now_ns - sent.sent_ns < (wait_ns if wait_ns > RESEND_NS_MIN else RESEND_NS_MIN):
         return 0

@@ -2,7 +2,10 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from mediaserver.ext.context cimport Context
 from mediaserver.ext.leg cimport Leg
+from mediaserver.ext.video_arrivals cimport Arrivals
+from mediaserver.ext.video_estimate cimport Estimator
 from mediaserver.ext.video_extensions cimport ExtensionNumbers
+from mediaserver.ext.video_pace cimport Pacer
 from mediaserver.ext.video_rate cimport RateMeter
 from mediaserver.ext.video_track cimport Track, VideoStream
 
@@ -39,6 +42,14 @@ cdef struct VideoLeg:
     RateMeter audio_rate               # of what is sent, on the wire
     uint64_t audio_bytes_before
     RateMeter video_rate
+    Estimator estimator                # of the way to it, by transport-wide feedback
+    int64_t remb_bps                   # what it says it can take; 0: it says nothing
+    int64_t remb_ns
+    int32_t sinks                      # tracks that send something now
+    int32_t misfit                     # something is sent that does not fit
+    Pacer pacer
+    Arrivals arrivals                  # of what it sends
+    uint32_t arrivals_ssrc             # of the last of these
     int64_t allotted_bps
     uint32_t snapshot_sequence         # odd while being written
     BandwidthSnapshot snapshot

@@ -4,6 +4,7 @@ pinned packets only."""
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 from mediaserver.ext.atomic cimport fence_release, store_relaxed_32, store_release_32
+from mediaserver.ext.video_estimate cimport estimate_init
 from mediaserver.ext.video_rate cimport rate_add, rate_bps
 from mediaserver.ext.video_track cimport LAYERS_MAX, track_disconnect, track_free
 
@@ -12,6 +13,7 @@ cdef VideoLeg* video_leg_new() noexcept nogil:
     cdef VideoLeg* v = <VideoLeg*>calloc(1, sizeof(VideoLeg))
     if v is not NULL:
         v.index = -1
+        estimate_init(&v.estimator, 1)
     return v
 
 
@@ -134,7 +136,9 @@ cdef void video_leg_publish(VideoLeg* v, int64_t now_ns) noexcept nogil:
     s.audio_bps = rate_bps(&v.audio_rate, now_ns)
     s.video_bps = rate_bps(&v.video_rate, now_ns)
     s.allotted_bps = v.allotted_bps
-    s.round_trip_ns = v.leg.round_trip_ns
+    s.estimate_bps = v.estimator.bps if v.estimator.feedback_ns else v.remb_bps
+    s.loss_fraction = v.estimator.loss_fraction
+    s.round_trip_ns = v.estimator.round_trip_ns or v.leg.round_trip_ns
     store_release_32(&v.snapshot_sequence, sequence + 2)
 
 

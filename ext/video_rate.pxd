@@ -40,3 +40,19 @@ cdef inline int64_t rate_bps(RateMeter* m, int64_t now_ns) noexcept nogil:
     elif slots < 3:                    # a single frame is no rate
         slots = 3
     return total * 8 * 10 // slots
+
+# Of the last four whole tenths: quick to follow, deaf to what has only just begun.
+cdef inline int64_t rate_recent_bps(RateMeter* m, int64_t now_ns) noexcept nogil:
+    cdef int64_t total = 0
+    cdef int64_t slots = 4
+    cdef int64_t slot
+    rate_move(m, now_ns)
+    if m.since_slot and m.slot - m.since_slot < slots:
+        slots = m.slot - m.since_slot
+    if slots < 1:
+        return 0
+    slot = m.slot - slots
+    while slot < m.slot:
+        total += m.bytes[slot % RATE_SLOTS]
+        slot += 1
+    return total * 80 // slots

@@ -12,9 +12,11 @@ from mediaserver.ext.rtp cimport RtpReceiver, read_be32, rtp_receiver_highest, w
 from mediaserver.ext.srtp cimport SRTP_TRAILER_MAX
 from mediaserver.ext.context cimport context_random
 from mediaserver.ext.video_feedback cimport (
+    FEEDBACK_APPLICATION,
     FEEDBACK_FIR,
     FEEDBACK_NACK,
     FEEDBACK_PLI,
+    FEEDBACK_TRANSPORT,
     NACK_SEQUENCES_MAX,
     RTCP_GOODBYE,
     RTCP_PAYLOAD_FEEDBACK,
@@ -22,15 +24,21 @@ from mediaserver.ext.video_feedback cimport (
     RTCP_SENDER_REPORT,
     RTCP_TRANSPORT_FEEDBACK,
     RtcpPart,
+    TransportReport,
     read_fir,
     read_nack,
+    read_remb,
+    read_transport,
     rtcp_next,
     write_empty_report,
     write_fir,
     write_nack,
     write_pli,
+    write_remb,
 )
+from mediaserver.ext.video_arrivals cimport Arrivals, arrivals_write
 from mediaserver.ext.video_clock cimport video_sender_time
+from mediaserver.ext.video_estimate cimport estimate_feedback
 from mediaserver.ext.video_forward cimport video_send_again
 from mediaserver.ext.video_leg cimport video_due
 from mediaserver.ext.video_nack cimport nack_due
@@ -39,6 +47,8 @@ from mediaserver.ext.video_track cimport LAYERS_MAX, NO_LAYER, TRACK_KEY_FRAME, 
 cdef enum:
     CONTROL_BYTES = 1200
     BLOCK_BYTES = 24
+    ARRIVALS_NS = 50000000             # feedback about what comes, as often as browsers give it
+    CAP_NS = 500000000
     REPORT_NS = 1000000000             # RFC 3550 §6.2 lets video report more often than every 5 s: A/V sync needs it
     KEY_FRAME_INTERVAL_NS = 500000000
     ROUND_TRIP_UNKNOWN_NS = 100000000
@@ -130,7 +140,9 @@ cdef int take_nack(Context* ctx, VideoLeg* v, const RtcpPart* part) noexcept nog
 
 
 cdef int take_feedback(Context* ctx, VideoLeg* v, const RtcpPart* part, int64_t arrival_ns) noexcept nogil:
+    cdef TransportReport report
     cdef uint32_t ssrcs[16]
+    cdef int64_t bps
     cdef Track* t
     cdef int count
     cdef int i
@@ -139,6 +151,10 @@ cdef int take_feedback(Context* ctx, VideoLeg* v, const RtcpPart* part, int64_t 
     if part.kind == RTCP_TRANSPORT_FEEDBACK:
         if part.count == FEEDBACK_NACK:
             return take_nack(ctx, v, part)
+        if part.count == FEEDBACK_TRANSPORT:
+            if read_transport(part, &report) < 0:
+                return -1
+            estimate_feedback(&v.estimator, &report, arrival_ns)
         return 0
     if part.count == FEEDBACK_PLI:
         t = ours(v, read_be32(part.data + 8))
@@ -151,6 +167,11 @@ cdef int take_feedback(Context* ctx, VideoLeg* v, const RtcpPart* part, int64_t 
             if t is not NULL:
                 want_key_frame(ctx, t)
         return 0 if count >= 0 else -1
+    elif part.count == FEEDBACK_APPLICATION:
+        bps = read_remb(part)
+        if bps > 0:
+            v.remb_bps = bps
+            v.remb_ns = arrival_ns
     return 0
 
 
@@ -232,6 +253,34 @@ cdef void video_ask(Context* ctx, VideoLeg* v, Track* t) noexcept nogil:
             s.key_pending = 0                      # it did not come: whoever still waits asks again
         if s.key_wanted and t.viewers is not NULL or s.key_wanted == 2:
             ask_key_frame(ctx, v, t, s)
+
+
+cdef void video_tell_arrivals(Context* ctx, VideoLeg* v) noexcept nogil:
+    cdef uint8_t data[CONTROL_BYTES + SRTP_TRAILER_MAX]
+    cdef Arrivals* a = &v.arrivals
+    cdef int size
+    cdef int written
+    if not a.started or a.next == a.end or ctx.now_ns - a.told_ns < ARRIVALS_NS or v.track_count == 0:
+        return
+    size = begin(v, v.tracks[0], data)
+    written = arrivals_write(a, data + size, CONTROL_BYTES - size, v.tracks[0].ssrc, v.arrivals_ssrc, ctx.now_ns)
+    if written:
+        outgoing_control(ctx, v.leg, data, size + written)
+
+
+cdef void video_cap(Context* ctx, VideoLeg* v, Track* t, int64_t bps) noexcept nogil:
+    cdef uint8_t data[CONTROL_BYTES + SRTP_TRAILER_MAX]
+    cdef int64_t since_ns = ctx.now_ns - t.cap_ns
+    cdef int size
+    if not t.setup.remb or t.streams[0].ssrc == 0 or (bps == t.cap_bps and bps == UNCAPPED_BPS):
+        return
+    if since_ns < CAP_NS and (bps * 100 > t.cap_bps * 95 or since_ns < CAP_NS // 5):
+        return
+    t.cap_ns = ctx.now_ns
+    t.cap_bps = bps
+    size = begin(v, t, data)
+    size += write_remb(data + size, t.ssrc, bps, &t.streams[0].ssrc, 1)
+    outgoing_control(ctx, v.leg, data, size)
 
 
 cdef int write_block(uint8_t* p, VideoStream* s, int64_t now_ns) noexcept nogil:

@@ -14,6 +14,7 @@ from mediaserver.ext.rtp cimport (
     rtp_receiver_step,
     rtp_receiver_time,
 )
+from mediaserver.ext.video_arrivals cimport arrivals_note
 from mediaserver.ext.video_extensions cimport Extensions, extensions_parse
 from mediaserver.ext.video_forward cimport video_forward
 from mediaserver.ext.video_history cimport HISTORY_BYTES, HistorySlot, history_clear, history_find, history_slot
@@ -233,6 +234,9 @@ cdef int video_receive(Context* ctx, VideoLeg* v, Packet* packet, int wire_bytes
     cdef bint repaired
     if extensions_parse(packet, &v.extensions, &e) < 0:
         return -1
+    if e.has_transport_cc:
+        arrivals_note(&v.arrivals, e.transport_cc, packet.arrival_ns)
+        v.arrivals_ssrc = packet.ssrc
     entry = ssrc_find(v, packet.ssrc)
     if entry is NULL:
         entry = learn(v, packet, &e)
@@ -257,6 +261,17 @@ cdef int video_receive(Context* ctx, VideoLeg* v, Packet* packet, int wire_bytes
     elif s.ssrc != packet.ssrc:
         bind(v, s, packet.ssrc)
     return take(ctx, v, t, s, packet, &e, repaired)
+
+
+cdef void video_overhear(VideoLeg* v, const Packet* packet) noexcept nogil:
+    cdef Extensions e
+    if extensions_parse(packet, &v.extensions, &e) < 0:
+        return
+    if e.has_transport_cc:
+        arrivals_note(&v.arrivals, e.transport_cc, packet.arrival_ns)
+        v.arrivals_ssrc = packet.ssrc
+    if e.has_audio_level and not v.leg.decoding:
+        v.leg.level = e.audio_level & 0x7F
 
 
 cdef void video_source_tick(Context* ctx, VideoLeg* v, Track* t) noexcept nogil:

@@ -131,6 +131,7 @@ cdef struct Sink:                      # what a track sends
     # --- what has gone out
     uint16_t sequence                  # of the next packet
     uint16_t rtx_sequence
+    uint8_t payload_type               # of the newest packet
     int32_t started
     uint32_t timestamp                 # newest
     int64_t timestamp_ns               # when its packet was sent
@@ -211,6 +212,8 @@ cdef struct Track:
     int32_t remote_fraction
     int64_t remote_jitter_ns
     int64_t round_trip_ns
+    int64_t cap_ns                     # when its sender was last told how much its viewers can take
+    int64_t cap_bps
     int64_t report_next_ns
     uint64_t report_packets            # sink.packets at the last report
     # --- out to Python

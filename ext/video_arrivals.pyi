@@ -1,0 +1,1 @@
+"""Arrival times by transport-wide number; native only (video_arrivals.pxd)."""

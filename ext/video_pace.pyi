@@ -1,0 +1,1 @@
+"""The budget and the queue of a leg's video; native only (video_pace.pxd)."""
