@@ -1,0 +1,214 @@
+"""What forwarding one 1.5 Mbit/s picture to N viewers costs, and one speaker heard by a thousand: consumers per core.
+
+    python benchmarks/sfu.py                 300 viewers, plain and SRTP; one speaker to 1,000 Opus listeners
+    python benchmarks/sfu.py --record        also appends a line to benchmarks/history/sfu.jsonl
+
+One media worker with real UDP sockets on loopback; its CPU time is its own thread's (EngineStats.cpu_ns). Every viewer
+is a leg with one sending track and its own address. The viewers' sockets are not read: what the kernel does to queue a
+packet there is paid as long as they have room, so figures lean a little to the good side. Run it on a quiet machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import datetime
+import json
+import os
+import platform
+import secrets
+import socket
+import struct
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mediaserver.clock import SystemClock
+from mediaserver.codecs.audio import Codec
+from mediaserver.media.engine import MediaEngine
+from mediaserver.model import (
+    CodecName,
+    CodecParams,
+    Direction,
+    MediaAddress,
+    SrtpKey,
+    SrtpProfile,
+    StreamSettings,
+)
+from mediaserver.model_video import Feedback, TrackSettings, VideoCodec, VideoFormat
+from mediaserver.settings import MediaSettings
+
+HISTORY = Path(__file__).resolve().parent / "history" / "sfu.jsonl"
+PACKETS_PER_FRAME, FRAMES_PER_S, PAYLOAD_BYTES = 5, 30, 1_250  # 1.5 Mbit/s
+OPUS = (CodecParams(CodecName.OPUS, 111, 48_000),)
+PCMU = (CodecParams(CodecName.PCMU, 0, 8_000),)
+VP8 = (VideoFormat(VideoCodec.VP8, 96, 97),)
+PROFILE = SrtpProfile.AES_CM_128_HMAC_SHA1_80
+
+
+@dataclass
+class Result:
+    name: str
+    receivers: int
+    packets_sent: int
+    cpu_us_per_packet: float
+    cpu_us_per_receiver_s: float
+
+    @property
+    def receivers_per_core(self) -> float:
+        return 1e6 / self.cpu_us_per_receiver_s
+
+
+def engine() -> MediaEngine:
+    settings = MediaSettings(port_range="20000-29999", realtime=True, workers=1)
+    return MediaEngine(settings, SystemClock(), lambda event: None)
+
+
+def keys() -> dict[str, SrtpKey]:
+    return {
+        "send_key": SrtpKey(PROFILE, secrets.token_bytes(30)),
+        "receive_key": SrtpKey(PROFILE, secrets.token_bytes(30)),
+    }
+
+
+def sink_socket(stack: contextlib.ExitStack) -> socket.socket:
+    opened = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    opened.bind(("127.0.0.1", 0))
+    opened.setblocking(False)
+    return opened
+
+
+def address(of: socket.socket) -> MediaAddress:
+    return MediaAddress(*of.getsockname()[:2])
+
+
+def picture(frame: int, part: int, sequence: int) -> bytes:
+    last = part == PACKETS_PER_FRAME - 1
+    head = struct.pack(">BBHII", 0x80, 96 | (0x80 if last else 0), sequence & 0xFFFF, frame * 3_000, 0xABC)
+    descriptor = bytes([0x90 if part == 0 else 0x80, 0x80, 0x80 | frame >> 8 & 0x7F, frame & 0xFF])
+    return head + descriptor + bytes([0 if frame % 300 == 0 else 1]) + bytes(PAYLOAD_BYTES)
+
+
+async def measure(media: MediaEngine, name: str, receivers: int, feed: asyncio.Task[None], seconds: float) -> Result:
+    await asyncio.sleep(1.5)
+    before, started = media.engine_stats(), asyncio.get_running_loop().time()
+    await asyncio.sleep(seconds)
+    after, elapsed = media.engine_stats(), asyncio.get_running_loop().time() - started
+    feed.cancel()
+    cpu_us = (after.cpu_ns - before.cpu_ns) / 1e3
+    sent = after.packets_sent - before.packets_sent
+    return Result(name, receivers, sent, cpu_us / max(sent, 1), cpu_us / elapsed / receivers)
+
+
+async def video(receivers: int, secure: bool, seconds: float) -> Result:
+    media = engine()
+    await media.start()
+    with contextlib.ExitStack() as stack:
+        camera = sink_socket(stack)
+        from_ = await media.open_leg("127.0.0.1")
+        await media.set_stream(from_.handle, StreamSettings(PCMU, PCMU, address(camera), rtcp_mux=True))
+        source = await media.open_track(from_.handle)
+        feedback = Feedback(nack=True, pli=True)
+        await media.set_track(source.handle, TrackSettings("v", Direction.RECVONLY, VP8, VP8, feedback=feedback))
+        for _ in range(receivers):
+            leg = await media.open_leg("127.0.0.1")
+            remote = address(sink_socket(stack))
+            fields = keys() if secure else {}
+            await media.set_stream(leg.handle, StreamSettings(PCMU, PCMU, remote, rtcp_mux=True, **fields))
+            sink = await media.open_track(leg.handle)
+            await media.set_track(sink.handle, TrackSettings("v", Direction.SENDONLY, VP8, VP8, feedback=feedback))
+            await media.connect_track(sink.handle, source.handle)
+
+        async def film() -> None:
+            frame = sequence = 0
+            due = asyncio.get_running_loop().time()
+            while True:
+                for part in range(PACKETS_PER_FRAME):
+                    camera.sendto(picture(frame, part, sequence), ("127.0.0.1", from_.rtp_port))
+                    sequence += 1
+                frame += 1
+                due += 1 / FRAMES_PER_S
+                await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
+
+        feed = asyncio.create_task(film())
+        return await measure_and_stop(media, "video, SRTP" if secure else "video, plain", receivers, feed, seconds)
+
+
+async def sound(receivers: int, seconds: float) -> Result:
+    """One speaker, Opus, mixed for a room: one encode for all."""
+    media = engine()
+    await media.start()
+    with contextlib.ExitStack() as stack:
+        speaker = sink_socket(stack)
+        bridge = await media.create_bridge()
+        from_ = await media.open_leg("127.0.0.1")
+        await media.set_stream(from_.handle, StreamSettings(OPUS, OPUS, address(speaker), rtcp_mux=True))
+        await media.bridge_add(bridge, from_.handle)
+        for _ in range(receivers):
+            leg = await media.open_leg("127.0.0.1")
+            remote = address(sink_socket(stack))
+            await media.set_stream(leg.handle, StreamSettings(OPUS, OPUS, remote, rtcp_mux=True))
+            await media.bridge_add(bridge, leg.handle)
+        coder = Codec(CodecName.OPUS, clock_hz=48_000, complexity=0)
+        payload = coder.encode(np.frombuffer(os.urandom(960 * 2), np.int16))
+
+        async def talk() -> None:
+            number = 0
+            due = asyncio.get_running_loop().time()
+            while True:
+                head = struct.pack(">BBHII", 0x80, 111, number & 0xFFFF, number * 960, 0xDEF)
+                speaker.sendto(head + payload, ("127.0.0.1", from_.rtp_port))
+                number += 1
+                due += 0.02
+                await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
+
+        feed = asyncio.create_task(talk())
+        return await measure_and_stop(media, "sound, Opus, one speaker", receivers, feed, seconds)
+
+
+async def measure_and_stop(
+    media: MediaEngine, name: str, receivers: int, feed: asyncio.Task[None], seconds: float
+) -> Result:
+    counters = media._links[0].worker.counters
+    before = counters()["encodes"]
+    result = await measure(media, name, receivers, feed, seconds)
+    encodes = counters()["encodes"] - before
+    await media.stop()
+    print(
+        f"{name:26} {receivers:5} receivers  {result.cpu_us_per_packet:6.2f} us per packet sent  "
+        f"{result.receivers_per_core:7.0f} receivers per core  {encodes} encodes"
+    )
+    return result
+
+
+async def run(viewers: int, listeners: int, seconds: float) -> list[Result]:
+    return [
+        await video(viewers, False, seconds),
+        await video(viewers, True, seconds),
+        await sound(listeners, seconds),
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--viewers", type=int, default=300)
+    parser.add_argument("--listeners", type=int, default=1_000)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--record", action="store_true")
+    arguments = parser.parse_args()
+    results = asyncio.run(run(arguments.viewers, arguments.listeners, arguments.seconds))
+    if arguments.record:
+        line = {
+            "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "machine": platform.machine(),
+            "cores": os.cpu_count(),
+            "results": [{**asdict(result), "receivers_per_core": result.receivers_per_core} for result in results],
+        }
+        with HISTORY.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+if __name__ == "__main__":
+    main()
