@@ -10,7 +10,7 @@ import contextlib
 import gc
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -20,6 +20,7 @@ from mediaserver.api.bearers import Doorkeeper
 from mediaserver.api.metrics import Metrics
 from mediaserver.api.people import People
 from mediaserver.api.server import HttpServer
+from mediaserver.api.token_routes import IceServer
 from mediaserver.api.tokens import Tokens
 from mediaserver.api.ways import WaysIn
 from mediaserver.api.webhooks import Webhooks
@@ -55,6 +56,7 @@ from mediaserver.store.quality import QualityRow, QualityStore
 from mediaserver.store.recordings import RecordingStore
 from mediaserver.store.spool import Spool
 from mediaserver.store.users import UserStore
+from mediaserver.webrtc.turn import turn_credentials
 
 log = structlog.get_logger(__name__)
 
@@ -130,7 +132,7 @@ class Server:
             on_stats=self.monitor.client_stats,
         )
         door = Doorkeeper(self.tokens, self.user_view, settings.server.realm)
-        self.ways = WaysIn(settings, door, self.people, lambda _user: (), self.clock)
+        self.ways = WaysIn(settings, door, self.people, self._ice_servers, self.clock)
         self.calls = CallManager(
             settings,
             engine=self.engine,
@@ -215,6 +217,15 @@ class Server:
         """SIGHUP: routing and call programs are read again."""
         log.info("reload asked for")
         self.calls.reload()
+
+    def _ice_servers(self, user: str) -> Sequence[IceServer]:
+        """Those a page or broadcaster may use, with credentials that end by themselves."""
+        webrtc = self.settings.webrtc
+        urls, secret = tuple(webrtc.turn_urls), webrtc.turn_secret.get_secret_value()
+        if not urls or not secret:
+            return (IceServer(urls),) if urls else ()
+        made = turn_credentials(secret, user, self.clock.wall(), webrtc.turn_ttl_s)
+        return (IceServer(urls, made.username, made.password),)
 
     async def _answer_consent(self, call_id: str, leg_id: str, agree: bool) -> str:
         """A page's button. Raises LookupError when nothing of this party is being recorded."""

@@ -18,6 +18,7 @@ from tests.support.server import Server
 from tests.wire.conftest import USERS
 from tests.wire.test_aiortc import RATE, TONE_HZ, Ear, Tone
 
+SECTIONS = {"webrtc": 'turn_urls = ["turn:turn.example:3478"]\nturn_secret = "shared with coturn"'}
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -42,6 +43,10 @@ class Page:
             f"{self.url}/api/v1/session", json=body, headers={"X-Requested-With": "page"}
         ) as answer:
             said = await answer.json()
+        (turn,) = said["ice_servers"]
+        assert turn["urls"] == ["turn:turn.example:3478"]
+        assert turn["username"].endswith(f":{user}")
+        assert turn["credential"]
         self.socket = await self.http.ws_connect(self.url.replace("https", "wss") + said["socket"])
         await self.socket.send_json({"type": "hello", "token": said["token"]})
         await self.hear("welcome")
