@@ -21,7 +21,7 @@ from tests.support.speech import speech
 from tests.wire.conftest import USERS, Phones
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.alone]
-ANN, BOB, BARESIP = 1, 2, 9  # owners of numbered pictures
+ANN, BOB, BARESIP, SCREEN = 1, 2, 9, 12  # owners of numbered pictures
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -112,7 +112,7 @@ async def test_a_browser_and_a_sip_video_phone_see_each_other(
     await ann.leave()
 
 
-async def test_two_browsers_and_a_phone_in_a_room_see_each_other(
+async def test_two_browsers_and_a_phone_in_a_room_see_each_other_and_a_shared_screen(
     chromium: Chromium, phones: Phones, tmp_path: Path
 ) -> None:
     ann, vera = Phone(chromium, phones.server, "ann"), Phone(chromium, phones.server, "vera")
@@ -129,5 +129,16 @@ async def test_two_browsers_and_a_phone_in_a_room_see_each_other(
     await bob.dial(f"sip:700@{phones.server.sip}")
     assert (await ann.sees(BARESIP, 15))["stream"] not in (of_vera["stream"], of_ann["stream"])
     assert await shown_to(bob, tmp_path) in (ANN, BOB)  # one of them, and never its own
+    await bob.hang_up()
+    await asyncio.sleep(1.0)  # his section is gone before ann offers a change of her own
+    await ann.do(f"share({SCREEN})")
+    screen = await vera.sees(SCREEN, 30)
+    assert screen["stream"] == of_ann["stream"]
+    assert screen["track"] != of_ann["track"]
+    await ann.do("stopSharing()")
+    await asyncio.sleep(1.5)
+    await vera.do("forgetSeen()")
+    await vera.sees(ANN, 10)
+    assert not any(str(SCREEN) in record["owners"] for record in await vera.do("seen()"))
     await ann.leave()
     await vera.leave()
