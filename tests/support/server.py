@@ -171,7 +171,9 @@ class Server:
             cwd=self.command.parents[2],  # the tree it belongs to: python -m looks there first
         )
         log.close()
-        for _ in range(200):
+        for _ in range(
+            600
+        ):  # a minute at least: 1.5 s is usual, but imports of a first start on a busy machine take 20
             if self.process.returncode is not None:
                 raise RuntimeError(f"the server ended with {self.process.returncode}:\n{self.log()[-4000:]}")
             if await self.ready():
