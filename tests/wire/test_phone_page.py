@@ -153,6 +153,15 @@ async def test_two_pages_call_each_other_hold_and_hang_up(browser: Browser, serv
     await bob.click("Chat")
     await bob.until_text("Привет, Bob")
     await _faultless(bob)
+    await vera.click("Start video")
+    await bob.until("[...document.querySelectorAll('.tile video')].some((it) => it.videoWidth > 0)")  # hers
+    await bob.click("Start video")
+    await vera.until("document.querySelectorAll('.tile video').length === 2")  # his, and her own
+    await vera.until("[...document.querySelectorAll('.tile video')].every((it) => it.videoWidth > 0)")
+    await _faultless(vera)
+    await asyncio.gather(_hears_the_tone(bob), _hears_the_tone(vera))  # beside the pictures
+    await vera.click("Stop video")
+    await bob.until("document.querySelectorAll('.tile video').length === 1")
     await bob.click("Quality")
     await bob.until_text("Measured by the server")
     await bob.click("Mute")

@@ -47,13 +47,13 @@ export class Tracks {
   }
 
   // Offers what was changed. A line that may not send after the answer was refused: withdraw() takes it back, with words.
-  async offer(line, withdraw = null) {
+  async offer(line, withdraw = null, word = "video_refused") {
     this.call.changed();
     const answered = await this.call.renegotiate();
     if (!withdraw || !this.call.live || !answered) return;
     if (!/send/.test(line.currentDirection ?? "")) {
       await withdraw();
-      this.call.problem = "video_refused";
+      this.call.problem = word;
       this.call.changed();
     }
   }
@@ -68,7 +68,7 @@ export class Tracks {
       track.contentHint = "detail"; // letters sharp before motion smooth
       track.addEventListener("ended", () => this.setScreen(false)); // stopped by the browser's own button
       const line = await this.send(this.screenLine, stream, "screen");
-      await this.offer(line, () => this.setScreen(false));
+      await this.offer(line, () => this.setScreen(false), "screen_refused");
     } else {
       stop(this.screen);
       this.screen = null;

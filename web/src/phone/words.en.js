@@ -72,6 +72,7 @@ export default {
   cam_busy: "The camera is used by another program.", fix_cam_busy: "Close the other program and start the video again.", screen_missing: "This browser cannot share the screen.", fix_screen_missing: "Use a browser on a computer: phones do not allow it.",
   video_refused: "This call takes no video.", fix_video_refused: "The other side or this number has sound only.",
   change_refused: "The other side did not take this change.", fix_change_refused: "The call goes on as before; try again in a moment.",
+  screen_refused: "The screen cannot be shown in this call.", fix_screen_refused: "Meet in a room, 700 to 799: everybody there can show a screen.",
   insecure: "The browser gives no microphone to this address.", fix_insecure: "Open the page by https://.", sound_blocked: "The browser blocks sound until you click.", fix_sound_blocked: "Click here to hear the call.", hear: "Hear the call",
   // why a call ended
   cause_Busy: "The line is busy.", cause_Rejected: "The call was declined.", cause_Unavailable: "Nobody is signed in there, or nobody answers.", "cause_Not Found": "There is no such number.", cause_Redirected: "The number has moved.",
