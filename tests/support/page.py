@@ -26,22 +26,27 @@ addEventListener("unhandledrejection", ({ reason }) => complaints.push(`rejected
 document.addEventListener("securitypolicyviolation",
   ({ violatedDirective, blockedURI }) => complaints.push(`policy ${violatedDirective} ${blockedURI}`));
 """
-# The level of what the page plays, measured at its own audio element: 20 ms of silence are told from a tone.
+# What the call in hand plays: its level as the browser measured it after decoding, and its strongest frequency. The
+# latter is null once this side has held: Chromium plays a stream that was taken away and came back, but ends for good
+# what other parts of the page may listen to.
 HEARD = """
 (async () => {
-  const stream = document.querySelector("phone-app").phone.current.remoteAudio;
+  const { remoteAudio, peer } = document.querySelector("phone-app").phone.current;
   const context = new AudioContext();
   const analyser = context.createAnalyser();
   analyser.fftSize = 8192;
-  context.createMediaStreamSource(stream).connect(analyser);
+  context.createMediaStreamSource(remoteAudio).connect(analyser);
   await new Promise((done) => setTimeout(done, 700));
-  const block = new Float32Array(analyser.fftSize);
-  analyser.getFloatTimeDomainData(block);
   const spectrum = new Float32Array(analyser.frequencyBinCount);
   analyser.getFloatFrequencyData(spectrum);
-  const peak = spectrum.indexOf(Math.max(...spectrum)) * context.sampleRate / analyser.fftSize;
+  const strongest = Math.max(...spectrum);
+  const peak = Number.isFinite(strongest) ? spectrum.indexOf(strongest) * context.sampleRate / analyser.fftSize : null;
   await context.close();
-  return { rms: Math.sqrt(block.reduce((sum, sample) => sum + sample * sample, 0) / block.length), peak_hz: peak };
+  let rms = 0;
+  for (const entry of (await peer.getStats()).values()) {
+    if (entry.type === "inbound-rtp" && entry.kind === "audio") rms = entry.audioLevel;
+  }
+  return { rms, peak_hz: peak };
 })()
 """
 NAMED_KEYS = {"Enter": 13, "Tab": 9, "Escape": 27, " ": 32, "Backspace": 8}
@@ -199,8 +204,8 @@ class Page:
         state = await self.evaluate("document.querySelector('phone-app').phone.current?.state ?? null")
         return None if state is None else str(state)
 
-    async def heard(self) -> dict[str, float]:
-        """rms 0..1 and the strongest frequency of what the call in hand plays now."""
+    async def heard(self) -> dict[str, Any]:
+        """rms 0..1 and, where it can be told, the strongest frequency (peak_hz) of what the call in hand plays now."""
         return dict(await self.evaluate(HEARD))
 
     # -- eyes
