@@ -15,6 +15,18 @@ from mediaserver.quality.hep import CALL_QUALITY, QUALITY, RTCP, SIP, HepSender
 from mediaserver.store.quality import QualityRow
 
 _CALL_ID = re.compile(rb"^(?:Call-ID|i)[ \t]*:[ \t]*([^\r\n]+)", re.IGNORECASE | re.MULTILINE)
+# What the groups take opens something: a media key (RFC 4568, 4567), ICE's password, an answer to a challenge (from it
+# a password is guessed at leisure), a key of a keypad, which may be of a card number.
+_SECRETS = re.compile(
+    rb"\binline:[ \t]*([^\s|;]+)"
+    rb"|^(?:a=key-mgmt:\S+[ \t]+|k=)([^\r\n]+)"
+    rb"|^a=ice-pwd:([^\r\n]+)"
+    rb'|\b(?:response|rspauth)[ \t\r\n]*=[ \t\r\n]*"?([^"\s,]+)'
+    rb"|^(?:Proxy-)?Authorization[ \t]*:\s*(?:Basic|Bearer)\s+([^\r\n]+)"
+    rb"|^Signal[ \t]*=[ \t]*([^\r\n]+)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_KEYS_ALONE = re.compile(rb"^(?:Content-Type|c)[ \t]*:\s*application/dtmf[ \t]*[;\r\n]", re.IGNORECASE | re.MULTILINE)
 NOWHERE = MediaAddress("0.0.0.0", 0)  # noqa: S104  # "not known", nothing is bound to it
 
 
@@ -28,13 +40,13 @@ class Capture:
     # -- signalling
 
     def sip(self, message: bytes, here: MediaAddress, there: MediaAddress, outgoing: bool, transport: str) -> None:
-        """One message as it stood on the wire. Keepalives and what has no Call-ID are left out."""
+        """One message as it stood on the wire, but for secrets. Keepalives and what has no Call-ID are left out."""
         found = _CALL_ID.search(message)
         if found is None:
             return
         source, destination = (here, there) if outgoing else (there, here)
         call_id = found[1].decode("utf-8", "replace").strip()
-        self._hep.send(SIP, message, source, destination, call_id, transport)
+        self._hep.send(SIP, without_secrets(message), source, destination, call_id, transport)
 
     # -- the call room's observer
 
@@ -68,6 +80,20 @@ class Capture:
             self._hep.send(kind, quality_json(row, leg), source, destination, leg.sip_call_id)
         if stats is not None and not row.whole_call and self._hep.wants("rtcp"):
             self._hep.send(RTCP, rtcp_json(row, stats), destination, source, leg.sip_call_id)
+
+
+def without_secrets(message: bytes) -> bytes:
+    """Each secret as so many x: all else of the message, its Content-Length too, stays true."""
+    if _KEYS_ALONE.search(message):
+        head, gap, body = message.partition(b"\r\n\r\n")
+        message = head + gap + b"x" * len(body)
+    return _SECRETS.sub(_crossed_out, message)
+
+
+def _crossed_out(found: re.Match[bytes]) -> bytes:
+    start, end = found.span(found.lastindex or 0)
+    before, after = found[0][: start - found.start()], found[0][end - found.start() :]
+    return before + b"x" * (end - start) + after
 
 
 def quality_json(row: QualityRow, leg: LegFacts) -> dict[str, Any]:

@@ -69,3 +69,31 @@ def test_the_calls_own_score_is_another_kind_and_a_closed_leg_is_forgotten() -> 
     desk.capture.leg_closed("c1", leg(), None)
     desk.capture.score(score(3.9), stats())
     assert desk.taken() == []
+
+
+def test_what_opens_media_or_accounts_leaves_as_so_many_x() -> None:
+    desk = Desk("sip")
+    secret = {
+        b"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:%s|2^20|1:4;inline:%s|2^20|2:4": b"d0RmdmcmVCspeEc3QGZiNWpVLFJh",
+        b"a=key-mgmt:mikey %s": b"AQAFgM0XflABAAAAAAAAAAAAAAsAyO",
+        b"a=ice-pwd:%s": b"asd88fgpdd777uzjYhagZg",
+        b'Authorization: Digest username="ann",\r\n response="%s", algorithm=MD5': b"6629fae49393a05397450978",
+        b"Proxy-Authorization: Basic %s": b"YW5uOnNlY3JldA==",
+    }
+    for line, value in secret.items():
+        filled = line.replace(b"%s", value)
+        message = b"INVITE sip:a SIP/2.0\r\nCall-ID: abc\r\n" + filled + b"\r\ns=a response to all\r\n"
+        desk.capture.sip(message, HERE, THERE, True, "tls")
+        ((_, _, _, sent),) = desk.taken()
+        assert sent == message.replace(value, b"x" * len(value))
+    desk.capture.sip(
+        b"INFO sip:a SIP/2.0\r\nCall-ID: abc\r\nContent-Type: application/dtmf\r\n\r\n7\r\n", HERE, THERE, True, "tls"
+    )
+    assert b"7" not in desk.taken()[0][3]
+
+
+def test_a_key_of_a_keypad_is_crossed_out() -> None:
+    desk = Desk("sip")
+    head = b"INFO sip:a SIP/2.0\r\nCall-ID: abc\r\nContent-Type: application/dtmf-relay\r\n\r\n"
+    desk.capture.sip(head + b"Signal=7\r\nDuration=160\r\n", HERE, THERE, True, "tls")
+    assert desk.taken()[0][3] == head + b"Signal=x\r\nDuration=160\r\n"
