@@ -45,7 +45,8 @@ FIELDS: dict[str, dict[str, tuple[str, float, float]]] = {
         "MOSCQ": ("mos_conversational", 1, 5),
     },
 }
-_WORD = re.compile(r'([A-Za-z]+)\s*=\s*("[^"]*"|[^\s;]+)')
+# Looked for at beginnings of words only: else a long one without "=" is tried from each of its letters.
+_WORD = re.compile(r'(?<![A-Za-z])([A-Za-z]+)\s*=\s*("[^"]*"|[^\s;]+)')
 _LINE = re.compile(r"^([A-Za-z][A-Za-z-]{0,31})\s*:\s*(.*)$")
 
 
