@@ -6,7 +6,7 @@ report on it: whoever signs in as somebody else reports into nothing.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict
 
@@ -14,7 +14,7 @@ import structlog
 
 from mediaserver.clock import Clock
 from mediaserver.errors import ParseError
-from mediaserver.limits import PHONE_REPORT_LEGS_MAX
+from mediaserver.limits import PHONE_REPORT_LEGS_MAX, PHONE_REPORTS_PER_LEG_MAX
 from mediaserver.model import CallFacts, LegFacts, LegStats, StreamSettings
 from mediaserver.quality.vq_report import Metrics, VqReport, read_vq_report
 from mediaserver.store.quality import QualityEvent
@@ -29,9 +29,11 @@ class PhoneReports:
         self._clock = clock
         self._keep = keep
         self._legs: OrderedDict[str, tuple[str, LegFacts]] = OrderedDict()  # by SIP Call-ID
+        self._taken: Counter[str] = Counter()  # reports, by the same
         self.accepted = 0
         self.unreadable = 0
         self.unmatched = 0  # of no call we know, or of somebody else's
+        self.too_many = 0
 
     def take(self, identity: str, body: bytes) -> bool:
         """A report from an authenticated party; False: it cannot be read. One of no known call is taken and dropped."""
@@ -44,6 +46,10 @@ class PhoneReports:
         if leg is None or leg.identity != identity:
             self.unmatched += 1
             return True
+        if self._taken[report.call_id] >= PHONE_REPORTS_PER_LEG_MAX:
+            self.too_many += 1
+            return True
+        self._taken[report.call_id] += 1
         self.accepted += 1
         now_ms = round(self._clock.wall() * 1000)
         self._keep(QualityEvent(call_id, leg.leg_id, now_ms, "report", _mos(report), _detail(report)))
@@ -56,8 +62,10 @@ class PhoneReports:
 
     def leg_opened(self, call_id: str, leg: LegFacts, stream: StreamSettings) -> None:
         self._legs[leg.sip_call_id] = call_id, leg
+        del self._taken[leg.sip_call_id]
         if len(self._legs) > PHONE_REPORT_LEGS_MAX:
-            self._legs.popitem(last=False)
+            forgotten, _ = self._legs.popitem(last=False)
+            del self._taken[forgotten]
 
     def leg_changed(self, call_id: str, leg: LegFacts, stream: StreamSettings) -> None:
         pass

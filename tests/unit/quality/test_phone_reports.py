@@ -3,7 +3,7 @@
 import dataclasses
 
 from mediaserver.clock import VirtualClock
-from mediaserver.limits import PHONE_REPORT_LEGS_MAX
+from mediaserver.limits import PHONE_REPORT_LEGS_MAX, PHONE_REPORTS_PER_LEG_MAX
 from mediaserver.quality.phone_reports import PhoneReports
 from mediaserver.store.quality import QualityEvent
 from tests.unit.quality.test_monitor import STREAM, leg
@@ -49,3 +49,13 @@ def test_ended_legs_are_remembered_up_to_a_bound() -> None:
         desk.reports.leg_opened("c", dataclasses.replace(FACTS, sip_call_id=str(number)), STREAM)
     assert desk.reports.take("ann", SESSION)
     assert desk.kept == []
+
+
+def test_one_leg_fills_no_database() -> None:
+    desk = Desk()
+    for _ in range(PHONE_REPORTS_PER_LEG_MAX + 5):
+        assert desk.reports.take("ann", SESSION)
+    assert (len(desk.kept), desk.reports.too_many) == (PHONE_REPORTS_PER_LEG_MAX, 5)
+    desk.reports.leg_opened("c2", FACTS, STREAM)
+    assert desk.reports.take("ann", SESSION)
+    assert len(desk.kept) == PHONE_REPORTS_PER_LEG_MAX + 1
