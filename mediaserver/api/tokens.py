@@ -16,7 +16,7 @@ import json
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,7 @@ class Grant:
     expires: float  # wall seconds
     name: str = ""  # a guest's, shown to others
     token_id: str = ""
+    stamp: str = field(default="", repr=False, compare=False)  # of the user's password when it was issued or shown
 
     @property
     def shown_as(self) -> str:
@@ -135,7 +136,9 @@ class Tokens:
         if user is None and number is None:
             raise ValueError("a token is for a user, a number or both; name one")
         now, key = self._clock.wall(), self._signing_key()
-        grant = Grant(user, number, frozenset(rights), now + lives_s, name, secrets.token_hex(8))
+        grant = Grant(
+            user, number, frozenset(rights), now + lives_s, name, secrets.token_hex(8), self._fingerprint_of(user)
+        )
         claims: dict[str, Any] = {
             "aud": self._audience,
             "iat": int(now),
@@ -164,7 +167,12 @@ class Tokens:
             raise
 
     def renew(self, grant: Grant) -> tuple[str, Grant]:
-        """A fresh token with the same rights, for one that is still good. Raises TokenRefused: the user is gone."""
+        """A fresh token with the same rights, for one that is still good. Raises TokenRefused: the user is gone, or has
+        another password now.
+        """
+        if grant.user is not None and not hmac.compare_digest(grant.stamp, self._fingerprint_of(grant.user)):
+            self.refused["user"] += 1
+            raise TokenRefused(401, "user", "the token's user was removed or has another password now")
         try:
             return self.issue(user=grant.user, number=grant.number, rights=grant.rights, name=grant.name)
         except ValueError as error:
@@ -192,7 +200,7 @@ class Tokens:
             raise TokenRefused(401, "malformed", "this is no token of ours") from error
         grant = _grant(claims)
         self._judge(claims, key, grant)
-        return grant
+        return replace(grant, stamp=self._fingerprint_of(grant.user))
 
     def _judge(self, claims: dict[str, Any], key: _Key, grant: Grant) -> None:
         now, skew_s = self._clock.wall(), self._settings.clock_skew_s
@@ -205,6 +213,11 @@ class Tokens:
             stamp = self._stamp(grant.user)
             if stamp is None or not hmac.compare_digest(_stamped(key, stamp), str(claims.get("stamp"))):
                 raise TokenRefused(401, "user", "the token's user was removed or has another password now")
+
+    def _fingerprint_of(self, user: str | None) -> str:
+        """Changes with the user's password; "": there is no such user."""
+        stamp = self._stamp(user) if user is not None else None
+        return hashlib.sha256(stamp.encode()).hexdigest() if stamp is not None else ""
 
     def _signing_key(self) -> _Key:
         """The youngest key, a new one when it is too old; those no token can depend on any more are dropped."""

@@ -209,3 +209,13 @@ def test_a_damaged_file_of_keys_stops_the_start_with_advice(tmp_path: Path, cont
     (tmp_path / KEYS_NAME).write_bytes(content)
     with pytest.raises(ConfigError, match="remove it"):
         House(tmp_path)
+
+
+def test_a_token_from_before_a_new_password_is_not_renewed(house: House) -> None:
+    grant = house.tokens.verify(house.token())
+    house.stamps["ann"] = "hash of another password"
+    with pytest.raises(TokenRefused, match="another password"):
+        house.tokens.renew(grant)
+    assert house.tokens.refused["user"] == 1
+    _, fresh = house.tokens.renew(house.tokens.verify(house.token()))
+    assert "hash" not in repr(fresh)
