@@ -76,7 +76,8 @@ class Person:
 
     @property
     def user(self) -> str | None:
-        return self.grant.user
+        """Whose other legs it may know of and speak for: nobody's with a token for one number, wherever they are."""
+        return self.grant.user if self.grant.number is None else None
 
     def tell(self, message: dict[str, Any]) -> None:
         self._send(message)

@@ -338,3 +338,14 @@ async def test_who_does_not_read_is_cut_off(pages: Pages) -> None:
     async with asyncio.timeout(5):
         while len(pages.world.ways.pages):
             await asyncio.sleep(0.01)
+
+
+async def test_a_token_for_one_room_says_and_hears_nothing_elsewhere(pages: Pages) -> None:
+    bound, free = await pages.sign_in(number="700"), await pages.sign_in()
+    pages.world.people.leg_opened("k", leg("ann", sip="of a telephone"), STREAM)
+    pages.world.people.room_changed(room(("k", "1"), ("other", "1")))
+    assert (await free.hear("room"))["room"]
+    assert (await bound.say("chat", text="hello"))["code"] == "not_found"
+    assert (await bound.say("consent", agree=True, sip_call_id="of a telephone"))["code"] == "not_found"
+    assert (await free.say("chat", text="hello"))["type"] == "ok"
+    assert [message["type"] for message in bound.heard] == ["welcome", "error", "error"]
