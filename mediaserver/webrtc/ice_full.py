@@ -176,7 +176,8 @@ class FullIceAgent:
         pair = self._pairs.get(address)
         if pair is None:
             if len(self._pairs) >= ICE_SOURCES_MAX:
-                spare = next((p for p in self._pairs.values() if p.state is State.FAILED), None)
+                failed = (p for p in self._pairs.values() if p.state is State.FAILED and p.remote != self.selected)
+                spare = next(failed, None)
                 if spare is None:
                     self.dropped["too many pairs"] += 1
                     return None
@@ -243,11 +244,20 @@ class FullIceAgent:
             pair.state, pair.nominating = State.FAILED, False
             return
         pair.state = State.SUCCEEDED
-        self._proven[pair.remote] = now_ns
+        self._prove(pair.remote, now_ns)
         self._first_valid_ns = self._first_valid_ns or now_ns
         if pair.nominating or pair.nominated:
             pair.nominating = pair.nominated = False
             self._select(pair, now_ns)
+
+    def _prove(self, address: MediaAddress, now_ns: int) -> None:
+        """Of too many, the one that was silent longest goes: who knows the password may send from anywhere."""
+        if address not in self._proven and len(self._proven) >= ICE_SOURCES_MAX:
+            silent = min((a for a in self._proven if a != self.selected), key=self._proven.__getitem__)
+            del self._proven[silent]
+            self._pairs.pop(silent, None)
+            self._release(silent)
+        self._proven[address] = now_ns
 
     def _may_nominate(self) -> bool:
         """The controlling side, with a pair that works and no nomination under way."""
@@ -300,7 +310,7 @@ class FullIceAgent:
         return False
 
     def _checked(self, message: stun.StunMessage, source: MediaAddress, now_ns: int) -> None:
-        self._proven[source] = now_ns
+        self._prove(source, now_ns)
         mapped = stun.xor_address(source.host, source.port, message.transaction_id)
         answer = [(int(Attribute.XOR_MAPPED_ADDRESS), mapped)]
         self._outputs.append(

@@ -9,7 +9,7 @@ from mediaserver.model import MediaAddress
 from mediaserver.webrtc import stun
 from mediaserver.webrtc.candidates import Candidate, priority_of
 from mediaserver.webrtc.ice import IceAgent, IceCredentials
-from mediaserver.webrtc.ice_full import FullIceAgent
+from mediaserver.webrtc.ice_full import FullIceAgent, State
 from mediaserver.webrtc.stun import Attribute, Kind
 
 MS = 1_000_000
@@ -236,3 +236,31 @@ def test_a_silent_stun_server_is_given_up() -> None:
         anna.handle_timer(due)
     assert len(anna.poll()) == 7
     assert not anna.gathering
+
+
+def knock(agent: FullIceAgent, source: MediaAddress, number: int, now_ns: int) -> None:
+    asked = [(int(Attribute.USERNAME), b"anna:bori"), (int(Attribute.ICE_CONTROLLING), bytes(8))]
+    agent.receive(stun.write(Kind.REQUEST, number.to_bytes(12, "big"), asked, b"a" * 24), source, now_ns)
+
+
+def test_a_peer_with_the_password_that_knocks_from_everywhere_has_few_places() -> None:
+    admitted: set[MediaAddress] = set()
+    anna = full(ANNA, admit=lambda address: admitted.add(address) is None, release=admitted.discard)
+    anna.remote = BORIS
+    for number in range(500):
+        knock(anna, MediaAddress("198.51.100.2", 5_000 + number), number, number * MS)
+    assert len(admitted) == ICE_SOURCES_MAX
+    assert anna.knows(MediaAddress("198.51.100.2", 5_499))
+    assert not anna.knows(MediaAddress("198.51.100.2", 5_000))
+
+
+def test_the_selected_pair_gives_its_place_to_nobody() -> None:
+    anna, boris = pair()
+    net = Net(anna, boris)
+    net.run(1_000)
+    assert anna.selected == B
+    anna._pairs[B].state = State.FAILED  # an answer to its consent check came from elsewhere
+    for number in range(2 * ICE_SOURCES_MAX):
+        anna.add_candidate(candidate(MediaAddress("198.51.100.2", 6_000 + number)))
+    net.run(6_000)
+    assert anna.selected == B
