@@ -57,6 +57,8 @@ async def export_recording(
             await asyncio.to_thread(_make_private, partial)
             options: list[str] = ["--form", form, "--channels", channels, "--prompts", str(directory / FOLDER)]
             await _run(options, partial, journals, progress)
+        if any(key is not None and keys.read_key(path) is None for path, key in journals.items()):
+            raise LookupError(f"recording {row.recording_id}: its keys were destroyed while it was rendered")
         partial.replace(output)
     except OSError as error:
         raise StorageError(f"recording {row.recording_id}: cannot write {output}: {error.strerror}") from error

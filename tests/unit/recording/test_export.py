@@ -11,8 +11,9 @@ from mediaserver.errors import StorageError
 from mediaserver.model import Masked
 from mediaserver.recording import catalogue
 from mediaserver.recording.export import export_recording
+from mediaserver.recording.keys import destroy_key
 from mediaserver.store.recordings import RecordingRow
-from tests.support.sealed import RING
+from tests.support.sealed import RING, write_sealed
 from tests.support.synthetic_taps import T0_NS, WALL0, Talker, header, tone, write_journal
 
 ROW = RecordingRow("r1", "c1", "complete", "call", "2026/09/21/r1", Masked("1"), Masked("2"), round(WALL0 * 1000))
@@ -92,3 +93,16 @@ def test_recording_ids_sort_by_time() -> None:
     early, late = catalogue.new_recording_id(WALL0), catalogue.new_recording_id(WALL0 + 1)
     assert early < late
     assert len(early) == 24
+
+
+async def test_what_is_erased_while_it_waits_to_be_rendered_does_not_come_back(tmp_path: Path) -> None:
+    directory = tmp_path / ROW.directory
+    directory.mkdir(parents=True)
+    write_sealed(directory, list(Talker(tone(440, 1)).packets()), closed_ns=T0_NS + 1_000_000_000)
+
+    def erased(_percent: int) -> None:
+        destroy_key(directory / "1.journal")
+
+    with pytest.raises(LookupError, match="destroyed while"):
+        await export_recording(tmp_path, RING, ROW, "wav", tmp_path / "call.wav", erased)
+    assert not list(tmp_path.glob("*.wav*"))
