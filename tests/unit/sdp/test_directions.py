@@ -6,6 +6,8 @@ import pytest
 
 from mediaserver.model import Direction
 from mediaserver.sdp.directions import narrowed, offered_directions
+from mediaserver.sdp.parse import parse
+from mediaserver.sdp.webrtc_peer import read_direction
 
 HEAD = b"v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
 AUDIO = b"m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n"
@@ -48,3 +50,26 @@ def test_all_else_stays_as_it_came_and_data_has_no_direction() -> None:
     assert narrowed(offer, may_send=True, may_receive=False) == (
         HEAD + AUDIO + b"a=x-unknown:kept as is\r\na=sendonly\r\n" + DATA
     )
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        b"m=AUDIO 9 UDP/TLS/RTP/SAVPF 111\r\n",
+        b"m= audio 9 UDP/TLS/RTP/SAVPF 111\r\n",
+        b"m=audio\t9 UDP/TLS/RTP/SAVPF 111\r\n",
+        "m=audio\u00a09 UDP/TLS/RTP/SAVPF 111\r\n".encode(),
+        b"m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=SendRecv\0\r\n",
+        b"m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na= sendrecv \r\n",
+    ],
+)
+def test_no_way_of_writing_keeps_open_what_a_token_closes(section: bytes) -> None:
+    session = parse(narrowed(HEAD + section, may_send=False, may_receive=True))
+    (media,) = session.media
+    assert media.kind == "audio"
+    assert read_direction(session, media) is Direction.RECVONLY
+    assert offered_directions(HEAD + section) == [("audio", Direction.SENDRECV)]
+
+
+def test_a_direction_in_capitals_is_one() -> None:
+    assert offered_directions(HEAD + AUDIO + b"a=RECVONLY\r\n") == [("audio", Direction.RECVONLY)]
