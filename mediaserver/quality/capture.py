@@ -23,7 +23,7 @@ _SECRETS = re.compile(
     rb"|^a=ice-pwd:([^\r\n]+)"
     rb'|\b(?:response|rspauth)[ \t\r\n]*=[ \t\r\n]*"?([^"\s,]+)'
     rb"|^(?:Proxy-)?Authorization[ \t]*:\s*(?:Basic|Bearer)\s+([^\r\n]+)"
-    rb"|^Signal[ \t]*=[ \t]*([^\r\n]+)",
+    rb"|^[ \t]*Signal[ \t]*=[ \t]*([^\r\n]+)",
     re.IGNORECASE | re.MULTILINE,
 )
 _KEYS_ALONE = re.compile(rb"^(?:Content-Type|c)[ \t]*:\s*application/dtmf[ \t]*[;\r\n]", re.IGNORECASE | re.MULTILINE)

@@ -95,5 +95,6 @@ def test_what_opens_media_or_accounts_leaves_as_so_many_x() -> None:
 def test_a_key_of_a_keypad_is_crossed_out() -> None:
     desk = Desk("sip")
     head = b"INFO sip:a SIP/2.0\r\nCall-ID: abc\r\nContent-Type: application/dtmf-relay\r\n\r\n"
-    desk.capture.sip(head + b"Signal=7\r\nDuration=160\r\n", HERE, THERE, True, "tls")
-    assert desk.taken()[0][3] == head + b"Signal=x\r\nDuration=160\r\n"
+    for body, sent in (b"Signal=7", b"Signal=x"), (b" signal = 11", b" signal = xx"):
+        desk.capture.sip(head + body + b"\r\nDuration=160\r\n", HERE, THERE, True, "tls")
+        assert desk.taken()[0][3] == head + sent + b"\r\nDuration=160\r\n"
