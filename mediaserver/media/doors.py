@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import secrets
 import socket
 import struct
@@ -41,6 +42,7 @@ _STUN_HEADER_BYTES, _STUN_USERNAME = 20, 0x0006
 _STUN_REQUEST, _STUN_ANSWER = b"\0\1", b"\1"  # first bytes of a Binding request; of its success and error responses
 _ACCEPTS_PER_TURN = 16  # the loop has others to serve
 _AGAIN_S = 0.1
+_EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 _DISCARD_PORT = 9  # RFC 863: nobody speaks from there
 
 
@@ -305,11 +307,19 @@ class Doors:
                 return
             try:
                 accepted, peer = door.tcp.accept()
-            except OSError:
+            except OSError as error:
+                if error.errno in _EXHAUSTED:  # who waits still waits: the loop would come here all the time
+                    loop = asyncio.get_running_loop()
+                    loop.remove_reader(door.tcp)
+                    loop.call_later(_AGAIN_S, self._accept_again, door)
                 return
             if not self._admit(door, accepted, MediaAddress(peer[0], peer[1])):
                 self.dropped["too many connections"] += 1
                 accepted.close()
+
+    def _accept_again(self, door: Door) -> None:
+        if door.tcp is not None and door.tcp.fileno() >= 0:  # not closed meanwhile
+            asyncio.get_running_loop().add_reader(door.tcp, self._accept, door)
 
     def _admit(self, door: Door, accepted: socket.socket, peer: MediaAddress) -> bool:
         if len(self._connections) >= ICE_TCP_CONNECTIONS_MAX:

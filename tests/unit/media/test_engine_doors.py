@@ -1,6 +1,7 @@
 """One port for all browsers: named, bound, moved between workers, reached by TCP."""
 
 import asyncio
+import errno
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
@@ -47,6 +48,22 @@ async def engine(events: list[MediaEvent]) -> AsyncIterator[MediaEngine]:
 
 def told(events: list[MediaEvent]) -> list[LegDatagram]:
     return [event for event in events if isinstance(event, LegDatagram)]
+
+
+class Full:
+    """A listener of a process that has no descriptor left, until there is one."""
+
+    def __init__(self, listening: socket.socket) -> None:
+        self.listening, self.asked, self.left = listening, 0, 0
+
+    def fileno(self) -> int:
+        return self.listening.fileno()
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        self.asked += 1
+        if not self.left:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return self.listening.accept()
 
 
 async def set_remote(engine: MediaEngine, leg: MediaLeg, remote: MediaAddress) -> None:
@@ -187,6 +204,23 @@ async def test_a_host_that_proves_nothing_gets_few_connections(engine: MediaEngi
     assert gone == 0  # the first ones wait for their check
     for connection in waiting:
         connection.close()
+
+
+async def test_without_descriptors_left_the_port_waits_and_takes_connections_later(engine: MediaEngine) -> None:
+    leg = await engine.open_leg("127.0.0.1", datagrams=True)
+    (door,) = engine._doors._doors.values()
+    listening = door.tcp
+    assert listening is not None
+    full = Full(listening)
+    door.tcp = full  # type: ignore[assignment]
+    with socket.create_connection(("127.0.0.1", leg.tcp_port)):
+        await until(lambda: full.asked)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert full.asked == 1
+        full.left = 1
+        await until(lambda: engine._doors._connections)
+    door.tcp = listening
 
 
 async def test_a_port_that_another_program_has_is_named_in_the_error(engine: MediaEngine) -> None:
