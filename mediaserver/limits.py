@@ -88,6 +88,8 @@ LOG_LINES_WAITING_MAX: Final = 10_000  # a stalled terminal costs some 3 MB, the
 API_FAILURES_PER_SOURCE_PER_MIN: Final = 10  # wrong admin passwords; a person mistypes three times, a guesser goes on
 API_FAILED_SOURCES_MAX: Final = 4_096  # addresses remembered for that; the longest unseen is forgotten
 API_BODY_BYTES_MAX: Final = 65_536  # of a request; the longest that is meant is a user's name and password
+HTTP_IDLE_S_MAX: Final = 75.0  # a connection between two requests, or before its first: strangers hold none for longer
+HTTP_BODY_S_MAX: Final = 10.0  # for the body of who has not signed in yet: a name and a password
 API_RECORDINGS_PER_PAGE_MAX: Final = 500  # one answer stays under 200 KB
 METRICS_LEGS_MAX: Final = 16_384  # legs whose intervals are being counted; four times what a worker holds
 

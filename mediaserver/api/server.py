@@ -26,7 +26,7 @@ from mediaserver.api.routes import Api, BadRequest
 from mediaserver.api.ways import WaysIn
 from mediaserver.api.websocket import SipDoor, SipWebSockets
 from mediaserver.errors import ConfigError, StorageError
-from mediaserver.limits import API_BODY_BYTES_MAX
+from mediaserver.limits import API_BODY_BYTES_MAX, HTTP_IDLE_S_MAX
 from mediaserver.settings import HttpSettings, Settings
 from mediaserver.web import assets
 
@@ -95,7 +95,9 @@ class HttpServer:
         return app
 
     async def _listen(self, name: str, app: web.Application, host: str, port: int, tls: ssl.SSLContext | None) -> None:
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
+        runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S, keepalive_timeout=HTTP_IDLE_S_MAX
+        )
         await runner.setup()
         self._runners.append(runner)
         try:

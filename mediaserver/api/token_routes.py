@@ -5,6 +5,7 @@ Owns the shape of both bodies and answers. Who may ask for what is `bearers`', w
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
@@ -15,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mediaserver.api.answers import Refused, refusal
 from mediaserver.api.bearers import Doorkeeper
 from mediaserver.api.tokens import Grant, Right
-from mediaserver.limits import USER_NAME_LENGTH_MAX
+from mediaserver.limits import HTTP_BODY_S_MAX, USER_NAME_LENGTH_MAX
 
 SOCKET_ADDRESS = "/ws/v1"
 Name = Annotated[str, Field(min_length=1, max_length=USER_NAME_LENGTH_MAX)]
@@ -101,11 +102,16 @@ def grant_json(token: str, grant: Grant) -> dict[str, Any]:
 
 
 async def _read(request: web.Request, model: type[_BodyT]) -> _BodyT:
-    """Raises Refused (400) that names what is wrong, and never what was sent: it may be a password."""
+    """Raises Refused: 400 that names what is wrong, and never what was sent (it may be a password), 408."""
     if request.content_type != "application/json":
         raise Refused(refusal(400, "bad_request", "the body must be application/json"))
     try:
-        return model.model_validate_json(await request.read())
+        async with asyncio.timeout(HTTP_BODY_S_MAX):
+            body = await request.read()
+    except TimeoutError as error:
+        raise Refused(refusal(408, "request_timeout", "the body did not come")) from error
+    try:
+        return model.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])

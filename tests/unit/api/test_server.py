@@ -11,6 +11,7 @@ from aiohttp import ClientSession
 from aiohttp.test_utils import TestClient, TestServer
 from pydantic import SecretStr
 
+from mediaserver.api import server as api_server
 from mediaserver.api.metrics import Metrics
 from mediaserver.api.server import HttpServer, plain_app, secure_app, tls_context
 from mediaserver.bootstrap import ensure_certificate
@@ -216,6 +217,20 @@ async def test_the_server_listens_with_tls_and_stops(facade: FakeFacade, tmp_pat
     finally:
         await server.stop()
     await server.stop()
+
+
+async def test_a_connection_that_asks_nothing_is_closed(facade: FakeFacade, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_server, "HTTP_IDLE_S_MAX", 0.01)
+    server = HttpServer(Settings(http=HttpSettings(port=0, metrics_port=35_081)), facade, Metrics())
+    await server.start()
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", 35_081)
+        writer.write(b"GET /health/live HTTP/1.1\r\nHo")  # nor does half a request keep it
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
+        writer.close()
+    finally:
+        await server.stop()
 
 
 def test_a_certificate_that_does_not_fit_its_key_is_refused(tmp_path: Path) -> None:

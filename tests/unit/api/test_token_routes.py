@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from pydantic import SecretStr
 
+from mediaserver.api import token_routes
 from mediaserver.api.bearers import Doorkeeper
 from mediaserver.api.people import People
 from mediaserver.api.server import secure_app
@@ -143,3 +145,13 @@ async def test_nobody_else_makes_tokens(client: Client, door: Doorkeeper) -> Non
             "/api/v1/tokens", json={"user": "ann", "rights": ["publish"]}, headers=headers
         ) as answer:
             assert answer.status == 401
+
+
+async def test_who_sends_no_body_is_not_waited_for(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_routes, "HTTP_BODY_S_MAX", 0.01)
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+    head = "POST /api/v1/session HTTP/1.1\r\nHost: here\r\nX-Requested-With: test\r\nContent-Type: application/json\r\n"
+    writer.write(f"{head}Content-Length: 100\r\n\r\n{{".encode())
+    async with asyncio.timeout(5):
+        assert (await reader.readline()).startswith(b"HTTP/1.1 408")
+    writer.close()
