@@ -154,6 +154,7 @@ LEG_DATAGRAMS_WAITING_MAX: Final = 256  # STUN and DTLS of one worker on their w
 TOKEN_CHARS_MAX: Final = 2_048  # ours have some 400; what is longer is not even looked at
 TOKEN_KEYS_MAX: Final = 8  # signing keys kept: one signs, the former ones still verify
 PAGE_SOCKETS_MAX: Final = 10_000  # JSON WebSockets at once; each is some 30 KB
+PAGE_SOCKETS_PER_USER_MAX: Final = 100  # a person has some devices and tabs; one user must not have all of the above
 PAGE_HELLO_S_MAX: Final = 5.0  # from the handshake to the token
 PAGE_MESSAGES_PER_S_MAX: Final = 20  # of one page, over time; a call's candidates come in a burst
 PAGE_MESSAGES_BURST_MAX: Final = 200

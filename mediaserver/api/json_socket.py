@@ -30,12 +30,13 @@ from mediaserver.clock import Clock
 from mediaserver.limits import (
     PAGE_HELLO_S_MAX,
     PAGE_SOCKETS_MAX,
+    PAGE_SOCKETS_PER_USER_MAX,
     WEBSOCKET_MESSAGE_BYTES_MAX,
 )
 
 log = structlog.get_logger()
 _PING_S = 25.0  # as for SIP: below what routers forget
-NOT_SIGNED_IN, TOO_FAST = 4401, 4429  # close codes of ours, named after HTTP's
+NOT_SIGNED_IN, TOO_FAST, TOO_MANY = 4401, 4429, 4503  # close codes of ours, named after HTTP's
 
 
 class JsonSockets:
@@ -60,6 +61,8 @@ class JsonSockets:
         self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
         self._local_host = local_host
         self._open: dict[str, tuple[Person, web.WebSocketResponse]] = {}
+        self._greeting = 0  # connections that have yet to bring a token
+        self._of_user: Counter[str] = Counter()
         self.calls: CallRoom | None = None  # set before the first connection
         self.consent: AnswerConsent | None = None
         self.ended: Counter[str] = Counter()  # by reason, a fixed set
@@ -95,14 +98,35 @@ class JsonSockets:
         if not origin_allowed(request, self._origins):
             log.warning("a page of another origin was refused a socket", origin=request.headers["Origin"][:128])
             raise web.HTTPForbidden(text="this origin may not open a WebSocket here; see http.websocket_origins")
-        if len(self._open) >= PAGE_SOCKETS_MAX or self.calls is None:
+        if len(self._open) + self._greeting >= PAGE_SOCKETS_MAX or self.calls is None:
             raise web.HTTPServiceUnavailable(text="too many connections")
         socket = web.WebSocketResponse(heartbeat=_PING_S, max_msg_size=WEBSOCKET_MESSAGE_BYTES_MAX, compress=False)
-        await socket.prepare(request)
-        grant = await self._hello(request, socket)
+        self._greeting += 1
+        try:
+            await socket.prepare(request)
+            grant = await self._hello(request, socket)
+        finally:
+            self._greeting -= 1
         if grant is not None:
-            await _Connection(self, request, socket, grant, self.calls).serve()
+            await self._serve(request, socket, grant, self.calls)
         return socket
+
+    async def _serve(self, request: web.Request, socket: web.WebSocketResponse, grant: Grant, calls: CallRoom) -> None:
+        user = grant.user
+        if user is None:  # guests of one link are many people
+            await _Connection(self, request, socket, grant, calls).serve()
+            return
+        if self._of_user[user] >= PAGE_SOCKETS_PER_USER_MAX:
+            self.ended["too many of one user"] += 1
+            await socket.close(code=TOO_MANY, message=b"this user has too many connections")
+            return
+        self._of_user[user] += 1
+        try:
+            await _Connection(self, request, socket, grant, calls).serve()
+        finally:
+            self._of_user[user] -= 1
+            if not self._of_user[user]:
+                del self._of_user[user]
 
     async def _hello(self, request: web.Request, socket: web.WebSocketResponse) -> Grant | None:
         """The first message must bring a token. None: it did not; the socket is closed."""

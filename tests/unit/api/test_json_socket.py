@@ -349,3 +349,27 @@ async def test_a_token_for_one_room_says_and_hears_nothing_elsewhere(pages: Page
     assert (await bound.say("consent", agree=True, sip_call_id="of a telephone"))["code"] == "not_found"
     assert (await free.say("chat", text="hello"))["type"] == "ok"
     assert [message["type"] for message in bound.heard] == ["welcome", "error", "error"]
+
+
+async def test_one_user_has_not_all_the_connections(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_socket, "PAGE_SOCKETS_PER_USER_MAX", 1)
+    first = await pages.sign_in()
+    second = await pages.open()
+    token = pages.world.bearer(Right.PUBLISH, user="ann")["Authorization"].removeprefix("Bearer ")
+    await second.socket.send_json({"type": "hello", "token": token})
+    assert await second.closed() == json_socket.TOO_MANY
+    await pages.sign_in(user=None, number="700")
+    await first.socket.close()
+    while "ann" in pages.world.ways.pages._of_user:
+        await asyncio.sleep(0.001)
+    await pages.sign_in()
+
+
+async def test_who_has_not_signed_in_yet_counts_among_the_connections(
+    pages: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_socket, "PAGE_SOCKETS_MAX", 1)
+    await pages.open()
+    with pytest.raises(WSServerHandshakeError) as refused:
+        await pages.open()
+    assert refused.value.status == 503
