@@ -3,6 +3,9 @@
 Owns rollover counters and replay windows of one direction of one key; keys come from SDES or DTLS, it does not ask
 which. A session survives a renegotiation that does not change the key. A place in its table takes only a source whose
 packet was authentic. There is no MKI. The arithmetic is in ext/srtp_cipher.
+
+GCM gives its authentication key away when two different packets have one IV (RFC 7714 §8.1). A packet with header
+extensions, which may tell the time of sending, is therefore sealed once only under GCM; one without is the same bytes.
 """
 
 from libc.stdint cimport int64_t, uint64_t
@@ -62,7 +65,7 @@ cdef struct SrtpSession:
     Kind rtcp
     uint32_t ssrcs[SRTP_SOURCES_MAX]   # beside each other, so that a search reads few lines of memory
     Source sources[SRTP_SOURCES_MAX]
-    Window* windows                    # inbound: two of each source, RTP and RTCP
+    Window* windows                    # two of each source, RTP and RTCP; outbound only for GCM
 
 cdef int SUITE_KEY_BYTES[6]
 SUITE_KEY_BYTES[:] = [16, 16, 32, 32, 16, 32]
@@ -85,11 +88,11 @@ cdef SrtpSession* srtp_session_new(int suite, const uint8_t* key_and_salt, int s
     s.outbound = outbound
     s.gcm = gcm
     s.tag_bytes = 4 if suite in (SUITE_AES_CM_128_SHA1_32, SUITE_AES_256_CM_SHA1_32) else 10
-    if not outbound:
+    if not outbound or gcm:
         s.windows = <Window*>calloc(2 * SRTP_SOURCES_MAX, sizeof(Window))
     s.rtp.cipher = cipher_new(key_and_salt, key_bytes, salt, LABEL_RTP, gcm, outbound, s.rtp.salt)
     s.rtcp.cipher = cipher_new(key_and_salt, key_bytes, salt, LABEL_RTCP, gcm, outbound, s.rtcp.salt)
-    if (not outbound and s.windows is NULL
+    if ((not outbound or gcm) and s.windows is NULL
             or s.rtp.cipher is NULL or s.rtcp.cipher is NULL):
         srtp_session_free(s)
         return NULL
@@ -229,13 +232,15 @@ cdef SrtpVerdict srtp_protect_rtp(SrtpSession* s, uint8_t* data, int* size) noex
             return SRTP_REFUSED
         at = source_add(s, read_be32(data + 8))
     index = index_of(s.sources[at].highest, read_be16(data + 2))
-    if index < 0:
+    if index < 0 or (s.gcm and data[0] & 0x10 and seen_before(&s.windows[2 * at], index)):
         return SRTP_REPLAYED
     iv_of(s, &s.rtp, data + 8, <uint64_t>index, iv)
     if s.gcm:
         if gcm_seal(s.rtp.cipher, iv, data, header, NULL, 0, data + header, size[0] - header) < 0:
             return SRTP_FAILED
         size[0] += GCM_TAG_BYTES
+        if s.windows[2 * at].highest - index < WINDOW_BITS:
+            mark_seen(&s.windows[2 * at], index)
     else:
         if counter_mode(s.rtp.cipher, iv, data + header, size[0] - header) < 0:
             return SRTP_FAILED

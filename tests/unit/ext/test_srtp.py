@@ -149,6 +149,20 @@ def test_a_retransmission_is_the_same_bytes(profile: SrtpProfile) -> None:
 
 
 @pytest.mark.parametrize("profile", PROFILES)
+def test_gcm_never_seals_two_packets_with_one_number_whose_extensions_may_differ(profile: SrtpProfile) -> None:
+    """RFC 7714 §8.1: two texts, or two headers, under one IV give the authentication key away."""
+    outbound, _ = pair(profile)
+
+    def stamped(sequence: int, stamp: int) -> bytes:
+        return struct.pack(">BBHIIHHI", 0x90, 96, sequence, 1, 7, 0xBEDE, 1, stamp) + bytes(50)
+
+    gcm = profile in (SrtpProfile.AEAD_AES_128_GCM, SrtpProfile.AEAD_AES_256_GCM)
+    assert [outbound.step(stamped(n, 1), False)[0] for n in (10, 12, 11, 1_500)] == [OK] * 4
+    assert [outbound.step(stamped(n, 2), False)[0] for n in (12, 1_500, 10)] == [REPLAYED if gcm else OK] * 3
+    assert [outbound.step(stamped(n, 2), False)[0] for n in (1_499, 1_501)] == [OK] * 2
+
+
+@pytest.mark.parametrize("profile", PROFILES)
 def test_header_extensions_and_csrcs_stay_in_the_clear(profile: SrtpProfile) -> None:
     outbound, inbound = pair(profile)
     header = struct.pack(">BBHIIIHH", 0x91, 96, 5, 1, 7, 8, 0xBEDE, 1) + b"\x10\xaa\x00\x00"
