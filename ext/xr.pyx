@@ -242,8 +242,8 @@ cdef uint8_t* write_concealment(uint8_t* p, const XrReport* r) noexcept nogil:
     p = block(p, BT_MEASUREMENT, 0, 7)
     write_be32(p, r.source_ssrc)
     write_be16(p + 4, 0)
-    write_be16(p + 6, r.begin_sequence)
-    write_be32(p + 8, r.highest_sequence - <uint16_t>(r.end_sequence - r.begin_sequence))
+    write_be16(p + 6, <uint16_t>(r.highest_sequence - r.expected + 1))     # of the session
+    write_be32(p + 8, r.highest_sequence + 1 - <uint16_t>(r.end_sequence - r.begin_sequence))
     write_be32(p + 12, r.highest_sequence)
     write_be32(p + 16, <uint32_t>(session >> 16))
     write_be32(p + 20, <uint32_t>(session >> 32))

@@ -105,6 +105,13 @@ def test_every_block_says_its_own_length_and_the_packet_theirs() -> None:
     assert kinds == [4, 5, 6, 7, 14, 30, 31]
 
 
+def test_the_measurement_says_where_the_session_and_the_interval_began() -> None:
+    """RFC 6776 §4.1: the first number of the session, the extended first and last ones of the interval."""
+    data = write_for_test(report(blocks=8, expected=65_536 + 200))
+    assert data[8] == 14
+    assert struct.unpack(">HII", data[18:28]) == (60, 65_536 + 10, 65_536 + 259)
+
+
 def test_nothing_asked_for_is_nothing_sent() -> None:
     assert write_for_test(report(blocks=0)) == b""
 
