@@ -292,6 +292,8 @@ cdef int receive_rtp(Context* ctx, Leg* leg, Packet* packet, const Address* sour
         rtp_receiver_time(&leg.receiver, packet.timestamp, packet.arrival_ns, payload.clock_hz)
     if verdict == SOURCE_NEW:
         playout_restart(leg.playout, &ctx.pool)
+        if leg.red is not NULL:
+            leg.red.started = 0        # the new one's numbers say nothing of the old one's
     if not leg.stream.receives:
         return 0
     if leg.red is not NULL:

@@ -131,13 +131,17 @@ cdef int red_wrap(Red* red, const uint8_t* packet, int size, uint8_t* out, int c
         at = (red.newest + RED_LEVELS_MAX - (red.levels - 1 - i)) % RED_LEVELS_MAX
         kept = &red.kept[at]
         offset = timestamp - kept.timestamp
-        # What is missing in between, or too old, takes what is before it along: a receiver counts blocks backwards.
+        # What is missing in between, too old or too long takes what is before it along: a receiver counts blocks
+        # backwards.
         if kept.size == 0 or offset == 0 or offset > RED_OFFSET_MAX:
             count = 0
             body = size + LAST_HEADER_BYTES
             continue
         if body + BLOCK_HEADER_BYTES + kept.size > capacity:
-            continue
+            count = 0
+            body = size + LAST_HEADER_BYTES
+            if body + BLOCK_HEADER_BYTES + kept.size > capacity:
+                continue
         repeated[count] = at
         count += 1
         body += BLOCK_HEADER_BYTES + kept.size

@@ -78,6 +78,19 @@ def test_a_relayed_listener_without_red_gets_the_lost_packets_in_their_places() 
         assert packet.timestamp - boris.heard[0].timestamp == 160 * (sequence - first)
 
 
+def test_another_source_is_heard_at_once_whatever_its_numbers() -> None:
+    """A transferred call goes on with another SSRC; its first number may lie just below the former one's last."""
+    world = World()
+    anna, boris = world.phone(sound=sine(440, 8000)), world.phone()
+    world.set_stream(anna, codecs=(PCMU, RED_PCMU))
+    world.bridge(anna, boris)
+    talk(world, anna, 1, loss=0, red=False)
+    before = len(boris.heard)
+    anna.ssrc, anna.sequence, anna.sound = 0x7777, anna.sequence - 500, sine(440, 8000)
+    talk(world, anna, 1, loss=0, red=False)
+    assert len(boris.heard) - before >= 45
+
+
 def test_what_is_mixed_loses_a_tenth_of_what_it_lost() -> None:
     concealed = {}
     for red in (False, True):

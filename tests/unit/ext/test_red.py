@@ -144,3 +144,11 @@ def test_a_packet_that_would_not_fit_goes_as_it_is() -> None:
     alone = red.wrap(rtp(3, 2_880, bytes(600)), capacity=1_000)
     assert alone is not None
     assert len(alone) == 613  # the one before went by itself: not repeated
+
+
+def test_where_not_all_fit_the_oldest_stays_out_and_never_one_in_between() -> None:
+    """A receiver counts sequence numbers back by blocks."""
+    red = repeating(2)
+    packets = [red.wrap(rtp(n, 640 * n, bytes([n]) * 600), 1_568) for n in range(1, 4)]
+    assert packets[2] is not None
+    assert parse_for_test(packets[2][12:]) == [(OPUS, 640, b"\2" * 600), (OPUS, 0, b"\3" * 600)]
