@@ -38,7 +38,7 @@ from mediaserver.ext.video_feedback cimport (
 )
 from mediaserver.ext.video_arrivals cimport Arrivals, arrivals_write
 from mediaserver.ext.video_clock cimport video_sender_time
-from mediaserver.ext.video_estimate cimport estimate_feedback
+from mediaserver.ext.video_estimate cimport ESTIMATE_BPS_MAX, estimate_feedback
 from mediaserver.ext.video_forward cimport video_send_again
 from mediaserver.ext.video_leg cimport video_due
 from mediaserver.ext.video_nack cimport nack_due
@@ -170,7 +170,7 @@ cdef int take_feedback(Context* ctx, VideoLeg* v, const RtcpPart* part, int64_t 
     elif part.count == FEEDBACK_APPLICATION:
         bps = read_remb(part)
         if bps > 0:
-            v.remb_bps = bps
+            v.remb_bps = bps if bps < ESTIMATE_BPS_MAX else ESTIMATE_BPS_MAX       # it may say 2^58: no sum survives
             v.remb_ns = arrival_ns
     return 0
 

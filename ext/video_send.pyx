@@ -15,7 +15,7 @@ from mediaserver.ext.video_extensions cimport (
     extensions_write,
 )
 from mediaserver.ext.video_estimate cimport estimate_sent
-from mediaserver.ext.video_history cimport history_find
+from mediaserver.ext.video_history cimport History, history_find
 from mediaserver.ext.video_leg cimport video_due, video_leg_track
 from mediaserver.ext.video_pace cimport (
     PACE_STEP_NS,
@@ -155,6 +155,7 @@ cdef void video_drain(Context* ctx, VideoLeg* v) noexcept nogil:
     cdef PaceItem* item
     cdef Track* viewer
     cdef Sent* sent
+    cdef History* history
     cdef HistorySlot* slot
     while True:
         item = pace_pop(&v.pacer, ctx.now_ns)
@@ -166,10 +167,12 @@ cdef void video_drain(Context* ctx, VideoLeg* v) noexcept nogil:
         sent = &viewer.sink.sent[item.out & (SENT_MAX - 1)]
         if sent.layer < 0 or sent.out != item.out or sent.sent_ns:
             continue
-        if ctx.now_ns - item.since_ns > PACE_WAIT_NS_MAX:
+        history = viewer.source.streams[sent.layer].history
+        # Too old, or its source has been switched off: no history, nothing to make it from.
+        if history is NULL or ctx.now_ns - item.since_ns > PACE_WAIT_NS_MAX:
             begin_anew(viewer, item.out)
             continue
-        slot = history_find(viewer.source.streams[sent.layer].history, sent.sequence)
+        slot = history_find(history, sent.sequence)
         if slot is not NULL:
             video_send(ctx, viewer, sent, slot, False)
     if v.pacer.head != v.pacer.tail:

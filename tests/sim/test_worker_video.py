@@ -1,5 +1,7 @@
 """Video through a worker in virtual time: who sees what, and that each stream is one a decoder can go on with."""
 
+import struct
+
 from mediaserver.model import Direction
 from mediaserver.model_video import Feedback, VideoCodec, VideoFormat
 from tests.sim.cameras import EXTENSIONS, Camera, Screen, VideoWorld, picture_of, receiving
@@ -324,3 +326,36 @@ def test_the_same_seed_gives_the_same_packets() -> None:
         return [(packet.at_ns, picture_of(packet), packet.payload) for packet in screen.stream.packets]
 
     assert run() == run()
+
+
+def says_it_takes(screen: Screen, bps: int) -> None:
+    """REMB of the screen's peer."""
+    exponent = max(0, bps.bit_length() - 18)
+    screen.feedback(206, 15, b"REMB" + struct.pack(">BBHI", 1, exponent << 2 | bps >> exponent >> 16,
+                                                  bps >> exponent & 0xFFFF, screen.ssrc))  # fmt: skip
+
+
+def test_a_camera_switched_off_while_its_pictures_wait_for_a_narrow_way_leaves_them() -> None:
+    world, camera, screen = call(camera={"bps": 3_000_000})
+    says_it_takes(screen, 100_000)
+    world.film(100)
+    says_it_takes(screen, 100_000)
+    world.film(100)
+    shown = len(screen.stream.packets)
+    assert shown < camera.sequence - 30_000  # the others wait
+    world.do(world.worker.set_track(camera.phone.handle, 1, receiving(direction=Direction.INACTIVE)))
+    world.film(500)
+    assert len(screen.stream.packets) == shown
+    world.do(world.worker.set_track(camera.phone.handle, 1, receiving()))
+    camera.want_key = True
+    says_it_takes(screen, 10_000_000)
+    world.film(500)
+    assert len(screen.stream.packets) > shown
+
+
+def test_a_viewer_who_says_he_takes_more_than_any_way_carries_is_believed_the_most_we_send() -> None:
+    world, _, screen = call()
+    says_it_takes(screen, 0x3FFFF << 40)
+    world.film(1_000)
+    assert world.worker.leg_bandwidth(screen.phone.handle)["estimate_bps"] == 50_000_000
+    screen.stream.check_vp8(screen.ssrc)
