@@ -4,7 +4,7 @@ Demultiplexing follows RFC 8843 §9.2: an SSRC already known; else MID, RID and 
 else the only track that takes its payload type. What was learnt is kept in a bounded table. RTX is undone by RFC 4588.
 """
 
-from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcmp, memcpy
 from mediaserver.ext.rtp cimport (
     SOURCE_NEW,
@@ -119,12 +119,15 @@ cdef void note_gap(Context* ctx, VideoLeg* v, Track* t, VideoStream* s, uint16_t
 
 cdef void note_frame(Track* t, VideoStream* s, const HistorySlot* slot) noexcept nogil:
     cdef bint newer = not s.frame_known or <int>(slot.timestamp - s.frame_timestamp) > 0
+    cdef int64_t age_ns
     if newer:
         t.frames_received += 1
         s.frame_timestamp = slot.timestamp
         s.frame_known = 1
-        # How taken and arrival hang together without a sender report: by the quickest packet of late.
-        if s.arrival_ns == 0 or slot.arrival_ns - s.arrival_ns <= (
+        # How taken and arrival hang together without a sender report: by the quickest packet of late. Half a thousandth
+        # of its age is for a sender whose clock is slow, whose packets would seem later and later.
+        age_ns = slot.arrival_ns - s.arrival_ns
+        if s.arrival_ns == 0 or age_ns - age_ns // 2000 <= (
                 <long long>(<int>(slot.timestamp - s.arrival_timestamp)) * 1000000000 // VIDEO_CLOCK_HZ + 1000000):
             s.arrival_ns = slot.arrival_ns
             s.arrival_timestamp = slot.timestamp

@@ -248,6 +248,22 @@ def test_sender_reports_tie_the_outgoing_clock_to_wall_time() -> None:
     assert abs(int.from_bytes(reports[-1].data[20:24], "big") - len(sent)) <= 5
 
 
+def test_reports_follow_a_camera_whose_slow_clock_was_not_seen_for_a_minute() -> None:
+    """300 parts in a million are 18 ms in a minute: what was learnt of the clock before does not hold for ever."""
+    world, camera, screen = call(camera={"bps": 100_000})
+    world.film(1_000)
+    world.cameras.clear()
+    world.film(60_000)
+    camera.timestamp += 60 * 90_000 - 1_620
+    world.cameras.append(camera)
+    world.film(3_000)
+    report = [part for part in world.control[screen.phone.handle] if part.kind == 200][-1]
+    frame = min(screen.stream.frames(), key=lambda frame: abs(frame[0].at_ns - report.at_ns))
+    stamp = int.from_bytes(report.data[16:20], "big")
+    ahead_s = ((stamp - frame[0].timestamp + 2**31) % 2**32 - 2**31) / 90_000
+    assert abs(ahead_s - (report.at_ns - frame[0].at_ns) / 1e9) < 0.005
+
+
 def test_closing_a_source_its_leg_or_a_screen_leaves_the_others_alone() -> None:
     world, camera, screen = call()
     other = world.screen(world.phone(rtcp_mux=True))
