@@ -85,7 +85,8 @@ class _LegListener:
 
     def _do(self, message: said.Spoken) -> None:
         if isinstance(message, said.Chat):
-            self._people.chat(self._call_id, self._leg, message.text)
+            if not self._people.chat(self._call_id, self._leg, message.text):
+                raise said.BadMessage("chat: too much is written here; wait a little")
         elif isinstance(message, said.Stats):
             self._people.take_stats(self._call_id, self._leg, message.report.stats())
         elif isinstance(message, said.Consent):

@@ -17,7 +17,12 @@ import structlog
 from mediaserver.api.facade import LegQuality
 from mediaserver.calls.room_facts import RoomFacts
 from mediaserver.clock import Clock
-from mediaserver.limits import PAGE_LEGS_MAX, ROOM_PARTICIPANTS_TOLD_MAX
+from mediaserver.limits import (
+    CHAT_BURST_S_MAX,
+    CHAT_DELIVERIES_PER_S_MAX,
+    PAGE_LEGS_MAX,
+    ROOM_PARTICIPANTS_TOLD_MAX,
+)
 from mediaserver.model import CallFacts, LegFacts, LegStats, Masked, StreamSettings
 from mediaserver.model_news import ChatNews, ClientStats, LegNews, RecordingNews
 
@@ -46,6 +51,7 @@ class _Leg:
     call_id: str
     facts: LegFacts
     client: ClientStats | None = None
+    chat_paid_ns: int = 0  # what it has written is worth its share of the loop until then
 
 
 class People:
@@ -143,13 +149,21 @@ class People:
                 return one.call_id, one.leg_id
         return None
 
-    def chat(self, call_id: str, leg: LegFacts, text: str) -> None:
-        """To everybody in the sender's room, else in his call."""
+    def chat(self, call_id: str, leg: LegFacts, text: str) -> bool:
+        """To everybody in the sender's room, else in his call. False: not told, he writes too much for so many."""
         room = self._room_of(call_id, leg.leg_id)
         members = self._members(room) if room is not None else self._legs_of(call_id)
+        sender, now_ns = self._legs.get((call_id, leg.leg_id)), self._clock.now_ns()
+        if sender is None:
+            return True  # it has left: nobody hears it
+        paid_ns = max(sender.chat_paid_ns, now_ns) + len(members) * 1_000_000_000 // CHAT_DELIVERIES_PER_S_MAX
+        if paid_ns - now_ns > CHAT_BURST_S_MAX * 1e9:
+            return False
+        sender.chat_paid_ns = paid_ns
         news = ChatNews(Masked(leg.identity or leg.number), text, self._clock.wall(), room.name if room else None)
         for member in members:
             self.leg_news(member.call_id, member.facts, news)
+        return True
 
     def take_stats(self, call_id: str, leg: LegFacts, stats: ClientStats) -> None:
         known = self._legs.get((call_id, leg.leg_id))

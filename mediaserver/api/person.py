@@ -193,7 +193,8 @@ class Person:
 
     async def _chat(self, message: said.Chat) -> None:
         call_id, leg = self._leg(message)
-        self._people.chat(call_id, leg, message.text)
+        if not self._people.chat(call_id, leg, message.text):
+            raise CannotDo("too_many", "too much is written here; wait a little")
 
     async def _control_room(self, message: said.RoomControl) -> None:
         """With the right `moderate` in any room the token opens; without it, as the room's own rules allow."""

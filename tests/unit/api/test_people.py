@@ -128,6 +128,15 @@ async def test_whom_the_other_party_puts_on_hold_learns_it(crowd: Crowd) -> None
     assert ann.told == []
 
 
+async def test_who_writes_without_end_to_a_crowd_is_not_told_on(crowd: Crowd) -> None:
+    ann = crowd.screen("ann")
+    crowd.call(leg("ann"), *(leg(f"guest {number}", str(number)) for number in range(2, 101)))
+    told = [crowd.people.chat("call1", leg("ann"), "hello") for _ in range(60)]
+    assert told == [True] * 50 + [False] * 10  # 100 people: five seconds of a thousand a second
+    assert ann.types().count("chat") == 50
+    assert crowd.people.chat("call1", leg("guest 2", "2"), "hello")  # the others go on
+
+
 async def test_chat_reaches_everybody_in_the_call_and_in_a_room_everybody_in_the_room(crowd: Crowd) -> None:
     ann, bob, carol = crowd.screen("ann"), crowd.screen("bob"), crowd.screen("carol")
     crowd.call(leg("ann"), leg("bob", "2"))
