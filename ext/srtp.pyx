@@ -2,7 +2,8 @@
 
 Owns rollover counters and replay windows of one direction of one key; keys come from SDES or DTLS, it does not ask
 which. A session survives a renegotiation that does not change the key. A place in its table takes only a source whose
-packet was authentic. There is no MKI. The arithmetic is in ext/srtp_cipher.
+packet was authentic, and one that gave its place up comes back with its counters. There is no MKI. The arithmetic is in
+ext/srtp_cipher.
 
 GCM gives its authentication key away when two different packets have one IV (RFC 7714 §8.1). A packet with header
 extensions, which may tell the time of sending, is therefore sealed once only under GCM; one without is the same bytes.
@@ -31,6 +32,7 @@ cdef enum:
     WINDOW_BITS = 1024                 # packets of one source: 20 s of audio, 5 s of good video; none reorders more
     WINDOW_WORDS = 16
     SOURCE_IDLE_PACKETS = 65536        # a full table gives up a source unheard for so long: minutes of a call
+    RETIRED_MAX = 256                  # whose counters are kept for when they come back. A power of two
     CONTROL_TAG_BYTES = 10             # of RTCP in the _32 suites too, RFC 4568 §6.2.2
     CONTROL_INDEX_BYTES = 4
     RTP_HEADER = 12
@@ -54,6 +56,13 @@ cdef struct Source:
     int64_t highest                    # outbound: index of the highest RTP packet; -1: none
     uint64_t used                      # session.packets when it was heard last
 
+cdef struct Retired:                   # what must not begin anew while the key is the same
+    uint32_t ssrc
+    int32_t known
+    Source source
+    int64_t heard                      # inbound: highest RTP and RTCP indexes
+    int64_t told
+
 cdef struct SrtpSession:
     int32_t outbound
     int32_t gcm
@@ -65,6 +74,8 @@ cdef struct SrtpSession:
     Kind rtcp
     uint32_t ssrcs[SRTP_SOURCES_MAX]   # beside each other, so that a search reads few lines of memory
     Source sources[SRTP_SOURCES_MAX]
+    uint32_t retired_count             # ever
+    Retired retired[RETIRED_MAX]
     Window* windows                    # two of each source, RTP and RTCP; outbound only for GCM
 
 cdef int SUITE_KEY_BYTES[6]
@@ -135,20 +146,56 @@ cdef inline bint has_room(const SrtpSession* s) noexcept nogil:
     return s.source_count < SRTP_SOURCES_MAX or source_idle(s) >= 0
 
 
+cdef Retired* retired_find(SrtpSession* s, uint32_t ssrc) noexcept nogil:
+    """NULL: it never gave up a place, or too long ago."""
+    cdef uint32_t i
+    for i in range(s.retired_count if s.retired_count < RETIRED_MAX else RETIRED_MAX):
+        if s.retired[i].known and s.retired[i].ssrc == ssrc:
+            return &s.retired[i]
+    return NULL
+
+
+cdef void retire(SrtpSession* s, int at) noexcept nogil:
+    cdef Retired* r = &s.retired[s.retired_count & (RETIRED_MAX - 1)]
+    s.retired_count += 1
+    r.ssrc = s.ssrcs[at]
+    r.known = 1
+    r.source = s.sources[at]
+    if s.windows is not NULL:
+        r.heard = s.windows[2 * at].highest
+        r.told = s.windows[2 * at + 1].highest
+
+
+cdef inline void window_set(Window* w, int64_t highest) noexcept nogil:
+    """highest -1: nothing seen yet; else all up to it."""
+    memset(w.seen, 0xFF if highest >= 0 else 0, sizeof(w.seen))
+    w.highest = highest
+
+
 cdef int source_add(SrtpSession* s, uint32_t ssrc) noexcept nogil:
-    """A place for a new one, which has_room; its counters at the start."""
+    """A place for a new one, which has_room; counters at the start, or where they were when it gave its place up."""
     cdef int at = s.source_count
+    cdef Retired* former = retired_find(s, ssrc)
+    cdef Source source
+    cdef int64_t heard = -1
+    cdef int64_t told = -1
+    memset(&source, 0, sizeof(Source))
+    source.highest = -1
+    if former is not NULL:
+        source = former.source
+        heard = former.heard
+        told = former.told
+        former.known = 0
     if at < SRTP_SOURCES_MAX:
         s.source_count += 1
     else:
         at = source_idle(s)
-    memset(&s.sources[at], 0, sizeof(Source))
+        retire(s, at)
     s.ssrcs[at] = ssrc
-    s.sources[at].highest = -1
+    s.sources[at] = source
     if s.windows is not NULL:
-        memset(&s.windows[2 * at], 0, 2 * sizeof(Window))
-        s.windows[2 * at].highest = -1
-        s.windows[2 * at + 1].highest = -1
+        window_set(&s.windows[2 * at], heard)
+        window_set(&s.windows[2 * at + 1], told)
     s.last = at
     return at
 
@@ -273,7 +320,9 @@ cdef inline int open_rtp(SrtpSession* s, uint8_t* data, int header, int body, ui
 cdef SrtpVerdict srtp_unprotect_rtp(SrtpSession* s, uint8_t* data, int* size) noexcept nogil:
     cdef int tag = GCM_TAG_BYTES if s.gcm else s.tag_bytes
     cdef int header = header_size_of(data, size[0] - tag)
+    cdef const Retired* former
     cdef uint32_t ssrc
+    cdef int64_t highest
     cdef int64_t index
     cdef int at
     if header < 0:
@@ -282,8 +331,13 @@ cdef SrtpVerdict srtp_unprotect_rtp(SrtpSession* s, uint8_t* data, int* size) no
     at = source_find(s, ssrc)
     if at < 0 and not has_room(s):
         return SRTP_REFUSED
-    index = index_of(s.windows[2 * at].highest if at >= 0 else -1, read_be16(data + 2))
-    if index < 0 or (at >= 0 and seen_before(&s.windows[2 * at], index)):
+    if at >= 0:
+        highest = s.windows[2 * at].highest
+    else:
+        former = retired_find(s, ssrc)
+        highest = former.heard if former is not NULL else -1
+    index = index_of(highest, read_be16(data + 2))
+    if index < 0 or (seen_before(&s.windows[2 * at], index) if at >= 0 else index <= highest):
         return SRTP_REPLAYED
     if open_rtp(s, data, header, size[0] - tag - header, <uint64_t>index) < 0:
         return SRTP_FAILED
@@ -359,6 +413,7 @@ cdef SrtpVerdict srtp_unprotect_control(SrtpSession* s, uint8_t* data, int* size
     cdef int behind = CONTROL_INDEX_BYTES + (GCM_TAG_BYTES if s.gcm else CONTROL_TAG_BYTES)
     cdef int body = size[0] - behind - RTCP_HEADER
     cdef uint8_t* trailer = data + size[0] - (CONTROL_INDEX_BYTES if s.gcm else behind)
+    cdef const Retired* former
     cdef uint32_t ssrc
     cdef uint32_t word
     cdef int64_t index
@@ -371,7 +426,8 @@ cdef SrtpVerdict srtp_unprotect_control(SrtpSession* s, uint8_t* data, int* size
     at = source_find(s, ssrc)
     if at < 0 and not has_room(s):
         return SRTP_REFUSED
-    if at >= 0 and seen_before(&s.windows[2 * at + 1], index):
+    former = retired_find(s, ssrc) if at < 0 else NULL
+    if (former is not NULL and index <= former.told) or (at >= 0 and seen_before(&s.windows[2 * at + 1], index)):
         return SRTP_REPLAYED
     if open_control(s, data, body, trailer, <uint32_t>index, word & <uint32_t>ENCRYPTED != 0) < 0:
         return SRTP_FAILED

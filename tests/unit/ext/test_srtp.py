@@ -130,6 +130,31 @@ def test_a_full_table_gives_up_only_who_was_not_heard_for_minutes() -> None:
     assert inbound.step(outbound.step(rtp(2, 2), False)[1], False)[0] == OK  # the second oldest is still there
 
 
+@pytest.mark.parametrize("profile", [SrtpProfile.AES_CM_128_HMAC_SHA1_80, SrtpProfile.AEAD_AES_128_GCM])
+def test_a_source_that_gave_up_its_place_comes_back_with_its_counters(profile: SrtpProfile) -> None:
+    """RFC 3711 §9.1: else its indexes, and with them its keystream, would be used a second time."""
+    outbound, inbound = pair(profile)
+    old = [outbound.step(rtp(sequence, 1), False)[1] for sequence in (0xFFFF, 0x10000)]
+    told = [outbound.step(rtcp(1), True)[1] for _ in range(2)]
+    assert [inbound.step(sealed, False)[0] for sealed in old] == [OK, OK]
+    assert [inbound.step(sealed, True)[0] for sealed in told] == [OK, OK]
+    for ssrc in range(2, 129):
+        assert inbound.step(outbound.step(rtp(1, ssrc), False)[1], False)[0] == OK
+    for sequence in range(2, 65_600):
+        assert inbound.step(outbound.step(rtp(sequence, 128), False)[1], False)[0] == OK
+    for ssrc in (999, 1_000):
+        assert inbound.step(outbound.step(rtp(1, ssrc), False)[1], False)[0] == OK
+    assert inbound.step(old[0], False)[0] == REPLAYED
+    assert inbound.step(told[1], True)[0] == REPLAYED
+    sealed = outbound.step(rtp(0x10001, 1), False)[1]
+    assert sealed == protect_rtp(*key_of(profile), rtp(0x10001, 1), 1, TAG_BYTES[profile])
+    assert inbound.step(sealed, False) == (OK, rtp(0x10001, 1))
+    third = outbound.step(rtcp(1), True)[1]
+    assert third == protect_rtcp(*key_of(profile), rtcp(1), 3, TAG_BYTES[profile] == 0)
+    assert inbound.step(third, True) == (OK, rtcp(1))
+    assert inbound.step(old[1], False)[0] == REPLAYED
+
+
 def test_a_strangers_ssrc_takes_no_place() -> None:
     _, inbound = pair(SrtpProfile.AEAD_AES_128_GCM)
     stranger = SessionForTest(PROFILES.index(SrtpProfile.AEAD_AES_128_GCM), bytes(28), True)
