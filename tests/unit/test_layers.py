@@ -197,3 +197,10 @@ def test_no_file_carries_a_path_of_the_machine_it_was_written_on() -> None:
         if MACHINE_PATHS.search(line)
     ]
     assert found == []
+
+
+def test_decisions_are_numbered_once_each_without_a_gap() -> None:
+    pages = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
+    assert [int(page.name[:4]) for page in pages] == list(range(1, len(pages) + 1))
+    for page in pages:
+        assert page.read_text().startswith(f"# {int(page.name[:4])}. "), page.name
