@@ -136,7 +136,6 @@ DTLS_HANDSHAKE_NS_MAX: Final = 20_000_000_000  # five repeated flights; who need
 DTLS_DATAGRAM_BYTES_MAX: Final = 1_200  # fits every path with IPv6 and a tunnel around it
 DTLS_RECORDS_PER_DATAGRAM_MAX: Final = 64  # a record of SCTP has at least 41 bytes: more do not fit
 WEBRTC_READY_S_MAX: Final = 15.0  # from our answer to keys: ICE on a slow network and DTLS with one lost flight
-ICE_FRAGMENT_CANDIDATES_MAX: Final = 64
 ICE_TCP_CONNECTIONS_MAX: Final = 1_000  # of all browsers and strangers; a worker has 1,024 places
 ICE_TCP_CONNECTIONS_PER_HOST_MAX: Final = (
     32  # of one address that have proven nothing yet; an office behind NAT shares it

@@ -28,12 +28,12 @@ from mediaserver.limits import WHIP_NUMBER_CHARS_MAX
 from mediaserver.model import Direction
 from mediaserver.sdp.directions import narrowed, offered_directions
 from mediaserver.sdp.parse import parse
+from mediaserver.webrtc.trickle import CONTENT_TYPE as FRAGMENT_TYPE
 from mediaserver.webrtc.trickle import parse_fragment
 
 log = structlog.get_logger()
 
 SDP_TYPE = "application/sdp"
-FRAGMENT_TYPE = "application/trickle-ice-sdpfrag"
 _ETAG = re.compile(r'(W/)?"([^"]*)"')
 _CORS = {
     "Access-Control-Allow-Origin": "*",  # a token is no ambient authority: no other page has it

@@ -22,12 +22,13 @@ from mediaserver.media.engine import MediaLeg
 from mediaserver.model import MediaAddress, StreamSettings
 from mediaserver.sdp.webrtc import LocalTransport, PeerTransport, WebRtcNegotiator
 from mediaserver.settings import WebrtcSettings
-from mediaserver.webrtc.candidates import CONTENT_TYPE as TRICKLE
-from mediaserver.webrtc.candidates import Candidate, host_candidates, parse_fragment, priority_of
+from mediaserver.webrtc.candidates import Candidate, host_candidates, priority_of
 from mediaserver.webrtc.dtls import DtlsIdentity
 from mediaserver.webrtc.networks import PeerNetworks
 from mediaserver.webrtc.sctp import DataChannels, OnChannel
 from mediaserver.webrtc.transport import WebRtcTransport, make_credentials
+from mediaserver.webrtc.trickle import CONTENT_TYPE as TRICKLE
+from mediaserver.webrtc.trickle import parse_fragment
 
 __all__ = ["TRICKLE", "BrowserPath", "PathChanged"]
 

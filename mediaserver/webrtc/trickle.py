@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from mediaserver.errors import ParseError
 from mediaserver.limits import ICE_FRAGMENT_BYTES_MAX, ICE_FRAGMENT_LINES_MAX
 
+CONTENT_TYPE = "application/trickle-ice-sdpfrag"
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _UFRAG = re.compile(r"[A-Za-z0-9+/]{4,256}")
 _PASSWORD = re.compile(r"[A-Za-z0-9+/]{22,256}")

@@ -1,4 +1,4 @@
-"""Candidates as text, the bodies they trickle in, where media may go, and credentials for TURN."""
+"""Candidates as text, where media may go, and credentials for TURN."""
 
 import base64
 import hashlib
@@ -6,9 +6,7 @@ import hmac
 
 import pytest
 
-from mediaserver.errors import ParseError
-from mediaserver.limits import ICE_FRAGMENT_BYTES_MAX, ICE_FRAGMENT_CANDIDATES_MAX
-from mediaserver.webrtc.candidates import Candidate, Fragment, host_candidates, parse_fragment, write_fragment
+from mediaserver.webrtc.candidates import Candidate, host_candidates
 from mediaserver.webrtc.networks import PeerNetworks
 from mediaserver.webrtc.turn import turn_credentials
 
@@ -52,43 +50,6 @@ def test_ours_name_every_address_by_udp_first_and_then_by_tcp() -> None:
         "4 1 tcp 1772093183 10.0.0.1 8444 typ host tcptype passive",
     ]
     assert [c.transport for c in host_candidates(["::1"], 8444, 0)] == ["udp"]
-
-
-def test_a_fragment_is_read_with_its_sections_and_their_end() -> None:
-    body = (
-        b"a=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n"
-        b"a=candidate:1387637174 1 udp 2122260223 192.0.2.1 61764 typ host generation 0 ufrag EsAw network-id 1\r\n"
-        b"a=candidate:3471623853 1 udp 2122194687 198.51.100.2 61765 typ host\r\na=end-of-candidates\r\n"
-    )
-    fragment = parse_fragment(body)
-    assert (fragment.ufrag, fragment.password) == ("EsAw", "P2uYro0UCOQ4zxjKXaWCBui1")
-    assert [mid for mid, _ in fragment.sections] == ["0"]
-    assert [c.port for text in fragment.candidates if (c := Candidate.parse(text))] == [61_764, 61_765]
-    assert fragment.end_of_candidates
-    assert "P2uYro" not in repr(fragment)
-
-
-def test_what_we_write_is_what_we_read() -> None:
-    ours = Fragment("abcd", "p" * 24, (("0", ("1 1 udp 5 192.0.2.1 5 typ host",)), ("1", ())), True)
-    assert parse_fragment(write_fragment(ours)) == ours
-    assert write_fragment(Fragment()) == b"\r\n"
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"hello",
-        b"a=ice-ufrag:ab\r\n",
-        b"a=ice-pwd:short\r\n",
-        b"a=mid:" + b"x" * 17,
-        b"a=candidate:1\r\n" * (ICE_FRAGMENT_CANDIDATES_MAX + 1),
-        b"a" * (ICE_FRAGMENT_BYTES_MAX + 1),
-        b"\xff\xfe",
-    ],
-)
-def test_what_is_no_fragment_is_refused(body: bytes) -> None:
-    with pytest.raises(ParseError):
-        parse_fragment(body)
 
 
 @pytest.mark.parametrize(

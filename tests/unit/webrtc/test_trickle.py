@@ -18,6 +18,7 @@ def test_candidates_belong_to_their_section_and_credentials_to_all() -> None:
     read = parse_fragment(body)
     assert read == Fragment("EsAw", "P2uYro0UCOQ4zxjKXaWCBui1", (("0", (HOST, "2")), ("v", ("3",))), True)
     assert read.candidates == (HOST, "2", "3")
+    assert "P2uYro" not in repr(read)
 
 
 def test_browsers_that_write_lines_without_a_section_or_credentials_are_understood() -> None:
