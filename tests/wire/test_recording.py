@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 import wave
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -156,12 +157,10 @@ async def test_what_is_said_and_typed_during_a_pause_is_in_no_channel_and_the_ga
     code, text, err = await phones.server.cli("recordings", "export", found["id"], "--output", str(out))
     assert code == 0, text + err
     rate, samples = stereo(out)
-    silent = [
-        at / rate for at in range(0, len(samples) - rate // 50, rate // 50) if not np.any(samples[at : at + rate // 50])
-    ]
-    print(len(samples) / rate, silent[0], silent[-1], len(silent) / 50)
-    assert silent[-1] - silent[0] == pytest.approx(len(silent) / 50, abs=0.1)  # one gap, and silent all through
-    assert 2.5 <= len(silent) / 50 <= 6
+    frames = [np.any(samples[at : at + rate // 50]) for at in range(0, len(samples) - rate // 50, rate // 50)]
+    silences = sorted((len(list(run)) / 50 for audible, run in groupby(frames) if not audible), reverse=True)
+    assert 2.5 <= silences[0] <= 6, silences  # the pause, silent all through
+    assert sum(silences[1:]) < 0.5, silences  # beside it at most where both voices take breath
     code, text, err = await phones.server.cli("recordings", "verify", found["id"])
     assert code == 0, text + err
     for journal in ("1.journal", "2.journal"):
