@@ -348,7 +348,9 @@ class WebRtcNegotiator:
         if direction.sends:
             attributes.append(Attribute("msid", f"{self._cname or 'mediaserver'} audio"))
             ssrc = self._bound()[0].ssrc
-            if ssrc:  # Chromium asks of every section for MID or SSRC once one section of the bundle agrees MID
+            # Chromium asks of every section for MID or SSRC once one section of the bundle agrees MID. Where nothing
+            # asks for it, it is left out: Chromium ends what a page listens to at a hold when the SSRC is known.
+            if ssrc and self.video.lines:
                 attributes.append(Attribute("ssrc", f"{ssrc} cname:{self._cname or 'mediaserver'}"))
         payload_types = [str(codec.payload_type) for codec in formats]
         return Media("audio", self._bound()[0].rtp_port, protocol, payload_types, attributes=attributes)

@@ -94,6 +94,20 @@ def test_h264_is_agreed_in_one_configuration_and_vp9_by_its_profile():
     assert answer.media[1].formats == ["108", "109", "98", "99"]
 
 
+def test_our_sound_beside_video_is_named_by_its_ssrc_where_we_send():
+    made = negotiator()
+    made.local = LocalMedia("192.0.2.1", 4_000, 4_001, ssrc=77)
+    _, answer = answered(vector("chromium-audio-video-data"), made)
+    assert answer.media[0].first("ssrc") == "77 cname:cname"
+    listening = vector("chromium-audio-video-data").replace(b"a=sendrecv", b"a=sendonly", 1)
+    _, answer = answered(listening, made)
+    assert not answer.media[0].has("ssrc")
+    calling = negotiator()
+    calling.local = LocalMedia("192.0.2.1", 4_000, 4_001, ssrc=78)
+    calling.video.add(local())
+    assert parse(calling.write_offer()).media[0].first("ssrc") == "78 cname:cname"
+
+
 def test_our_stream_is_named_by_msid_and_ssrcs_with_their_repair():
     made = negotiator()
     made.read_offer(vector("chromium-audio-video-data"))
