@@ -63,7 +63,7 @@ class ServerFacade:
         return ServerCounters(
             engine=server.engine.engine_stats(),
             sip=server.agent.stack.counters,
-            calls_active=len(server.calls.calls()),
+            calls_active=len(server.calls),
             calls_ended=dict(server.calls.ended),
             calls_refused={
                 **server.calls.refused,
