@@ -64,7 +64,7 @@ cdef extern from *:
     void prefetch "__builtin_prefetch"(const void* at) noexcept nogil
 
 cdef enum:
-    LEG_LINES = 22                 # of 64 bytes: up to and with Leg.keypad's first
+    LEG_LINES = 23                 # of 64 bytes: up to and with Leg.keypad's first
     PASSED_DIGIT_GAP_MS = 50
     CANDIDATE_IDLE_MS = 1000       # a source under probation that stops loses its turn
 

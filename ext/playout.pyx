@@ -155,6 +155,7 @@ cdef void playout_ahead(const Playout* p) noexcept nogil:
     prefetch(<const char*> &j.started + 64)
     prefetch(<const char*> &j.started + 128)
     prefetch(&j.delay_ns)
+    prefetch(&j.xr)
     prefetch(&p.player.line.kind_ns)
     prefetch(&p.pulled_ns)
 
