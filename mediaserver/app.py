@@ -19,6 +19,8 @@ import uvloop
 from mediaserver.api.bearers import Doorkeeper
 from mediaserver.api.metrics import Metrics
 from mediaserver.api.people import People
+from mediaserver.api.review_people import ReviewGate
+from mediaserver.api.review_routes import ReviewApi
 from mediaserver.api.server import HttpServer
 from mediaserver.api.token_routes import IceServer
 from mediaserver.api.tokens import Tokens
@@ -42,8 +44,10 @@ from mediaserver.quality.hep import HepSender
 from mediaserver.quality.monitor import QualityMonitor
 from mediaserver.quality.phone_reports import PhoneReports
 from mediaserver.recording.consent import ConsentAuthority
+from mediaserver.recording.findable import Findable
 from mediaserver.recording.keeping import EXPORTS
 from mediaserver.recording.recorder import JournalRecorder
+from mediaserver.recording.sealed import SealedShelf
 from mediaserver.settings import SHIPPED_CONFIG_DIR, Settings
 from mediaserver.sip.counters import SipCounters
 from mediaserver.sip.flow import Flow
@@ -54,6 +58,9 @@ from mediaserver.store.calls import CallStore
 from mediaserver.store.database import Database, open_database
 from mediaserver.store.quality import QualityRow, QualityStore
 from mediaserver.store.recordings import RecordingStore
+from mediaserver.store.review import ReviewStore
+from mediaserver.store.review_search import CallSearch
+from mediaserver.store.reviewers import ReviewerStore
 from mediaserver.store.spool import Spool
 from mediaserver.store.users import UserStore
 from mediaserver.webrtc.turn import turn_credentials
@@ -84,6 +91,8 @@ class Server:
             webrtc_port=settings.webrtc.port,
         )
         self.exports = settings.server.data_dir / EXPORTS
+        self.shelf = SealedShelf(self.exports)
+        self.sealing: dict[str, asyncio.Lock] = {}  # recordings that are being rendered to listen to
         self.recorder = JournalRecorder(
             settings.recording, settings.server.data_dir, self.engine, self.recordings, self.clock, authority
         )
@@ -148,7 +157,14 @@ class Server:
             tone=lambda kind: tone(kind, settings.media.tones),
         )
         self.ways.take_calls(self.calls, self._answer_consent)
-        self.http = HttpServer(settings, facade, self.metrics, self.transport, self.ways)
+        reviews, reviewers = ReviewStore(database), ReviewerStore(database)
+        self.findable = Findable(
+            reviews, lambda one: facade.export_recording(one, "lanes"), lambda: len(self.calls), self.clock
+        )
+        review = ReviewApi(
+            ReviewGate(reviewers, self.clock), reviewers, reviews, CallSearch(database), facade, facade.sealed_audio
+        )
+        self.http = HttpServer(settings, facade, self.metrics, self.transport, self.ways, review)
         self._started: list[tuple[str, Callable[[], Awaitable[object]]]] = []
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -168,6 +184,8 @@ class Server:
         await self._begin("people", self.people.start, self.people.stop)
         await self._begin("sip", lambda: self.transport.start(self.agent), self.transport.stop)
         self.agent.start()
+        await asyncio.to_thread(self.shelf.sweep)
+        await self._begin("review", self.findable.start, self.findable.stop)
         await self._begin("http", self.http.start, self.http.stop)
         self._tasks = [
             asyncio.create_task(self.user_view.follow(), name="users"),

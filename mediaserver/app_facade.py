@@ -24,7 +24,8 @@ from mediaserver.api.facade import (
 )
 from mediaserver.errors import StorageError
 from mediaserver.model import CallFacts
-from mediaserver.recording.export import export_recording
+from mediaserver.recording.export import Form, export_recording
+from mediaserver.recording.sealed import SealedAudio
 from mediaserver.sip.auth import make_credentials
 from mediaserver.store.quality import QualityEvent, QualityHour, QualityRow
 from mediaserver.store.recordings import RecordingRow
@@ -190,19 +191,40 @@ class ServerFacade:
         return row
 
     async def export_recording(self, recording_id: str, form: ExportFormat) -> Path:
+        row = await self._ended(recording_id)
+        output = self._server.exports / f"{row.recording_id}.{EXPORT_SUFFIX[form]}"
+        if not output.exists():
+            await self._export(row, form, output)
+        return output
+
+    async def _ended(self, recording_id: str) -> RecordingRow:
         row = await self.recording(recording_id)
         if row.state == "capturing":
             raise Conflict(f"recording {recording_id} has not ended yet")
-        folder = self._server.exports
-        output = folder / f"{row.recording_id}.{EXPORT_SUFFIX[form]}"
-        if not output.exists():
-            await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True, exist_ok=True)
-            try:
-                ring = await self._server.recorder.keys()
-                await export_recording(self._server.recorder.root, ring, row, form, output)
-            except LookupError as error:
-                raise NotFound(str(error)) from error
-        return output
+        return row
+
+    async def _export(self, row: RecordingRow, form: Form, output: Path, seal: bytes = b"") -> None:
+        await asyncio.to_thread(output.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
+        try:
+            ring = await self._server.recorder.keys()
+            await export_recording(self._server.recorder.root, ring, row, form, output, seal=seal)
+        except LookupError as error:
+            raise NotFound(str(error)) from error
+
+    async def sealed_audio(self, recording_id: str) -> SealedAudio:
+        """Rendered on the first request, sealed with a key that only this process has. Raises NotFound, Conflict."""
+        shelf = self._server.shelf
+        async with self._server.sealing.setdefault(recording_id, asyncio.Lock()):
+            audio = await asyncio.to_thread(shelf.find, recording_id)
+            if audio is None:
+                key = shelf.new_key()
+                await self._export(await self._ended(recording_id), "sealed", shelf.path(recording_id), key)
+                shelf.keep(recording_id, key)
+                audio = await asyncio.to_thread(shelf.find, recording_id)
+        self._server.sealing.pop(recording_id, None)
+        if audio is None:
+            raise Conflict(f"recording {recording_id} was erased meanwhile")
+        return audio
 
     async def quality_events(self, call_id: str) -> Sequence[QualityEvent]:
         return await self._server.quality.events_of_call(call_id)

@@ -175,3 +175,19 @@ ROOM_PARTICIPANTS_TOLD_MAX: Final = 100  # listed to a page; how many there are 
 WHIP_ANSWER_S_MAX: Final = 60.0  # a POST that rings somebody waits so long, as a telephone would
 WHIP_RESTART_S_MAX: Final = 5.0  # from a PATCH to our new credentials: nothing in it waits for the network
 WHIP_NUMBER_CHARS_MAX: Final = 128  # as routing has it
+
+# --- the review page
+REVIEW_SESSION_S_MAX: Final = 12 * 3_600  # a shift; then one signs in again
+REVIEW_SHARE_S_MAX: Final = 30 * 86_400  # of a link given to somebody without an account
+REVIEW_PASSWORD_CHARS_MIN: Final = 10
+REVIEW_PASSWORD_CHARS_MAX: Final = 256  # argon2 reads all of it
+REVIEW_PASSWORDS_AT_ONCE_MAX: Final = 2  # each takes 64 MiB and a core
+REVIEW_PAGE_ROWS_MAX: Final = 200
+REVIEW_CSV_ROWS_MAX: Final = 50_000  # a spreadsheet of some 6 MB
+REVIEW_TEXT_CHARS_MAX: Final = 4_000  # of a comment
+REVIEW_NAME_CHARS_MAX: Final = 64  # of a tag and of a saved search
+REVIEW_SEARCHES_MAX: Final = 50  # saved by one person
+REVIEW_TAGS_MAX: Final = 20  # of one recording
+REVIEW_PLAYED_MAX: Final = 200  # stretches in one report of what was heard
+REVIEW_INDEXED_AT_ONCE_MAX: Final = 50  # recordings made findable in one round
+REVIEW_ANALYSIS_CALLS_MAX: Final = 100  # with more calls running, silence and overtalk wait: they cost a decode

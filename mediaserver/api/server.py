@@ -17,11 +17,13 @@ from aiohttp.typedefs import Handler, Middleware
 
 from mediaserver.api import views
 from mediaserver.api.access import Gate, Verdict
-from mediaserver.api.answers import Refused, refusal
+from mediaserver.api.answers import SECURITY_HEADERS, Refused, refusal
 from mediaserver.api.facade import Conflict, Facade, NotFound
 from mediaserver.api.metrics import Metrics
 from mediaserver.api.pages import page_routes
 from mediaserver.api.recording_routes import RecordingApi
+from mediaserver.api.review_routes import ADDRESS as REVIEW
+from mediaserver.api.review_routes import ReviewApi
 from mediaserver.api.routes import Api, BadRequest
 from mediaserver.api.ways import WaysIn
 from mediaserver.api.websocket import SipDoor, SipWebSockets
@@ -35,21 +37,10 @@ log = structlog.get_logger()
 METRICS_TYPE = "text/plain; version=1.0.0; charset=utf-8"
 OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 SHUTDOWN_TIMEOUT_S = 2.0  # for answers under way when the server stops
-SECURITY_HEADERS = {
-    # A page plays recordings from blobs: it fetches them with its password, which an <audio src> cannot send.
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "media-src blob:; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(self), microphone=(self), display-capture=(self), geolocation=(), payment=()",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
 SERVER_NAME = "mediaserver"  # no versions: they tell an attacker which holes to try
 # aiohttp answers what is not HTTP at all by itself, past every hook of an application, and has no setting for it.
 vars(web_response)["SERVER_SOFTWARE"] = SERVER_NAME
-OPEN = {"/api/v1/session"}  # asks for a SIP user's password itself
+OPEN = {"/api/v1/session"}  # asks for a SIP user's password itself; what lies under REVIEW for a reviewer's
 READING = ("GET", "HEAD", "OPTIONS")
 
 
@@ -61,13 +52,18 @@ class HttpServer:
         metrics: Metrics,
         sip: SipDoor | None = None,
         ways: WaysIn | None = None,
+        review: ReviewApi | None = None,
     ) -> None:
-        """sip: who takes SIP over WebSocket at /ws; None: nobody. ways: tokens and what they open; None: none."""
+        """sip: who takes SIP over WebSocket at /ws; None: nobody. ways: tokens and what they open; None: none.
+
+        review: what the review page asks; it has people of its own.
+        """
         self._settings = settings.http
         self._facade = facade
         self._metrics = metrics
         self._sip = sip
         self._ways = ways
+        self._review = review
         self._runners: list[web.AppRunner] = []
         self._ports: dict[str, int] = {}
 
@@ -92,6 +88,8 @@ class HttpServer:
             app.on_shutdown.append(sockets.close_all)
         if self._ways is not None:
             self._ways.add_to(app)
+        if self._review is not None:
+            app.add_routes(self._review.routes())
         return app
 
     async def _listen(self, name: str, app: web.Application, host: str, port: int, tls: ssl.SSLContext | None) -> None:
@@ -213,7 +211,7 @@ def _guard(gate: Gate) -> Middleware:
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         if not request.path.startswith("/api/"):
             return await handler(request)
-        if request.path in OPEN:
+        if request.path in OPEN or request.path.startswith(REVIEW):
             return await _asked_on_purpose(request, handler)
         now_ns, source = time.monotonic_ns(), request.remote or ""
         verdict = gate.check(request.headers.get("Authorization"), source, now_ns)

@@ -23,7 +23,7 @@ from mediaserver.recording.keys import KeyRing
 from mediaserver.recording.played import FOLDER
 from mediaserver.store.recordings import RecordingRow
 
-Form = Literal["wav", "opus", "lanes", "peaks"]
+Form = Literal["wav", "opus", "lanes", "peaks", "sealed"]
 Channels = Literal["one", "two", "each"]
 _places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
@@ -38,10 +38,12 @@ async def export_recording(
     *,
     channels: Channels = "two",
     only_leg: str | None = None,
+    seal: bytes = b"",
 ) -> Path:
     """Renders the recording to `output`, which appears whole or not at all. Returns it.
 
     directory: the recordings directory. progress: percent done. only_leg: one party's journal alone, by its name.
+    seal: the key of the form "sealed".
     Raises LookupError if the journals are gone,
     StorageError if rendering or writing fails. What people said is for the server's user only: the file is 0600.
     """
@@ -56,7 +58,7 @@ async def export_recording(
         async with places:
             await asyncio.to_thread(_make_private, partial)
             options: list[str] = ["--form", form, "--channels", channels, "--prompts", str(directory / FOLDER)]
-            await _run(options, partial, journals, progress)
+            await _run(options, partial, journals, progress, seal)
         if any(key is not None and keys.read_key(path) is None for path, key in journals.items()):
             raise LookupError(f"recording {row.recording_id}: its keys were destroyed while it was rendered")
         partial.replace(output)
@@ -96,7 +98,11 @@ def _make_private(path: Path) -> None:
 
 
 async def _run(
-    options: Sequence[str], output: Path, journals: Mapping[Path, bytes | None], progress: Callable[[int], None]
+    options: Sequence[str],
+    output: Path,
+    journals: Mapping[Path, bytes | None],
+    progress: Callable[[int], None],
+    seal: bytes,
 ) -> None:
     process = await asyncio.create_subprocess_exec(
         "nice", "-n", "10", sys.executable, "-m", "mediaserver.recording.render", *options,
@@ -109,7 +115,8 @@ async def _run(
     try:
         # Keys go by a pipe: arguments and environment of a process can be read by others.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            process.stdin.write(json.dumps([key.hex() if key else None for key in journals.values()]).encode())
+            given = [key.hex() if key else None for key in journals.values()] + ([seal.hex()] if seal else [])
+            process.stdin.write(json.dumps(given).encode())
             process.stdin.close()
         errors = asyncio.create_task(process.stderr.read())
         async for line in process.stdout:

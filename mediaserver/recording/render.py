@@ -25,11 +25,12 @@ from mediaserver.limits import RECORDING_SECONDS_MAX
 from mediaserver.recording.lanes import LaneSink, PeakSink
 from mediaserver.recording.mixdown import LegPlayer, is_wideband
 from mediaserver.recording.played import PromptTrack
+from mediaserver.recording.sealed import SealedSink as SealedFile
 from mediaserver.recording.timeline import Leg, survey
 
 OPUS_BITRATE_BPS_PER_CHANNEL = 32_000
 OPUS_CHANNELS_MAX = 2  # more would be surround sound, which players play otherwise
-FORMS = ("wav", "opus", "lanes", "peaks")
+FORMS = ("wav", "opus", "lanes", "peaks", "sealed")
 LAST_PACKET_NS = 20_000_000
 PCM = npt.NDArray[np.int16]
 
@@ -63,12 +64,13 @@ def render(
     *,
     channels: str = "two",
     prompts: Path | None = None,
+    seal: bytes = b"",
 ) -> Rendered:
     """Writes `output`, a form of FORMS, from journals and their keys (None: of version 1).
 
     channels: "two" (the first party left, all others right), "each" (one per party), "one" (all together).
     prompts: folder of what the server played, by hash; it is heard on the channel of whoever heard it. None: left out.
-    Raises ValueError if nothing was captured, OSError or FFmpegError.
+    seal: the key of a sealed form. Raises ValueError if nothing was captured, OSError or FFmpegError.
     """
     legs = [survey(path, key) for path, key in journals.items()]
     legs = [leg for leg in legs if leg.opened_ns]
@@ -80,7 +82,7 @@ def render(
     players = [LegPlayer(leg, start_ns, rate_hz) for leg in legs]
     played = [PromptTrack(leg, prompts, start_ns, rate_hz) for leg in legs] if prompts is not None else []
     wide = {"one": 1, "two": min(2, len(legs)), "each": len(legs)}[channels]
-    with open_sink(form, output, rate_hz, wide, legs, start_ns) as sink:
+    with open_sink(form, output, rate_hz, wide, legs, start_ns, seal) as sink:
         done = 0
         while done < frames:
             count = min(rate_hz, frames - done)
@@ -129,7 +131,9 @@ def mix(blocks: Sequence[npt.NDArray[np.float32]], channels: int) -> PCM:
     return np.clip(np.rint(mixed), -32_768, 32_767).astype(np.int16)
 
 
-def open_sink(form: str, output: Path, rate_hz: int, channels: int, legs: Sequence[Leg], start_ns: int) -> Sink:
+def open_sink(
+    form: str, output: Path, rate_hz: int, channels: int, legs: Sequence[Leg], start_ns: int, seal: bytes = b""
+) -> Sink:
     wall = _wall(legs[0], start_ns)
     if form == "wav":
         return WavSink(output, rate_hz, channels, wall)
@@ -137,6 +141,8 @@ def open_sink(form: str, output: Path, rate_hz: int, channels: int, legs: Sequen
         return OpusSink(output, rate_hz, channels, wall)
     if form == "lanes":
         return LaneSink(output, legs, start_ns, rate_hz, wall)
+    if form == "sealed":
+        return SealedSink(output, rate_hz, channels, seal)
     if form == "peaks":
         return PeakSink(output, len(legs), rate_hz)
     raise ValueError(f"a recording of {channels} channels is rendered to one of {', '.join(FORMS)} (opus: 1 or 2)")
@@ -195,6 +201,15 @@ def _bext(rate_hz: int, wall: float) -> bytes:
     return chunk + history + b"\0" * (len(history) % 2)
 
 
+class SealedSink(SealedFile):
+    def __init__(self, output: Path, rate_hz: int, channels: int, key: bytes) -> None:
+        super().__init__(output, rate_hz, channels, key)
+        self._mixed = channels
+
+    def write_blocks(self, blocks: Sequence[npt.NDArray[np.float32]]) -> None:
+        self.write_pcm(mix(blocks, self._mixed))
+
+
 class OpusSink:
     """Ogg Opus by FFmpeg's libopus, start time in the metadata."""
 
@@ -233,7 +248,7 @@ class OpusSink:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The worker process: one JSON line per percent and one for the result; errors go to stderr, exit code 1.
 
-    On stdin it takes a JSON list: each journal's key in hexadecimal, or null.
+    On stdin it takes a JSON list: each journal's key in hexadecimal, or null; for "sealed" then the key to seal with.
     """
     parser = argparse.ArgumentParser(prog="mediaserver.recording.render")
     parser.add_argument("--form", choices=FORMS, required=True)
@@ -252,6 +267,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         given = [bytes.fromhex(key) if key else None for key in json.load(sys.stdin)]
+        seal = (given.pop() or b"") if options.form == "sealed" else b""
         rendered = render(
             dict(zip(options.journals, given, strict=True)),
             options.output,
@@ -259,6 +275,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             progress,
             channels=options.channels,
             prompts=options.prompts,
+            seal=seal,
         )
     except (OSError, ValueError, av.error.FFmpegError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)

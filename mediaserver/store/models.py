@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, String, Table, Text
 
-HEAD_REVISION: Final = "0003"  # newest file under migrations/versions; lets a start skip importing Alembic
+HEAD_REVISION: Final = "0004"  # newest file under migrations/versions; lets a start skip importing Alembic
 
 metadata = MetaData()
 
@@ -196,6 +196,112 @@ consent_evidence = Table(
     Column("detail", Text, nullable=False, default="{}", server_default="{}"),  # JSON
     Index("consent_call", "call_id"),
     Index("consent_recording", "recording_id"),
+)
+
+# A number is searched by how it begins, which needs the order of its characters and not that of a language.
+NUMBER_TEXT = String(255).with_variant(String(255, collation="C"), "postgresql")
+
+# One row per ended recording, with all that a search asks for: a page of a million rows must come from one index.
+review_calls = Table(
+    "review_calls",
+    metadata,
+    Column("recording_id", String(64), primary_key=True),
+    Column("call_id", String(64), nullable=False),
+    Column("started_ms", BigInteger, nullable=False),
+    Column("length_ms", BigInteger, nullable=False),
+    Column("queue", String(128), nullable=False),  # name of the routing rule: what visibility goes by
+    Column("agent", String(128), nullable=False),  # the user of ours in the call; "": none
+    Column("caller", NUMBER_TEXT, nullable=False),
+    Column("called", NUMBER_TEXT, nullable=False),
+    Column("consent", String(32), nullable=False),  # the weakest state a captured party rested on
+    Column("ended_by", String(16), nullable=False),  # role of who hung up; "": nobody
+    Column("mos", Float),  # the worst of the call's sums; null: not scored
+    Column("silence", Float),  # share of the length, 0..1; null: not looked at yet
+    Column("overtalk", Float),
+    Column("score", Float),  # of the last review, 0..100
+    Index("review_calls_started", "started_ms", "recording_id"),
+    *(
+        Index(f"review_calls_{name}", name, "started_ms", "recording_id")
+        for name in ("queue", "agent", "caller", "called", "consent", "ended_by")
+    ),
+    *(Index(f"review_calls_{name}", name) for name in ("length_ms", "mos", "silence", "overtalk", "score")),
+)
+
+review_tags = Table(
+    "review_tags",
+    metadata,
+    Column("recording_id", String(64), primary_key=True),
+    Column("tag", String(64), primary_key=True),
+    Index("review_tags_tag", "tag", "recording_id"),
+)
+
+review_comments = Table(
+    "review_comments",
+    metadata,
+    Column("comment_id", String(32), primary_key=True),
+    Column("recording_id", String(64), nullable=False),
+    Column("author", String(64), nullable=False),
+    Column("from_ms", BigInteger, nullable=False),
+    Column("to_ms", BigInteger, nullable=False),  # = from_ms: a moment
+    Column("text", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Index("review_comments_recording", "recording_id", "from_ms"),
+)
+
+review_searches = Table(
+    "review_searches",
+    metadata,
+    Column("reviewer", String(64), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("query", Text, nullable=False),  # JSON of the filters
+)
+
+reviewers = Table(
+    "reviewers",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("password_hash", String(255), nullable=False),  # argon2id, RFC 9106
+    Column("role", String(16), nullable=False),
+    Column("queues", Text, nullable=False),  # JSON list of names; null in JSON: all
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+review_sessions = Table(
+    "review_sessions",
+    metadata,
+    Column("token_sha256", String(64), primary_key=True),  # of the cookie: a copy of the database opens nothing
+    Column("reviewer", String(64), nullable=False),
+    Column("share_id", String(32), nullable=False),  # "": a person's
+    Column("csrf", String(64), nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+    Index("review_sessions_reviewer", "reviewer"),
+)
+
+review_shares = Table(
+    "review_shares",
+    metadata,
+    Column("share_id", String(32), primary_key=True),
+    Column("token_sha256", String(64), nullable=False),
+    Column("recording_id", String(64), nullable=False),
+    Column("from_ms", BigInteger, nullable=False),
+    Column("to_ms", BigInteger),  # null: to the end
+    Column("created_by", String(64), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+    Index("review_shares_token", "token_sha256"),
+)
+
+access_log = Table(
+    "access_log",
+    metadata,
+    Column("entry_id", String(32), primary_key=True),  # sorts by time
+    Column("at_ms", BigInteger, nullable=False),
+    Column("who", String(80), nullable=False),  # a reviewer, or share:ID
+    Column("what", String(16), nullable=False),
+    Column("recording_id", String(64), nullable=False),
+    Column("detail", Text, nullable=False),  # JSON; of played: the seconds
+    Index("access_log_recording", "recording_id", "entry_id"),
+    Index("access_log_who", "who", "entry_id"),
 )
 
 TABLES: Final = {table.name: table for table in metadata.sorted_tables}

@@ -50,6 +50,7 @@ ONLY_IMPORTER = {
     "aiohttp": {"api"},
     "prometheus_client": {"api"},
     "jwt": {"api"},
+    "argon2": {"api"},
     "aiortc": {"webrtc"},
     "typer": {"cli"},
     "rich": {"cli"},

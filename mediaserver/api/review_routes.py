@@ -1,0 +1,372 @@
+"""What the review page asks: people, found calls, one call with lanes, audio, comments, tags, links, the access log.
+
+Knows HTTP and the stores. Every answer that shows something of a recording is written into the access log first. What
+a person's queues do not show is answered as if it were not there.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from mediaserver.api import review_words as words
+from mediaserver.api import views
+from mediaserver.api.answers import SECURITY_HEADERS
+from mediaserver.api.facade import Facade, NotFound
+from mediaserver.api.review_audio import asked_range, send
+from mediaserver.api.review_people import RIGHTS, ReviewGate, Who, give_cookie, sha256, take_cookie
+from mediaserver.api.routes import BadRequest
+from mediaserver.limits import (
+    REVIEW_CSV_ROWS_MAX,
+    REVIEW_PAGE_ROWS_MAX,
+    REVIEW_PASSWORD_CHARS_MAX,
+    REVIEW_SEARCHES_MAX,
+    REVIEW_SHARE_S_MAX,
+    REVIEW_TAGS_MAX,
+)
+from mediaserver.recording.sealed import SealedAudio
+from mediaserver.store.review import ReviewStore
+from mediaserver.store.review_search import CallSearch, FoundCall
+from mediaserver.store.reviewers import ReviewerStore, Share
+
+ADDRESS = "/api/v1/review/"
+CSV_PAGE = 1_000
+AudioOf = Callable[[str], Awaitable[SealedAudio]]
+
+
+class ReviewApi:
+    def __init__(
+        self,
+        gate: ReviewGate,
+        people: ReviewerStore,
+        store: ReviewStore,
+        search: CallSearch,
+        facade: Facade,
+        audio: AudioOf,
+    ) -> None:
+        self._gate, self._people, self._store, self._search = gate, people, store, search
+        self._facade, self._audio = facade, audio
+
+    def routes(self) -> list[web.RouteDef]:
+        call = ADDRESS + "calls/{id}"
+        return [
+            web.post(ADDRESS + "sign-in", self._sign_in),
+            web.post(ADDRESS + "sign-in-shared", self._sign_in_shared),
+            web.post(ADDRESS + "sign-out", self._sign_out),
+            web.post(ADDRESS + "password", self._password),
+            web.get(ADDRESS + "me", self._me),
+            web.get(ADDRESS + "calls", self._calls),
+            web.get(ADDRESS + "calls.csv", self._csv),
+            web.get(call, self._call),
+            web.get(call + "/lanes.json", self._lanes),
+            web.get(call + "/peaks", self._peaks),
+            web.get(call + "/audio.wav", self._wav, allow_head=False),
+            web.post(call + "/played", self._played),
+            web.put(call + "/tags/{tag}", self._tag),
+            web.delete(call + "/tags/{tag}", self._untag),
+            web.post(call + "/comments", self._comment),
+            web.delete(call + "/comments/{comment}", self._uncomment),
+            web.post(call + "/shares", self._share),
+            web.delete(call + "/shares/{share}", self._unshare),
+            web.get(ADDRESS + "searches", self._searches),
+            web.put(ADDRESS + "searches/{name}", self._save_search),
+            web.delete(ADDRESS + "searches/{name}", self._forget_search),
+            web.get(ADDRESS + "live", self._live),
+            web.get(ADDRESS + "log", self._log),
+        ]
+
+    # -- people
+
+    async def _sign_in(self, request: web.Request) -> web.Response:
+        body = await words.body_of(request, ("user", "password"))
+        user = words.text_of(body, "user", 64)
+        password = body["password"] if isinstance(body["password"], str) else ""
+        return await self._welcome(*await self._gate.sign_in(request, user, password))
+
+    async def _sign_in_shared(self, request: web.Request) -> web.Response:
+        body = await words.body_of(request, ("token",))
+        return await self._welcome(*await self._gate.sign_in_shared(request, words.text_of(body, "token", 128)))
+
+    async def _welcome(self, who: Who, token: str) -> web.Response:
+        await self._note(who, "signed in")
+        response = web.json_response(_me(who))
+        give_cookie(response, token, max(1, (who.session.expires_ms - self._gate.now_ms()) // 1000))
+        return response
+
+    async def _sign_out(self, request: web.Request) -> web.Response:
+        who = await self._gate.who(request, "")
+        await self._people.end(who.session.token_sha256)
+        response = web.Response(status=204)
+        take_cookie(response)
+        return response
+
+    async def _password(self, request: web.Request) -> web.Response:
+        who = await self._gate.who(request, "")
+        if who.share is not None:
+            raise NotFound("a link has no password")
+        body = await words.body_of(request, ("old", "new"))
+        old, new = (body[name] if isinstance(body[name], str) else "" for name in ("old", "new"))
+        if len(new) > REVIEW_PASSWORD_CHARS_MAX:
+            raise BadRequest("the new password is too long")
+        try:
+            await self._gate.change_password(request, who, old, new)
+        except ValueError as error:
+            raise BadRequest(str(error)) from error
+        await self._note(who, "password")
+        return web.Response(status=204)
+
+    async def _me(self, request: web.Request) -> web.Response:
+        return web.json_response(_me(await self._gate.who(request, "")))
+
+    # -- finding
+
+    async def _calls(self, request: web.Request) -> web.Response:
+        who = await self._gate.who(request, "find")
+        search = words.search_of(request.query)
+        limit = int(words.number("limit", request.query.get("limit", "50"), 1, REVIEW_PAGE_ROWS_MAX))
+        after = words.place_of(request.query.get("after"))
+        if after is None:
+            await self._note(who, "searched", detail=_asked(request))
+        rows = await self._search.find(search, queues=who.queues, limit=limit, after=after)
+        following = words.place_text(rows[-1]) if len(rows) == limit else None
+        return web.json_response({"calls": [words.call_json(row) for row in rows], "after": following})
+
+    async def _csv(self, request: web.Request) -> web.StreamResponse:
+        who = await self._gate.who(request, "find")
+        search = words.search_of(request.query)
+        await self._note(who, "exported", detail=_asked(request))
+        response = web.StreamResponse(
+            headers={
+                **SECURITY_HEADERS,
+                "Content-Type": "text/csv; charset=utf-8",
+                "Content-Disposition": 'attachment; filename="calls.csv"',
+                "Cache-Control": "no-store",
+            }
+        )
+        await response.prepare(request)
+        after, head = None, True
+        for _ in range(REVIEW_CSV_ROWS_MAX // CSV_PAGE):
+            rows = await self._search.find(search, queues=who.queues, limit=CSV_PAGE, after=after)
+            await response.write(words.csv_rows(rows, head=head).encode())
+            head = False
+            if len(rows) < CSV_PAGE:
+                break
+            after = words.place_of(words.place_text(rows[-1]))
+        await response.write_eof()
+        return response
+
+    # -- one call
+
+    async def _of(self, request: web.Request, right: str) -> tuple[Who, FoundCall]:
+        """Who asks, and the recording of the address. Raises Refused, NotFound."""
+        who = await self._gate.who(request, right)
+        recording_id = request.match_info["id"]
+        found = None
+        shared = recording_id if who.share is None else who.share.recording_id
+        if recording_id.isprintable() and recording_id == shared:
+            found = await self._search.get(recording_id, queues=who.queues)
+        if found is None:
+            raise NotFound("there is no such recording")
+        return who, found
+
+    async def _call(self, request: web.Request) -> web.Response:
+        who, call = await self._of(request, "")
+        await self._note(who, "opened", call)
+        answer: dict[str, Any] = {"call": words.call_json(call)}
+        if who.share is not None:
+            kept = ("id", "started", "length")
+            return web.json_response(
+                {"call": {name: answer["call"][name] for name in kept}, "range": _range(who.share)}
+            )
+        answer["comments"] = [words.comment_json(one) for one in await self._store.comments(call.recording_id)]
+        rows = await self._facade.quality(call.call_id)
+        events = await self._facade.quality_events(call.call_id)
+        answer["scores"] = [views.quality_json(row) for row in rows]
+        answer["events"] = [views.event_json(event) for event in events]
+        return web.json_response(answer)
+
+    async def _lanes(self, request: web.Request) -> web.StreamResponse:
+        return await self._whole(request, "lanes", "application/json")
+
+    async def _peaks(self, request: web.Request) -> web.StreamResponse:
+        return await self._whole(request, "peaks", "application/octet-stream")
+
+    async def _whole(self, request: web.Request, form: Any, content_type: str) -> web.StreamResponse:
+        who, call = await self._of(request, "")
+        if who.share is not None and (who.share.from_ms or who.share.to_ms is not None):
+            raise NotFound("the link is for a part of the recording")
+        path = await self._facade.export_recording(call.recording_id, form)
+        return web.FileResponse(path, headers={"Content-Type": content_type})
+
+    async def _wav(self, request: web.Request) -> web.StreamResponse:
+        who, call = await self._of(request, "listen")
+        audio = await self._audio(call.recording_id)
+        window = audio.window() if who.share is None else audio.window(who.share.from_ms, who.share.to_ms)
+        start, _ = asked_range(request, window.size) or (0, 0)
+        await self._note(who, "listens", call, {"from": window.seconds(start, start)[0]})
+        sent = start
+
+        def told(last: int) -> None:
+            nonlocal sent
+            sent = last
+
+        try:
+            return await send(request, window, told)
+        finally:
+            first, last = window.seconds(start, sent)
+            if last > first:
+                await self._note(who, "sent", call, {"seconds": [[first, last]]})
+
+    async def _played(self, request: web.Request) -> web.Response:
+        who, call = await self._of(request, "listen")
+        seconds = words.played_of(await words.body_of(request, ("seconds",)), call.length_ms)
+        if seconds:
+            await self._note(who, "played", call, {"seconds": seconds})
+        return web.Response(status=204)
+
+    # -- what reviewers leave
+
+    async def _tag(self, request: web.Request) -> web.Response:
+        who, call = await self._of(request, "comment")
+        tag = words.name_of(request.match_info["tag"])
+        if len(call.tags) >= REVIEW_TAGS_MAX and tag not in call.tags:
+            raise BadRequest(f"a recording has at most {REVIEW_TAGS_MAX} tags")
+        await self._store.tag(call.recording_id, tag)
+        await self._note(who, "tagged", call, {"tag": tag})
+        return web.Response(status=204)
+
+    async def _untag(self, request: web.Request) -> web.Response:
+        who, call = await self._of(request, "comment")
+        tag = words.name_of(request.match_info["tag"])
+        await self._store.untag(call.recording_id, tag)
+        await self._note(who, "untagged", call, {"tag": tag})
+        return web.Response(status=204)
+
+    async def _comment(self, request: web.Request) -> web.Response:
+        who, call = await self._of(request, "comment")
+        body = await words.body_of(request, ("from", "text"), ("to",))
+        first, last, text = words.comment_of(body, call.length_ms)
+        made = await self._store.comment(call.recording_id, who.name, first, last, text, self._gate.now_ms())
+        await self._note(who, "commented", call)
+        return web.json_response(words.comment_json(made), status=201)
+
+    async def _uncomment(self, request: web.Request) -> web.Response:
+        who, call = await self._of(request, "comment")
+        if not await self._store.uncomment(request.match_info["comment"], who.name):
+            raise NotFound("there is no such comment of yours")
+        await self._note(who, "uncommented", call)
+        return web.Response(status=204)
+
+    async def _share(self, request: web.Request) -> web.Response:
+        who, call = await self._of(request, "share")
+        body = await words.body_of(request, ("hours",), ("from", "to"))
+        hours = words.number("hours", body["hours"], 0.01, REVIEW_SHARE_S_MAX / 3600)
+        first = words.number("from", body.get("from") or 0, 0, call.length_ms / 1000)
+        last = None if body.get("to") is None else words.number("to", body["to"], first, call.length_ms / 1000 + 1)
+        now_ms, token = self._gate.now_ms(), secrets.token_urlsafe(32)
+        share = Share(
+            share_id=secrets.token_hex(8),
+            token_sha256=sha256(token),
+            recording_id=call.recording_id,
+            from_ms=round(first * 1000),
+            to_ms=None if last is None else round(last * 1000),
+            created_by=who.name,
+            created_ms=now_ms,
+            expires_ms=now_ms + round(hours * 3_600_000),
+        )
+        await self._people.add_share(share)
+        await self._note(who, "shared", call, {"share": share.share_id, "hours": hours, **_range(share)})
+        # In the part of an address that no server, log or referrer ever gets.
+        body = {"id": share.share_id, "path": f"/qa#share={token}", "expires": share.expires_ms / 1000}
+        return web.json_response(body, status=201)
+
+    async def _unshare(self, request: web.Request) -> web.Response:
+        who, call = await self._of(request, "share")
+        share = await self._people.share(now_ms=self._gate.now_ms(), share_id=request.match_info["share"])
+        if share is None or share.recording_id != call.recording_id:
+            raise NotFound("there is no such link")
+        await self._people.end_share(share.share_id)
+        await self._note(who, "unshared", call, {"share": share.share_id})
+        return web.Response(status=204)
+
+    # -- saved searches, running calls, the log
+
+    async def _searches(self, request: web.Request) -> web.Response:
+        who = await self._gate.who(request, "find")
+        return web.json_response({"searches": await self._store.searches(who.name)})
+
+    async def _save_search(self, request: web.Request) -> web.Response:
+        who = await self._gate.who(request, "find")
+        name = words.name_of(request.match_info["name"])
+        filters = (await words.body_of(request, ("filters",)))["filters"]
+        if not isinstance(filters, dict) or not all(isinstance(value, str) for value in filters.values()):
+            raise BadRequest("filters must be an object of texts")
+        words.search_of(filters)
+        known = await self._store.searches(who.name)
+        if name not in known and len(known) >= REVIEW_SEARCHES_MAX:
+            raise BadRequest(f"one has at most {REVIEW_SEARCHES_MAX} saved searches")
+        await self._store.save_search(who.name, name, filters)
+        return web.Response(status=204)
+
+    async def _forget_search(self, request: web.Request) -> web.Response:
+        who = await self._gate.who(request, "find")
+        await self._store.forget_search(who.name, words.name_of(request.match_info["name"]))
+        return web.Response(status=204)
+
+    async def _live(self, request: web.Request) -> web.Response:
+        """Running calls of one's queues, and how each party sounds now."""
+        who = await self._gate.who(request, "live")
+        shown = [
+            views.call_json(call)
+            for call in self._facade.calls()
+            if who.queues is None or call.facts.route in who.queues
+        ]
+        return web.json_response({"calls": shown})
+
+    async def _log(self, request: web.Request) -> web.Response:
+        who = await self._gate.who(request, "log")
+        query = request.query
+        if not all(text.isprintable() for text in query.values()):
+            raise BadRequest("printable characters only")
+        await self._note(
+            who, "read log", detail={name: query[name][:64] for name in ("recording", "who") if name in query}
+        )
+        limit = int(words.number("limit", query.get("limit", "100"), 1, REVIEW_PAGE_ROWS_MAX))
+        found = await self._store.accesses(
+            recording_id=query.get("recording", ""),
+            who=query.get("who", ""),
+            before=query.get("before", ""),
+            limit=limit,
+        )
+        return web.json_response({"entries": [words.access_json(one) for one in found]})
+
+    async def _note(
+        self, who: Who, what: str, call: FoundCall | None = None, detail: dict[str, Any] | None = None
+    ) -> None:
+        recording_id = "" if call is None else call.recording_id
+        await self._store.log(who.name, what, recording_id, detail or {}, self._gate.now_ms())
+
+
+def _asked(request: web.Request) -> dict[str, str]:
+    return {name: request.query[name][:255] for name in words.FILTERS if request.query.get(name)}
+
+
+def _range(share: Share) -> dict[str, float | None]:
+    return {"from": share.from_ms / 1000, "to": None if share.to_ms is None else share.to_ms / 1000}
+
+
+def _me(who: Who) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "name": who.name,
+        "role": who.role,
+        "rights": sorted(RIGHTS[who.role]),
+        "queues": who.queues,
+        "csrf": who.session.csrf,
+        "expires": who.session.expires_ms / 1000,
+    }
+    if who.share is not None:
+        answer["recording"] = who.share.recording_id
+    return answer

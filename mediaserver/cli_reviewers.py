@@ -1,0 +1,124 @@
+"""`mediaserver reviewers`: who may open the review page, as what, and which queues each sees. Works on the database."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mediaserver.cli_common import (
+    CommandFailed,
+    ConfigOption,
+    Exit,
+    JsonOption,
+    done,
+    load_settings,
+    show,
+    told_as_text,
+)
+from mediaserver.settings import Settings
+
+if TYPE_CHECKING:
+    from mediaserver.store.reviewers import ReviewerStore
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="""Who may open the review page /qa.
+
+    [bold]mediaserver reviewers add kate --role supervisor[/bold] asks for her password; she sees every queue unless
+    --queue names some. Changing a reviewer ends all its sessions.""",
+)
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(help="Name to sign in with.")],
+    role: Annotated[
+        str,
+        typer.Option(
+            help="qa (finds, listens, comments), supervisor (also links and running calls), "
+            "admin (also the access log), auditor (finds and reads the log, hears nothing)."
+        ),
+    ] = "qa",
+    queue: Annotated[
+        list[str] | None,
+        typer.Option(help="Name of a routing rule whose recordings it sees; may be repeated. None: all."),
+    ] = None,
+    password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read it from standard input.")] = False,
+    update: Annotated[bool, typer.Option("--update", help="Change one that is there.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add a reviewer, or change one; its password is asked for or read from standard input."""
+    with told_as_text():
+        from mediaserver.api.review_people import hash_password
+        from mediaserver.store.reviewers import Reviewer
+
+        word = sys.stdin.readline().rstrip("\n") if password_stdin else _asked()
+        try:
+            reviewer = Reviewer(
+                name, hash_password(word), role, tuple(queue) if queue else None, round(time.time() * 1000)
+            )
+        except ValueError as error:
+            raise CommandFailed(str(error), Exit.USAGE) from error
+
+        async def put(store: ReviewerStore) -> None:
+            if update and await store.change(reviewer):
+                return
+            try:
+                await store.add(reviewer)
+            except ValueError as error:
+                raise CommandFailed(str(error)) from error
+
+        asyncio.run(_with_reviewers(load_settings(config), put))
+        done(f"reviewer {name} may sign in at /qa as {role}", as_json=as_json, name=name, role=role)
+
+
+@app.command("list")
+def list_reviewers(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Show all reviewers. Passwords are kept as argon2 hashes only, which are not shown."""
+    with told_as_text():
+        found = asyncio.run(_with_reviewers(load_settings(config), lambda store: store.list()))
+        rows = [
+            {
+                "name": one.name,
+                "role": one.role,
+                "queues": "all" if one.queues is None else ", ".join(one.queues),
+                "created": time.strftime("%Y-%m-%d %H:%M", time.localtime(one.created_ms / 1000)),
+            }
+            for one in found
+        ]
+        columns = {"name": "Reviewer", "role": "Role", "queues": "Queues", "created": "Added"}
+        show(rows, columns, as_json=as_json, empty="no reviewers yet: mediaserver reviewers add NAME")
+
+
+@app.command()
+def remove(
+    name: Annotated[str, typer.Argument(help="Reviewer to remove.")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove a reviewer: its sessions and the links it gave out end at once. The access log stays."""
+    with told_as_text():
+        if not asyncio.run(_with_reviewers(load_settings(config), lambda store: store.remove(name))):
+            raise CommandFailed(f"there is no reviewer {name}; mediaserver reviewers list shows them")
+        done(f"reviewer {name} removed", as_json=as_json, name=name)
+
+
+def _asked() -> str:
+    return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+
+
+async def _with_reviewers(settings: Settings, work: Callable[[ReviewerStore], Awaitable[Any]]) -> Any:
+    from mediaserver.store.database import open_database
+    from mediaserver.store.reviewers import ReviewerStore
+
+    database = await open_database(settings.store.url, settings.server.data_dir)
+    try:
+        return await work(ReviewerStore(database))
+    finally:
+        await database.close()

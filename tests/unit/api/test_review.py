@@ -1,0 +1,330 @@
+"""The review page's API as browsers, guests and strangers meet it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from pydantic import SecretStr
+from sqlalchemy import insert
+
+from mediaserver.api.review_people import COOKIE, ReviewGate, hash_password
+from mediaserver.api.review_routes import ADDRESS, ReviewApi
+from mediaserver.api.server import secure_app
+from mediaserver.clock import VirtualClock
+from mediaserver.recording.sealed import SealedAudio, SealedSink
+from mediaserver.settings import HttpSettings
+from mediaserver.store.database import open_database
+from mediaserver.store.models import review_calls
+from mediaserver.store.review import ReviewStore
+from mediaserver.store.review_search import CallSearch
+from mediaserver.store.reviewers import Reviewer, ReviewerStore
+from tests.unit.api.fake_facade import FakeFacade
+from tests.unit.store.test_review_store import row
+
+PASSWORD = "correct horse battery"
+HASH = hash_password(PASSWORD)
+PEOPLE = {"kate": ("supervisor", None), "quin": ("qa", ("sales",)), "aud": ("auditor", None), "root": ("admin", None)}
+HOSTILE = "../../<img src=x onerror=alert(1)>'; DROP TABLE review_calls; --"
+Client = TestClient[Any, Any]
+
+
+class Browser:
+    """Keeps the cookie as a browser would: the test server speaks HTTP, and a Secure cookie is not sent over that."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.headers: dict[str, str] = {}
+
+    async def ask(self, method: str, path: str, status: int = 200, **more: Any) -> Any:
+        headers = {**self.headers, "X-Requested-With": "page", **more.pop("headers", {})}
+        async with self.client.request(method, ADDRESS + path, headers=headers, **more) as answer:
+            body = await answer.read()
+            assert answer.status == status, body
+            return await answer.json() if answer.content_type == "application/json" else body
+
+    async def sign_in(self, user: str, password: str = PASSWORD) -> dict[str, Any]:
+        return await self._take("sign-in", {"user": user, "password": password})
+
+    async def follow(self, token: str) -> dict[str, Any]:
+        return await self._take("sign-in-shared", {"token": token})
+
+    async def _take(self, path: str, body: dict[str, str]) -> dict[str, Any]:
+        async with self.client.post(ADDRESS + path, json=body, headers={"X-Requested-With": "page"}) as answer:
+            assert answer.status == 200, await answer.text()
+            cookie = answer.headers["Set-Cookie"]
+            assert cookie.startswith(f"{COOKIE}=")
+            assert {"Secure", "HttpOnly", "Path=/", "SameSite=Strict"} <= set(re.split("; ", cookie))
+            me = await answer.json()
+        self.headers = {"Cookie": cookie.partition(";")[0], "X-CSRF-Token": me["csrf"]}
+        return dict(me)
+
+
+class World:
+    def __init__(self, client: Client, store: ReviewStore, people: ReviewerStore, clock: VirtualClock) -> None:
+        self.client, self.store, self.people, self.clock = client, store, people, clock
+
+    async def person(self, name: str) -> Browser:
+        browser = Browser(self.client)
+        await browser.sign_in(name)
+        return browser
+
+    async def logged(self, what: str, count: int = 1) -> list[Any]:
+        """The newest first, once there are so many: what was sent is known only after it has arrived."""
+        entries: list[Any] = []
+        for _ in range(200):
+            entries = [one for one in await self.store.accesses() if one.what == what]
+            if len(entries) >= count:
+                break
+        return [(one.who, one.recording_id, dict(one.detail)) for one in entries]
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    database = await open_database("", tmp_path / "data")
+    people, store, clock, facade = ReviewerStore(database), ReviewStore(database), VirtualClock(), FakeFacade()
+    for name, (role, queues) in PEOPLE.items():
+        await people.add(Reviewer(name, HASH, role, queues, 1))
+    rows = [row(number, length_ms=10_000) for number in range(1, 9)] + [
+        row(9, caller="=cmd|'/c calc'!A1", agent=HOSTILE)
+    ]
+    async with database.write() as connection:
+        await connection.execute(insert(review_calls), rows)
+    path, key = tmp_path / "audio", bytes(32)
+    with SealedSink(path, 8_000, 2, key) as sink:
+        sink.write_pcm(np.arange(160_000, dtype=np.int16).reshape(-1, 2))
+
+    async def audio(_recording_id: str) -> SealedAudio:
+        return SealedAudio.open(path, key)
+
+    api = ReviewApi(ReviewGate(people, clock), people, store, CallSearch(database), facade, audio)
+    app = secure_app(HttpSettings(admin_password=SecretStr("secret")), facade)
+    app.add_routes(api.routes())
+    async with TestClient(TestServer(app)) as client:
+        yield World(client, store, people, clock)
+    await database.close()
+
+
+CALL = "calls/r002"  # of queue sales; r001 is of help
+
+
+async def test_a_stranger_gets_nothing_and_every_address_says_so(world: World) -> None:
+    stranger = Browser(world.client)
+    for path in ("me", "calls", "calls.csv", CALL, f"{CALL}/audio.wav", f"{CALL}/lanes.json", f"{CALL}/peaks", "live",
+                 "log", "searches"):  # fmt: skip
+        assert (await stranger.ask("GET", path, 401))["error"]["code"] == "unauthorized"
+    stranger.headers = {"Cookie": f"{COOKIE}=made-up", "Authorization": "Bearer secret"}
+    await stranger.ask("GET", "calls", 401)
+    for user, password in (("kate", "wrong password"), ("nobody", PASSWORD), (HOSTILE[:60], PASSWORD)):
+        await stranger.ask("POST", "sign-in", 401, json={"user": user, "password": password})
+    assert await world.store.accesses() == []
+
+
+async def test_guessing_is_slowed(world: World) -> None:
+    stranger = Browser(world.client)
+    for _ in range(10):
+        await stranger.ask("POST", "sign-in-shared", 401, json={"token": "guessed"})
+    await stranger.ask("POST", "sign-in", 429, json={"user": "kate", "password": PASSWORD})
+    world.clock.advance(61 * 1_000_000_000)
+    await stranger.sign_in("kate")
+
+
+async def test_a_change_needs_the_token_that_other_sites_cannot_read(world: World) -> None:
+    kate = await world.person("kate")
+    without = Browser(world.client)
+    without.headers = {"Cookie": kate.headers["Cookie"]}
+    for token in ("", "wrong"):
+        answer = await without.ask("PUT", f"{CALL}/tags/good", 403, headers={"X-CSRF-Token": token})
+        assert answer["error"]["code"] == "csrf"
+    assert (await kate.ask("GET", CALL))["call"]["tags"] == []
+    await kate.ask("PUT", f"{CALL}/tags/good", 204)
+    assert (await kate.ask("GET", "calls?tag=good"))["calls"][0]["id"] == "r002"
+    await kate.ask("DELETE", f"{CALL}/tags/good", 204)
+    assert (await kate.ask("GET", "calls?tag=good"))["calls"] == []
+
+
+async def test_each_role_may_do_its_own_and_no_more(world: World) -> None:
+    asked = {
+        ("GET", "calls"): {"quin", "kate", "aud", "root"},
+        ("GET", f"{CALL}/audio.wav"): {"quin", "kate", "root"},
+        ("PUT", f"{CALL}/tags/x"): {"quin", "kate", "root"},
+        ("GET", "live"): {"kate", "root"},
+        ("GET", "log"): {"aud", "root"},
+    }
+    for name in PEOPLE:
+        browser = await world.person(name)
+        for (method, path), allowed in asked.items():
+            await browser.ask(method, path, (204 if method == "PUT" else 200) if name in allowed else 403)
+
+
+async def test_a_reviewer_sees_its_queues_and_the_rest_is_not_there(world: World) -> None:
+    quin = await world.person("quin")
+    found = (await quin.ask("GET", "calls"))["calls"]
+    assert {call["queue"] for call in found} == {"sales"}
+    for path in ("", "/audio.wav", "/lanes.json", "/peaks"):
+        await quin.ask("GET", f"calls/r001{path}", 404)
+    await quin.ask("POST", "calls/r001/comments", 404, json={"from": 0, "text": "x"})
+    await quin.ask("GET", "calls?queue=help", 200)
+    assert (await quin.ask("GET", "calls?queue=help"))["calls"] == []
+    assert not [one for one in await world.store.accesses() if one.recording_id == "r001"]
+
+
+async def test_pages_follow_each_other(world: World) -> None:
+    kate = await world.person("kate")
+    seen, after = [], ""
+    while True:
+        page = await kate.ask("GET", f"calls?limit=4&after={after}")
+        seen += [call["id"] for call in page["calls"]]
+        after = page["after"] or ""
+        if not after:
+            break
+    assert len(seen) == len(set(seen)) == 9
+    for wrong in ("limit=0", "limit=x", "after=x", "mos_below=nan", "colour=1", "from=-1", "silence_above=1e99"):
+        await kate.ask("GET", f"calls?{wrong}", 400)
+
+
+async def test_audio_is_answered_by_ranges_and_the_log_has_the_seconds(world: World) -> None:
+    kate = await world.person("kate")
+    whole = await kate.ask("GET", f"{CALL}/audio.wav")
+    assert len(whole) == 44 + 320_000
+    part = await kate.ask("GET", f"{CALL}/audio.wav", 206, headers={"Range": "bytes=32044-64043"})
+    assert part == whole[32_044:64_044]
+    assert await kate.ask("GET", f"{CALL}/audio.wav", 206, headers={"Range": "bytes=-10"}) == whole[-10:]
+    await kate.ask("GET", f"{CALL}/audio.wav", 416, headers={"Range": "bytes=320044-"})
+    sent = await world.logged("sent", 3)
+    assert [detail["seconds"] for _, _, detail in sent][::-1][:2] == [[[0.0, 10.0]], [[1.0, 2.0]]]
+    heard = {"seconds": [[3, 4.5], [1, 2], [2, 3.25], [9, 99]]}
+    await kate.ask("POST", f"{CALL}/played", 204, json=heard)
+    assert await world.logged("played") == [("kate", "r002", {"seconds": [[1.0, 4.5], [9.0, 10.0]]})]
+    for wrong in ([], [[2, 1]], [["a", 1]], [[0, 1]] * 201, "all", [[0]]):
+        await kate.ask("POST", f"{CALL}/played", 400, json={"seconds": wrong})
+
+
+async def test_a_link_opens_one_stretch_of_one_recording_until_it_ends(world: World) -> None:
+    kate = await world.person("kate")
+    made = await kate.ask("POST", f"{CALL}/shares", 201, json={"hours": 1, "from": 2, "to": 4})
+    token = made["path"].partition("#share=")[2]
+    guest = Browser(world.client)
+    me = await guest.follow(token)
+    assert (me["role"], me["recording"]) == ("guest", "r002")
+    assert await guest.ask("GET", CALL) == {
+        "call": {"id": "r002", "started": 1_001.0, "length": 10.0}, "range": {"from": 2.0, "to": 4.0}
+    }  # fmt: skip
+    whole = await kate.ask("GET", f"{CALL}/audio.wav")
+    assert (await guest.ask("GET", f"{CALL}/audio.wav"))[44:] == whole[44 + 64_000 : 44 + 128_000]
+    for path in ("calls/r003", "calls/r003/audio.wav", f"{CALL}/lanes.json", f"{CALL}/peaks"):
+        await guest.ask("GET", path, 404)
+    for path in ("calls", "calls.csv", "live", "log", "searches"):
+        await guest.ask("GET", path, 403)
+    assert [who for who, _, _ in await world.logged("sent", 2)] == [f"share:{made['id']}", "kate"]
+    world.clock.advance(3_601 * 1_000_000_000)
+    await guest.ask("GET", f"{CALL}/audio.wav", 401)
+    await guest.ask("POST", "sign-in-shared", 401, json={"token": token})
+
+
+async def test_a_link_taken_back_ends_at_once(world: World) -> None:
+    kate, quin = await world.person("kate"), await world.person("quin")
+    await quin.ask("POST", f"{CALL}/shares", 403, json={"hours": 1})
+    for wrong in ({"hours": 0}, {"hours": 1e9}, {"hours": 1, "from": 5, "to": 4}, {}):
+        await kate.ask("POST", f"{CALL}/shares", 400, json=wrong)
+    made = await kate.ask("POST", f"{CALL}/shares", 201, json={"hours": 1})
+    guest = Browser(world.client)
+    await guest.follow(made["path"].partition("#share=")[2])
+    assert len(await guest.ask("GET", f"{CALL}/audio.wav")) == 320_044
+    await kate.ask("DELETE", f"calls/r003/shares/{made['id']}", 404)
+    await kate.ask("DELETE", f"{CALL}/shares/{made['id']}", 204)
+    await guest.ask("GET", f"{CALL}/audio.wav", 401)
+
+
+async def test_a_new_password_ends_the_other_sessions(world: World) -> None:
+    here, there = await world.person("kate"), await world.person("kate")
+    await here.ask("POST", "password", 400, json={"old": PASSWORD, "new": "short"})
+    await here.ask("POST", "password", 401, json={"old": "wrong", "new": "another long one"})
+    await here.ask("POST", "password", 204, json={"old": PASSWORD, "new": "another long one"})
+    await here.ask("GET", "me")
+    await there.ask("GET", "me", 401)
+    await there.ask("POST", "sign-in", 401, json={"user": "kate", "password": PASSWORD})
+    await there.sign_in("kate", "another long one")
+    await there.ask("POST", "sign-out", 204)
+    await there.ask("GET", "me", 401)
+
+
+async def test_a_session_ends_after_a_shift(world: World) -> None:
+    kate = await world.person("kate")
+    world.clock.advance(12 * 3_600 * 1_000_000_000)
+    await kate.ask("GET", "me", 401)
+
+
+async def test_a_spreadsheet_gets_no_formula(world: World) -> None:
+    kate = await world.person("kate")
+    rows = list(csv.DictReader(io.StringIO((await kate.ask("GET", "calls.csv")).decode())))
+    assert len(rows) == 9
+    by_id = {one["id"]: one for one in rows}
+    assert by_id["r009"]["caller"] == "'=cmd|'/c calc'!A1"
+    assert by_id["r002"]["caller"] == "'+749500002"
+    assert by_id["r009"]["agent"] == HOSTILE
+    assert not [cell for one in rows for cell in one.values() if cell.startswith(("=", "+", "-", "@"))]
+    quin = await world.person("quin")
+    assert {
+        one["queue"] for one in csv.DictReader(io.StringIO((await quin.ask("GET", "calls.csv?limit=1")).decode()))
+    } == {"sales"}
+    assert [who for who, _, _ in await world.logged("exported")] == ["quin", "kate"]
+
+
+async def test_comments_are_kept_as_written_and_removed_by_their_author_only(world: World) -> None:
+    kate, quin = await world.person("kate"), await world.person("quin")
+    made = await quin.ask("POST", f"{CALL}/comments", 201, json={"from": 1.5, "to": 2, "text": HOSTILE})
+    (shown,) = (await kate.ask("GET", CALL))["comments"]
+    assert (shown["text"], shown["author"], shown["from"], shown["to"]) == (HOSTILE, "quin", 1.5, 2.0)
+    for wrong in ({"from": 1}, {"from": 99, "text": "x"}, {"from": 2, "to": 1, "text": "x"}, {"from": 1, "text": " "},
+                  {"from": 1, "text": "a\u202eb"}, {"from": 1, "text": "x" * 5_000}):  # fmt: skip
+        await quin.ask("POST", f"{CALL}/comments", 400, json=wrong)
+    await kate.ask("DELETE", f"{CALL}/comments/{made['id']}", 404)
+    await quin.ask("DELETE", f"{CALL}/comments/{made['id']}", 204)
+    assert (await kate.ask("GET", CALL))["comments"] == []
+
+
+async def test_searches_are_saved_for_oneself(world: World) -> None:
+    kate, quin = await world.person("kate"), await world.person("quin")
+    await kate.ask("PUT", "searches/bad%20sound", 204, json={"filters": {"mos_below": "3.1"}})
+    await kate.ask("PUT", "searches/wrong", 400, json={"filters": {"colour": "red"}})
+    assert (await kate.ask("GET", "searches"))["searches"] == {"bad sound": {"mos_below": "3.1"}}
+    assert (await quin.ask("GET", "searches"))["searches"] == {}
+    await kate.ask("DELETE", "searches/bad%20sound", 204)
+    assert (await kate.ask("GET", "searches"))["searches"] == {}
+
+
+@pytest.mark.parametrize("name", ["..%2F..%2Fetc%2Fpasswd", "%00", "a'%20OR%20'1'='1", "%3Cscript%3E", "x" * 3_000])
+async def test_hostile_names_are_just_not_there(world: World, name: str) -> None:
+    kate = await world.person("kate")
+    for path in ("", "/audio.wav", "/lanes.json", "/peaks"):
+        await kate.ask("GET", f"calls/{name}{path}", 404)
+    for field in ("number", "agent", "queue", "tag", "consent"):
+        asked = await kate.ask("GET", f"calls?{field}={name[:200]}", 400 if name == "%00" else 200)
+        assert asked.get("calls", []) == []
+    assert len((await kate.ask("GET", "calls"))["calls"]) == 9
+
+
+async def test_running_calls_are_shown_with_how_they_sound_by_queue(world: World) -> None:
+    kate = await world.person("kate")
+    (call,) = (await kate.ask("GET", "live"))["calls"]
+    assert (call["id"], call["legs"][0]["mos_received"]) == ("c1", 4.21)
+    await world.people.change(Reviewer("kate", HASH, "supervisor", ("sales",), 1))
+    await kate.ask("GET", "live", 401)
+    kate = await world.person("kate")
+    assert (await kate.ask("GET", "live"))["calls"] == []
+
+
+async def test_the_log_is_read_by_those_who_may_and_reading_it_is_logged(world: World) -> None:
+    kate, aud = await world.person("kate"), await world.person("aud")
+    await kate.ask("GET", CALL)
+    entries = (await aud.ask("GET", "log?recording=r002"))["entries"]
+    assert [(one["who"], one["what"]) for one in entries] == [("kate", "opened")]
+    assert await world.logged("read log") == [("aud", "", {"recording": "r002"})]

@@ -1,0 +1,105 @@
+"""Audio that is kept sealed: any range of it is what the whole WAV has there, and nothing of it lies in the clear."""
+
+from __future__ import annotations
+
+import io
+import random
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mediaserver.errors import StorageError
+from mediaserver.recording.render import render
+from mediaserver.recording.sealed import CHUNK_BYTES, SealedAudio, SealedShelf, SealedSink
+from tests.support.synthetic_taps import T0_NS, Talker, tone, write_journal
+
+KEY = bytes(range(32))
+
+
+def sealed(path: Path, frames: int, rate_hz: int = 8_000) -> tuple[SealedAudio, np.ndarray]:
+    pcm = np.random.default_rng(1).integers(-30_000, 30_000, (frames, 2), dtype=np.int16)
+    with SealedSink(path, rate_hz, 2, KEY) as sink:
+        for block in np.array_split(pcm, 7):
+            sink.write_pcm(block)
+    return SealedAudio.open(path, KEY), pcm
+
+
+@pytest.mark.parametrize("frames", [0, 1, CHUNK_BYTES // 4, CHUNK_BYTES // 4 * 3 + 5])
+def test_a_window_is_a_wav_file_of_just_that_range(tmp_path: Path, frames: int) -> None:
+    audio, pcm = sealed(tmp_path / "a", frames)
+    for window, wanted in (
+        (audio.window(), pcm),
+        (audio.window(1_000, 3_000), pcm[8_000:24_000]),
+        (audio.window(10**9), pcm[:0]),
+    ):
+        data = b"".join(window.read(0, window.size))
+        assert len(data) == window.size
+        with wave.open(io.BytesIO(data)) as file:
+            assert (file.getframerate(), file.getnchannels()) == (8_000, 2)
+            assert file.readframes(file.getnframes()) == wanted.tobytes()
+
+
+def test_every_byte_range_is_that_of_the_whole(tmp_path: Path) -> None:
+    audio, _ = sealed(tmp_path / "a", 50_000)
+    draw = random.Random(3)
+    for window in (audio.window(), audio.window(700, 5_100)):
+        whole = b"".join(window.read(0, window.size))
+        edges = [0, 1, 43, 44, 45, CHUNK_BYTES + 43, CHUNK_BYTES + 44, window.size - 1, window.size]
+        edges += [draw.randrange(window.size) for _ in range(40)]
+        for start in edges:
+            end = draw.randint(start, window.size)
+            assert b"".join(window.read(start, end)) == whole[start:end]
+
+
+def test_seconds_of_a_range_are_those_of_the_recording(tmp_path: Path) -> None:
+    audio, _ = sealed(tmp_path / "a", 80_000)
+    window = audio.window(2_000, 9_000)
+    assert window.seconds(0, window.size) == (2.0, 9.0)
+    assert window.seconds(44 + 32_000, 44 + 64_000) == (3.0, 4.0)
+
+
+def test_a_changed_byte_a_swapped_chunk_or_another_key_gives_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    audio, _ = sealed(path, CHUNK_BYTES - 1)  # four chunks
+    data = path.read_bytes()
+    with pytest.raises(StorageError, match="changed"):
+        SealedAudio.open(path, bytes(32))
+    stride = CHUNK_BYTES + 16
+    swapped = data[:32] + data[32 + stride : 32 + 2 * stride] + data[32 : 32 + stride] + data[32 + 2 * stride :]
+    for wrong in (data[:1_000] + bytes([data[1_000] ^ 1]) + data[1_001:], swapped, data[:-1]):
+        path.write_bytes(wrong)
+        with pytest.raises(StorageError, match="changed"):
+            b"".join(audio.window().read(0, audio.window().size))
+
+
+def test_a_render_is_the_same_sealed_and_in_the_clear_and_the_disk_holds_none_of_it(tmp_path: Path) -> None:
+    left = write_journal(
+        tmp_path / "1.journal", list(Talker(tone(440, 3), "PCMU").packets()), closed_ns=T0_NS + 3_000_000_000
+    )
+    right = write_journal(
+        tmp_path / "2.journal", list(Talker(tone(800, 3), "PCMU", ssrc=2).packets()), closed_ns=T0_NS + 3_000_000_000
+    )
+    render(dict.fromkeys((left, right)), tmp_path / "a.wav", "wav")
+    render(dict.fromkeys((left, right)), tmp_path / "a.sealed", "sealed", seal=KEY)
+    with wave.open(str(tmp_path / "a.wav")) as file:
+        pcm = file.readframes(file.getnframes())
+    window = SealedAudio.open(tmp_path / "a.sealed", KEY).window()
+    assert b"".join(window.read(44, window.size)) == pcm
+    assert pcm[20_000:20_032] not in (tmp_path / "a.sealed").read_bytes()
+
+
+def test_a_shelf_knows_only_what_this_process_sealed(tmp_path: Path) -> None:
+    shelf = SealedShelf(tmp_path)
+    sealed(shelf.path("r1"), 100)
+    assert shelf.find("r1") is None
+    shelf.keep("r1", KEY)
+    found = shelf.find("r1")
+    assert found is not None
+    assert found.length_ms == 12
+    shelf.path("r1").unlink()
+    assert shelf.find("r1") is None
+    sealed(shelf.path("r2"), 100)
+    shelf.sweep()
+    assert not list(tmp_path.iterdir())
