@@ -8,10 +8,11 @@ import "./theme.js";
 const PAGES = [
   ["desk", "/"],
   ["phone", "/phone"],
+  ["qa", "/qa"],
 ];
 const say = speaker({
-  en: { desk: "Desk", phone: "Phone", pages: "Pages", skip: "Skip to the content", other: "Русский" },
-  ru: { desk: "Пульт", phone: "Телефон", pages: "Страницы", skip: "К содержанию", other: "English" },
+  en: { desk: "Desk", phone: "Phone", qa: "Review", pages: "Pages", skip: "Skip to the content", other: "Русский" },
+  ru: { desk: "Пульт", phone: "Телефон", qa: "Разбор", pages: "Страницы", skip: "К содержанию", other: "English" },
 });
 const logo = svg`<svg viewBox="0 0 32 32" aria-hidden="true"><rect width="32" height="32" rx="8" fill="#1d5fd1"></rect>
   <path d="M7 13.5v5M11.5 10v12M16 6.5v19M20.5 10v12M25 13.5v5" fill="none" stroke="#fff" stroke-width="2.6" stroke-linecap="round"></path></svg>`;

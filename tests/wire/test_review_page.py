@@ -1,0 +1,195 @@
+"""The review page on the wire: a real call is found by its number, heard by party, and seen; others get nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.support.page import Browser, Page
+from tests.support.server import Server
+from tests.support.speech import tone
+from tests.wire.conftest import Phones
+from tests.wire.test_recording import talk_until
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.alone]
+SECTIONS = {"quality": "interval_s = 1"}
+PASSWORD = "a long enough password"
+APP = "document.querySelector('qa-app')"
+# The level and the strongest frequency of what leaves the page for the loudspeaker, decoded, over half a second.
+HEARD = """
+(async () => {
+  const { player } = document.querySelector("qa-app");
+  player.meter.fftSize = 8192;
+  await new Promise((done) => setTimeout(done, 500));
+  const spectrum = new Float32Array(player.meter.frequencyBinCount);
+  player.meter.getFloatFrequencyData(spectrum);
+  const bin = (hz) => Math.round(hz * player.meter.fftSize / player.context.sampleRate);
+  return { rms: player.level(), ann: spectrum[bin(500)], bob: spectrum[bin(800)] };
+})()
+"""
+
+
+async def reviewer(server: Server, name: str, *options: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        str(server.command), "reviewers", "add", name, *options, "--password-stdin", "--config", str(server.config),
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    out, _ = await process.communicate(PASSWORD.encode() + b"\n")
+    assert process.returncode == 0, out
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
+    folder = tmp_path_factory.mktemp("page")
+    made = Browser(folder, tone(folder / "tone.wav", 700.0, 5, 48_000))
+    try:
+        await made.start()
+        yield made
+    finally:
+        await made.stop()
+
+
+async def sign_in(page: Page, name: str) -> None:
+    await page.until("document.querySelector('input[name=user]')")
+    await page.tab_to("it.name === 'user'")
+    await page.press(*name, "Tab", *PASSWORD, "Enter")
+    await page.until(f"{APP}.me?.name === {json.dumps(name)}")
+
+
+async def faultless(page: Page) -> None:
+    assert await page.violations() == []
+    assert await page.complaints() == []
+
+
+async def picture(page: Page, name: str) -> None:
+    if folder := os.environ.get("PICTURES"):
+        await page.picture(Path(folder) / f"{name}.png")
+
+
+async def heard(page: Page, **wanted: bool) -> None:
+    """Waits until exactly these parties sound: 500 Hz is ann, 800 Hz bob."""
+    got: dict[str, Any] = {}
+    for _ in range(12):
+        got = await page.evaluate(HEARD)
+        if all((got[name] > -45) == sounds for name, sounds in wanted.items()):
+            return
+    raise AssertionError(f"wanted {wanted}, heard {got}")
+
+
+async def log_of(page: Page, what: str) -> list[dict[str, Any]]:
+    entries = await page.evaluate("fetch('/api/v1/review/log').then((it) => it.json()).then((it) => it.entries)")
+    return [one for one in entries if one["what"] == what]
+
+
+async def test_a_call_is_found_heard_and_explained_and_only_by_those_who_may(
+    phones: Phones, server: Server, browser: Browser
+) -> None:
+    for name, options in (
+        ("kate", ("--role", "admin")),
+        ("quin", ("--role", "qa", "--queue", "somewhere-else")),
+    ):
+        await reviewer(server, name, *options)
+    url = f"https://{server.host}:{server.base_port + 2}/qa"
+    caller, callee, _ = await talk_until(phones, "2bob", 6)
+    await caller.do("hangup")
+    await callee.wait_for("closed")
+
+    page = await browser.open(url)
+    await page.until_text("Find a call")
+    await faultless(page)
+    await picture(page, "sign-in")
+    await sign_in(page, "kate")
+    # A call can be found some two seconds after its end.
+    await page.until(f"{APP}.guarded(() => {APP}.search()).then(() => {APP}.calls.length)")
+    await page.evaluate("document.activeElement.blur()")
+    await page.press("/", *"2bob", "Enter")
+    await page.until(f"{APP}.calls.length === 1 && {APP}.filters.number === '2bob'")
+    await page.evaluate("document.activeElement.blur()")
+    await page.press("j")
+    await page.until(f"{APP}.open?.lanes && {APP}.player.state === 'ready'")
+    await page.until_text("Recorded with permission")
+    lanes = set(await page.evaluate(f"{APP}.open.entries.map((one) => one.lane)"))
+    assert {"mos", "consent"} <= lanes
+    assert await page.evaluate("document.querySelectorAll('.lane').length") >= 2
+    await faultless(page)
+
+    await page.press(" ")
+    await heard(page, ann=True, bob=True)
+    await picture(page, "playing")
+    await page.press("1")
+    await heard(page, ann=False, bob=True)
+    await page.press("1", "3")
+    await heard(page, ann=True, bob=False)
+    await page.press("3", ".", ".")
+    assert await page.evaluate(f"[{APP}.player.audio.playbackRate, {APP}.player.audio.preservesPitch]") == [1.5, True]
+    await heard(page, ann=True, bob=True)  # at the same 500 and 800 Hz: the pitch stays
+    await page.press("0", " ")
+    played = await page.until("(async () => true)()")
+    assert played
+    until = await page.evaluate(f"{APP}.player.time")
+    for _ in range(100):
+        if stretches := [pair for one in await log_of(page, "played") for pair in one["detail"]["seconds"]]:
+            break
+        await asyncio.sleep(0.1)
+    assert min(first for first, _ in stretches) < 0.5
+    assert abs(max(last for _, last in stretches) - until) < 1.0 or until < 0.5
+    assert {one["who"] for one in await log_of(page, "sent")} == {"kate"}
+
+    await page.evaluate(f"{APP}.player.seek(2)")
+    await page.press("c", *"wrong greeting")
+    await page.click("Add")
+    await page.until(f"{APP}.open.comments.length === 1")
+    await page.evaluate("document.activeElement.blur()")
+    await page.until_text("kate: wrong greeting")
+    await faultless(page)
+    await picture(page, "call")
+    await page.looks(dark=True)
+    await faultless(page)
+    await picture(page, "dark")
+    await page.click("Русский")
+    await page.until_text("Что произошло")
+    await faultless(page)
+    await picture(page, "ru")
+    await page.click("English")
+    await page.looks()
+    await page.size(360, 740, mobile=True)
+    wide = await page.evaluate(
+        "[...document.querySelectorAll('*')].filter((it) => it.getBoundingClientRect().right > 361)"
+        ".map((it) => it.outerHTML.slice(0, 90))"
+    )
+    assert await page.widest() <= 0, wide
+    await picture(page, "narrow")
+    await page.size(1280, 800)
+
+    await page.click("Make link")
+    link = await page.until(f"{APP}.open.link?.url")
+    call_id = await page.evaluate(f"{APP}.open.call.id")
+    for tab in ("Live", "Access log"):
+        await page.click(tab)
+        await page.until(f"!{APP}.problem")
+        await faultless(page)
+        await picture(page, tab)
+
+    await page.evaluate(f"{APP}.signOut()")
+    await page.until("document.querySelector('input[name=user]')")
+    stranger = f"fetch('/api/v1/review/calls/{call_id}/audio.wav').then((it) => it.status)"
+    assert await page.evaluate(stranger) == 401
+    await sign_in(page, "quin")
+    await page.until_text("No recorded calls")
+    assert await page.evaluate(stranger) == 404
+    await page.evaluate(f"{APP}.signOut()")
+    await page.until("document.querySelector('input[name=user]')")
+    guest = await browser.open(link)
+    await guest.until(f"{APP}.open && {APP}.player.state === 'ready'")
+    assert "share" not in await guest.evaluate("location.href")
+    await guest.press(" ")
+    await heard(guest, ann=True, bob=True)
+    await faultless(guest)
+    await picture(guest, "guest")

@@ -1,0 +1,341 @@
+// <qa-app>: who is signed in, what was found, which call is open. Texts go in as text, never as HTML: a caller's name
+// may hold anything.
+import { LitElement, html, nothing } from "lit";
+import "../common/base.css";
+import "../common/header.js";
+import { icon } from "../common/icons.js";
+import { onLanguage } from "../common/i18n.js";
+import { Refused, address, ask, callPath, take } from "./api.js";
+import { happened, worthTelling } from "./happened.js";
+import { readPeaks } from "./peaks.js";
+import { Player } from "./player.js";
+import "./qa.css";
+import { handle } from "./shortcuts.js";
+import { callView, paintWave } from "./view-call.js";
+import { liveView, logView } from "./view-more.js";
+import { helpView, listView, signInView } from "./view-search.js";
+import { say } from "./words.js";
+
+const LIVE_MS = 2000;
+const LATE_MS = 4000; // a call's row may be shown before its lanes are rendered
+
+export class QaApp extends LitElement {
+  constructor() {
+    super();
+    this.me = undefined; // undefined: not known yet; null: nobody
+    this.tab = "calls";
+    this.filters = Object.fromEntries([...new URLSearchParams(location.search)].filter(([name]) => name !== "call"));
+    this.calls = [];
+    this.after = null;
+    this.busy = false;
+    this.problem = "";
+    this.told = "";
+    this.searches = {};
+    this.open = null;
+    this.live = [];
+    this.log = [];
+    this.help = false;
+    this.range = null; // of a link to a part
+    this.view = { from: 0, to: 1 };
+    this.player = new Player((url, seconds) => {
+      const id = this.sounds.get(url);
+      if (id) ask("POST", callPath(id, "/played"), { body: { seconds }, keepalive: true }).catch(() => {});
+    });
+    this.sounds = new Map();
+  }
+
+  createRenderRoot() {
+    return this;
+  }
+
+  connectedCallback() {
+    super.connectedCallback();
+    onLanguage(() => this.again());
+    this.player.addEventListener("change", () => this.requestUpdate());
+    addEventListener("keydown", (event) => handle(event, this));
+    addEventListener("resize", () => this.requestUpdate());
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.requestUpdate());
+    const paint = () => {
+      if (this.player.playing) this.requestUpdate();
+      requestAnimationFrame(paint);
+    };
+    requestAnimationFrame(paint);
+    setInterval(() => this.tab === "live" && !document.hidden && this.refreshLive(), LIVE_MS);
+    this.begin();
+  }
+
+  again() {
+    if (this.open) this.tell();
+    this.requestUpdate();
+  }
+
+  may(right) {
+    return Boolean(this.me?.rights.includes(right));
+  }
+
+  // What goes wrong is told; a session that is over leads back to signing in.
+  async guarded(work) {
+    try {
+      this.problem = "";
+      await work();
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      if (error instanceof Refused && error.status === 401) {
+        this.player.unload();
+        this.problem = this.me ? say("session_over") : "";
+        this.me = null;
+        this.open = null;
+      } else {
+        this.problem = error instanceof Refused ? error.message : say("unreachable");
+      }
+    } finally {
+      this.requestUpdate();
+    }
+  }
+
+  async begin() {
+    const token = /^#share=([\w-]+)$/.exec(location.hash)?.[1];
+    if (token) {
+      history.replaceState(null, "", "/qa"); // the secret does not stay in the address bar
+      await this.guarded(async () => this.enter(await ask("POST", "sign-in-shared", { body: { token } })));
+      if (!this.me) this.problem = say("link_over");
+    } else {
+      await this.guarded(async () => this.enter(await ask("GET", "me")));
+      this.problem = "";
+    }
+    if (this.me === undefined) this.me = null;
+    this.requestUpdate();
+  }
+
+  async signIn(user, password) {
+    this.busy = true;
+    this.requestUpdate();
+    try {
+      this.problem = "";
+      await this.enter(await ask("POST", "sign-in", { body: { user, password } }));
+    } catch (error) {
+      this.problem = !(error instanceof Refused) ? say("unreachable") : error.status === 401 ? say("wrong") : error.status === 429 ? say("slow_down") : error.message;
+    }
+    this.busy = false;
+    this.requestUpdate();
+  }
+
+  async enter(me) {
+    this.me = take(me);
+    if (me.recording) return this.show(me.recording);
+    this.tab = "calls";
+    await Promise.all([this.search(), ask("GET", "searches").then((said) => (this.searches = said.searches))]);
+    const wanted = new URLSearchParams(location.search).get("call");
+    if (wanted) await this.guarded(() => this.show(wanted));
+  }
+
+  signOut() {
+    this.player.unload();
+    this.guarded(async () => {
+      await ask("POST", "sign-out");
+      this.me = null;
+      this.open = null;
+    });
+  }
+
+  // -- finding
+
+  query() {
+    return new URLSearchParams(Object.entries(this.filters).filter(([, value]) => value !== ""));
+  }
+
+  remember() {
+    const query = this.query();
+    if (this.open) query.set("call", this.open.call.id);
+    history.replaceState(null, "", query.size ? `/qa?${query}` : "/qa");
+  }
+
+  set(filters) {
+    this.filters = filters;
+    this.guarded(() => this.search());
+  }
+
+  async search(more = false) {
+    this.asked?.abort(); // only the last question counts
+    this.asked = new AbortController();
+    const query = this.query();
+    if (more) query.set("after", this.after);
+    this.busy = true;
+    try {
+      const said = await ask("GET", `calls?${query}`, { signal: this.asked.signal });
+      this.calls = more ? [...this.calls, ...said.calls] : said.calls;
+      this.after = said.after;
+      this.told = say("found", { count: this.calls.length });
+    } finally {
+      this.busy = false;
+    }
+    this.remember();
+    this.requestUpdate();
+  }
+
+  saveSearch(name) {
+    this.guarded(async () => {
+      await ask("PUT", `searches/${encodeURIComponent(name)}`, { body: { filters: Object.fromEntries(this.query()) } });
+      this.searches = { ...this.searches, [name]: Object.fromEntries(this.query()) };
+    });
+  }
+
+  forgetSearch(name) {
+    this.guarded(async () => {
+      await ask("DELETE", `searches/${encodeURIComponent(name)}`);
+      delete this.searches[name];
+    });
+  }
+
+  // -- one call
+
+  async show(id) {
+    this.player.unload();
+    const details = await ask("GET", callPath(id));
+    const open = { comments: [], scores: [], events: [], ...details, lanes: null, peaks: null, entries: [], chosen: null, draft: null, link: null };
+    this.open = open;
+    this.range = details.range ?? null;
+    this.view = { from: 0, to: Math.max(0.1, open.call.length) };
+    this.remember();
+    this.tell();
+    this.requestUpdate();
+    if (this.may("listen")) this.loadSound(open);
+    if (this.range && (this.range.from || this.range.to !== null)) return;
+    this.guarded(async () => {
+      const [lanes, peaks] = await Promise.all([
+        ask("GET", callPath(id, "/lanes.json")),
+        ask("GET", callPath(id, "/peaks"), { as: "bytes" }),
+      ]);
+      if (this.open !== open) return;
+      open.lanes = lanes;
+      open.peaks = readPeaks(peaks);
+      this.player.silences = lanes.silence;
+      const share = (stretches) => stretches.reduce((sum, [from, to]) => sum + to - from, 0) / Math.max(lanes.length, 0.1);
+      open.call.silence ??= share(lanes.silence);
+      open.call.overtalk ??= share(lanes.overtalk);
+      this.tell();
+    });
+  }
+
+  loadSound(open) {
+    const url = address(callPath(open.call.id, "/audio.wav"));
+    this.sounds.set(url, open.call.id);
+    this.player.load(url, { offset: this.range?.from ?? 0 });
+    setTimeout(() => this.open === open && this.player.state === "loading" && this.requestUpdate(), LATE_MS);
+  }
+
+  tell() {
+    this.open.entries = happened(this.open, say);
+  }
+
+  close() {
+    this.player.unload();
+    const id = this.open?.call.id;
+    this.open = null;
+    this.remember();
+    this.requestUpdate();
+    this.updateComplete.then(() => this.querySelector(`[data-call="${CSS.escape(id ?? "")}"]`)?.focus());
+  }
+
+  step(by) {
+    const at = this.calls.findIndex((call) => call.id === this.open?.call.id);
+    const next = this.calls[Math.min(this.calls.length - 1, Math.max(0, at + by))];
+    if (next && next.id !== this.open?.call.id) this.guarded(() => this.show(next.id));
+  }
+
+  choose(entry) {
+    this.open.chosen = entry;
+    this.player.seek(entry.from);
+    this.told = entry.text;
+    this.requestUpdate();
+    this.updateComplete.then(() => this.querySelector(".events .chosen")?.scrollIntoView({ block: "nearest" }));
+  }
+
+  // The first press begins a stretch, the second ends it, the third lets it go.
+  markLoop() {
+    const { player } = this;
+    if (player.loop) player.setLoop(null);
+    else if (this.mark === undefined) this.mark = player.time;
+    else player.setLoop({ from: Math.min(this.mark, player.time), to: Math.max(this.mark, player.time) });
+    this.told = say(player.loop ? "loop_set" : this.mark !== undefined && !player.loop ? "loop_begun" : "loop_off");
+    if (player.loop) this.mark = undefined;
+    this.requestUpdate();
+  }
+
+  nextEvent(by) {
+    const { entries, chosen } = this.open;
+    const list = entries.filter(worthTelling);
+    const now = this.player.time;
+    const at = chosen ? list.indexOf(chosen) + by : by > 0 ? list.findIndex((one) => one.from > now) : list.findLastIndex((one) => one.from < now);
+    if (list[at]) this.choose(list[at]);
+  }
+
+  zoom(factor) {
+    const { length } = this.open.call;
+    const wide = Math.min(length, Math.max(2, (this.view.to - this.view.from) * factor));
+    const from = Math.min(length - wide, Math.max(0, this.player.time - wide / 2));
+    this.view = { from, to: from + wide };
+    this.requestUpdate();
+  }
+
+  change(method, rest, body) {
+    const { open } = this;
+    return this.guarded(async () => {
+      const made = await ask(method, callPath(open.call.id, rest), { body });
+      if (rest.startsWith("/shares")) open.link = made && { ...made, url: new URL(made.path, location.href).href };
+      const said = await ask("GET", callPath(open.call.id));
+      Object.assign(open, { call: said.call, comments: said.comments });
+      this.calls = this.calls.map((call) => (call.id === said.call.id ? said.call : call));
+      this.tell();
+    });
+  }
+
+  // -- live and log
+
+  go(tab) {
+    this.tab = tab;
+    if (tab === "live") this.refreshLive();
+    if (tab === "log") this.guarded(async () => (this.log = (await ask("GET", "log")).entries));
+    this.requestUpdate();
+  }
+
+  refreshLive() {
+    this.guarded(async () => (this.live = (await ask("GET", "live")).calls));
+  }
+
+  render() {
+    if (this.me === undefined) return html`<page-header current="qa"></page-header><main id="content" tabindex="-1" aria-busy="true"></main>`;
+    return html`<page-header current="qa" .tools=${this.me ? this.tools() : null}></page-header>
+      <main id="content" tabindex="-1" class=${this.open ? "opened" : ""}>
+        <h1 class="unseen">${say("title")}</h1>
+        <div role="alert" class="problems">${this.problem && this.me ? html`<p class="note bad">${icon("alert")}<span>${this.problem}</span></p>` : nothing}</div>
+        ${!this.me ? signInView(this) : this.body()}
+      </main>
+      ${this.help ? helpView(this) : nothing}
+      <p class="unseen" role="status" aria-live="polite">${this.told}</p>`;
+  }
+
+  tools() {
+    const tabs = [["calls", "find"], ["live", "live"], ["log", "log"]].filter(([, right]) => this.may(right));
+    return html`${tabs.length > 1
+      ? html`<div class="tabs" role="group" aria-label=${say("views")}>${tabs.map(([name]) => html`<button type="button" class="quiet tiny" aria-pressed=${this.tab === name}
+          @click=${() => this.go(name)}>${say(`tab_${name}`)}</button>`)}</div>` : nothing}
+      <span class="badge who">${this.me.share || this.me.recording ? say("guest") : this.me.name}</span>
+      <button type="button" class="quiet tiny keys" @click=${() => ((this.help = true), this.requestUpdate())}>${say("keys")}</button>
+      <button type="button" class="quiet tiny" aria-label=${say("sign_out")} @click=${() => this.signOut()}>${icon("signOut")}</button>`;
+  }
+
+  body() {
+    if (this.tab === "live") return liveView(this);
+    if (this.tab === "log") return logView(this);
+    return html`<div class="review">
+      ${this.may("find") ? listView(this) : nothing}
+      ${this.open ? callView(this) : html`<section class="sheet nothing-open"><span class="mark">${icon("pulse")}</span><p class="faint">${say(this.calls.length ? "choose_call" : "no_calls")}</p></section>`}
+    </div>`;
+  }
+
+  updated() {
+    if (this.open) paintWave(this);
+  }
+}
+customElements.define("qa-app", QaApp);
