@@ -205,14 +205,14 @@ async def test_metrics_and_health_are_plain(plain: Client, facade: FakeFacade) -
 
 async def test_the_server_listens_with_tls_and_stops(facade: FakeFacade, tmp_path: Path) -> None:
     certificate, key = ensure_certificate(tmp_path)
-    http = HttpSettings(host="127.0.0.1", port=35_443, metrics_port=35_080, certificate=certificate, private_key=key)
+    http = HttpSettings(host="127.0.0.1", port=25_443, metrics_port=25_080, certificate=certificate, private_key=key)
     server = HttpServer(Settings(http=http), facade, Metrics())
     await server.start()
     try:
-        async with ClientSession() as session, session.get("https://127.0.0.1:35443/", ssl=False) as answer:
+        async with ClientSession() as session, session.get("https://127.0.0.1:25443/", ssl=False) as answer:
             assert answer.status == 200
         second = HttpServer(Settings(http=http), facade, Metrics())
-        with pytest.raises(ConfigError, match=r"http\.port is 35443; .* cannot be bound"):
+        with pytest.raises(ConfigError, match=r"http\.port is 25443; .* cannot be bound"):
             await second.start()
     finally:
         await server.stop()
@@ -221,10 +221,10 @@ async def test_the_server_listens_with_tls_and_stops(facade: FakeFacade, tmp_pat
 
 async def test_a_connection_that_asks_nothing_is_closed(facade: FakeFacade, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api_server, "HTTP_IDLE_S_MAX", 0.01)
-    server = HttpServer(Settings(http=HttpSettings(port=0, metrics_port=35_081)), facade, Metrics())
+    server = HttpServer(Settings(http=HttpSettings(port=0, metrics_port=25_081)), facade, Metrics())
     await server.start()
     try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", 35_081)
+        reader, writer = await asyncio.open_connection("127.0.0.1", 25_081)
         writer.write(b"GET /health/live HTTP/1.1\r\nHo")  # nor does half a request keep it
         async with asyncio.timeout(5):
             assert await reader.read() == b""
