@@ -28,6 +28,7 @@ import soxr
 from mediaserver.codecs.audio import Codec
 from mediaserver.codecs.resample import StreamResampler
 from mediaserver.ext import dtmf, mix
+from mediaserver.ext.processing import ProcessingRun
 from mediaserver.ext.tone import Tone
 from mediaserver.media.prompts import decode_audio
 
@@ -223,6 +224,23 @@ def measure_tones(table: Table) -> None:
     table.add("comfort noise, 8 kHz", cpu_us(lambda: noise.conceal(8_000)) / 50)
 
 
+PROCESSING = {"high_pass": 0, "noise_db": 0.0, "target_dbov": 0.0, "boost_max_db": 18.0, "cut_max_db": 20.0}
+STEPS: dict[str, dict[str, float]] = {
+    "high-pass": {"high_pass": 1},
+    "noise suppression": {"noise_db": 15.0},
+    "automatic gain and limiter": {"target_dbov": -23.0},
+}
+
+
+def measure_processing(table: Table) -> None:
+    for rate_hz in (8_000, 16_000, 48_000):
+        blocks = speech(rate_hz).reshape(-1, rate_hz // 50)
+        for name, step in STEPS.items():
+            run = ProcessingRun(PROCESSING | step)
+            spent = cpu_us(lambda r=run, b=blocks, hz=rate_hz: [r.step(block, hz) for block in b]) / FRAMES
+            table.add(f"{name}, {rate_hz // 1000} kHz", spent)
+
+
 def commit() -> str:
     found = subprocess.run(
         ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
@@ -244,6 +262,7 @@ def main() -> None:
             measure_resampler(table)
             measure_mix(table)
             measure_tones(table)
+            measure_processing(table)
     table.show()
     if arguments.record:
         HISTORY.parent.mkdir(parents=True, exist_ok=True)

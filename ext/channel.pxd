@@ -28,6 +28,7 @@ cdef enum Operation:
     OP_CONNECT_TRACK = 23              # value: sink's id; other, flag: leg and track id of the source; 0: none
     OP_LIMIT_TRACK = 24                # value: track id; data: TrackLimits*; comes back
     OP_ASK_KEY_FRAME = 25              # value: track id
+    OP_SET_PROCESSING = 26             # data: LegVoice* or NULL; back with what was replaced
 
     OP_OPEN_PORT = 50                  # data: Port*
     OP_CLOSE_PORT = 51                 # reply.data: the Port* back

@@ -36,6 +36,7 @@ from mediaserver.ext.channel cimport (
     OP_SET_GAIN,
     OP_SET_HEARS,
     OP_SET_MUTE,
+    OP_SET_PROCESSING,
     OP_SET_STREAM,
     OP_STOP_PLAY,
     REPLY,
@@ -61,6 +62,7 @@ from mediaserver.ext.leg cimport (
 )
 from mediaserver.ext.play cimport Play
 from mediaserver.ext.playout cimport playout_restart
+from mediaserver.ext.processing cimport LegVoice
 from mediaserver.ext.report cimport report_publish, report_send
 from mediaserver.ext.state cimport Slot, worker_bridge, worker_leg
 from mediaserver.ext.tap cimport Tap
@@ -166,6 +168,10 @@ cdef int leg_command(Worker* w, const Command* c, Leg* leg, Message* reply) noex
         leg_decide(&w.ctx, leg)
     elif c.operation == OP_SET_MUTE:
         leg.muted = c.flag
+        leg_decide(&w.ctx, leg)
+    elif c.operation == OP_SET_PROCESSING:
+        reply.data = leg.processing
+        leg.processing = <LegVoice*>c.data
         leg_decide(&w.ctx, leg)
     elif OP_OPEN_TRACK <= c.operation <= OP_ASK_KEY_FRAME:
         return video_command(w, c, leg, reply)

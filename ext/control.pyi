@@ -1,6 +1,6 @@
 """The commands of one media worker; see control.pyx. Used from the event loop's thread only."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mediaserver.ext.mailbox import DetachedLeg
 from mediaserver.ext.tap import TapRing
@@ -34,6 +34,9 @@ class Worker(TrackDesk):
 
     def set_gain(self, leg: int, gain_q12: int) -> int: ...
     def set_mute(self, leg: int, muted: bool) -> int: ...
+    def set_processing(self, leg: int, config: Mapping[str, float] | None) -> int:
+        """What is done to what this leg says: the fields of ext/processing ProcessingConfig; None: nothing."""
+
     def publish(self, leg: int) -> int:
         """Brings the leg's statistics up to this moment."""
 

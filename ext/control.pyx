@@ -25,6 +25,7 @@ from mediaserver.ext.channel cimport (
     OP_SET_GAIN,
     OP_SET_HEARS,
     OP_SET_MUTE,
+    OP_SET_PROCESSING,
     OP_SET_STREAM,
     OP_STOP_PLAY,
     Command,
@@ -36,6 +37,7 @@ from mediaserver.ext.leg cimport Leg, StreamChange
 from mediaserver.ext.mailbox cimport DetachedLeg
 from mediaserver.ext.mix cimport speaker_init
 from mediaserver.ext.play cimport Play, play_new_samples, play_new_tone
+from mediaserver.ext.processing cimport LegVoice, ProcessingConfig, processing_free, processing_new
 from mediaserver.ext.rtp cimport rtp_sender_init
 from mediaserver.ext.stream cimport change_free, change_new
 from mediaserver.ext.tap cimport TapRing
@@ -202,6 +204,24 @@ cdef class Worker(TrackDesk):
 
     def set_mute(self, uint64_t leg, bint muted) -> int:
         return self.leg_command(OP_SET_MUTE, leg, 0, muted)
+
+    def set_processing(self, uint64_t leg, config) -> int:
+        """What is done to what this leg says: the fields of ext/processing ProcessingConfig; None: nothing."""
+        cdef Command c = self.command(OP_SET_PROCESSING, leg)
+        cdef ProcessingConfig native
+        cdef LegVoice* processing = NULL
+        self.legs.get(leg)
+        if config is not None:
+            native = config
+            processing = processing_new(&native)
+            if processing is NULL:
+                raise MemoryError
+        c.data = processing
+        try:
+            return self.submit(&c)
+        except BaseException:
+            processing_free(processing)
+            raise
 
     def publish(self, uint64_t leg) -> int:
         """Brings the leg's statistics up to this moment."""

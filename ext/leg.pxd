@@ -9,6 +9,7 @@ from mediaserver.ext.net cimport Address
 from mediaserver.ext.packet cimport Packet
 from mediaserver.ext.play cimport Play
 from mediaserver.ext.playout cimport Playout, PlayoutStats
+from mediaserver.ext.processing cimport LegVoice
 from mediaserver.ext.red cimport Red
 from mediaserver.ext.rtcp cimport CNAME_BYTES_MAX
 from mediaserver.ext.rtp cimport RtpReceiver, RtpSender
@@ -210,6 +211,7 @@ cdef struct Leg:                       # what every relayed packet touches comes
     int32_t pcm_rate
     int32_t pcm_kind                   # PlayoutKind
     uint64_t frames_clipped            # decoded frames of 20 ms
+    LegVoice* processing               # what is done to its voice before others hear it; NULL: nothing
     int16_t pcm[TICK_SAMPLES_MAX]      # what it said in this tick, at pcm_rate
     # --- RTCP
     int64_t rtcp_next_ns

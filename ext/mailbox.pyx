@@ -39,6 +39,7 @@ from mediaserver.ext.channel cimport (
     OP_PLAY,
     OP_SEND_CONN,
     OP_SEND_DTMF,
+    OP_SET_PROCESSING,
     OP_SET_STREAM,
     OP_SET_TRACK,
     STATUS_OK,
@@ -54,6 +55,7 @@ from mediaserver.ext.leg cimport CHANGE_SILENCE, CHANGE_SOURCE, Leg, LegSnapshot
 from mediaserver.ext.net cimport Address, UdpNetwork, address_to_python, udp_wake
 from mediaserver.ext.play cimport Play
 from mediaserver.ext.port cimport PORT_TAG_KIND, Port, port_free
+from mediaserver.ext.processing cimport LegVoice, processing_free
 from mediaserver.ext.state cimport CONNS_PER_WORKER_MAX, PORTS_PER_WORKER_MAX
 from mediaserver.ext.stream cimport change_free, leg_free, snapshot_to_python
 from mediaserver.ext.tap cimport TapRing
@@ -357,6 +359,8 @@ cdef class Mailbox:
             free(m.data)
         elif operation == OP_SEND_DTMF:
             free(m.data)
+        elif operation == OP_SET_PROCESSING:
+            processing_free(<LegVoice*>m.data)
         elif operation == OP_CLOSE_TAP or (operation == OP_OPEN_TAP and m.status != STATUS_OK):
             self.forget_tap(m.handle, m.data)
         elif operation == OP_CLOSE_BRIDGE and m.status == STATUS_OK:

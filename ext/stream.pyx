@@ -28,6 +28,7 @@ from mediaserver.ext.leg cimport (
 )
 from mediaserver.ext.net cimport address_from_python, address_to_python
 from mediaserver.ext.playout cimport Playout, PlayoutConfig, playout_free, playout_new, playout_set_codec
+from mediaserver.ext.processing cimport processing_free
 from mediaserver.ext.red cimport red_free, red_new
 from mediaserver.ext.rtcp cimport CNAME_BYTES_MAX
 from mediaserver.ext.srtp cimport SrtpSession, srtp_session_free, srtp_session_new
@@ -271,6 +272,7 @@ cdef void leg_free(Leg* leg) noexcept:
     if leg is NULL:
         return
     free(leg.play)
+    processing_free(leg.processing)
     if leg.playout is not NULL:
         playout_free(leg.playout, NULL)
     voice_free(leg.voice)

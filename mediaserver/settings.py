@@ -64,6 +64,19 @@ class MediaSettings(Section):
     realtime: bool = True  # ask for SCHED_FIFO; without the right to it, run on normally and say so
 
 
+NoiseDb = Annotated[float, Field(ge=0, le=25)]
+LoudnessDbov = Annotated[float, Field(ge=-40, le=0)]
+
+
+class VoiceSettings(Section):
+    """What is done to every party's voice before others hear it."""
+
+    high_pass: bool = False
+    noise_suppression_db: NoiseDb = 0.0
+    loudness_dbov: LoudnessDbov = 0.0
+    boost_max_db: Annotated[float, Field(ge=0, le=30)] = 18.0
+
+
 class HttpSettings(Section):
     host: str = "0.0.0.0"  # noqa: S104
     port: Port = 8443
@@ -175,12 +188,16 @@ class TrunkSettings(Section):
     allow_from: list[str] = []  # source addresses or networks whose calls need no digest
     codecs: list[str] = []  # empty: media.codecs
     srtp: Literal["off", "optional", "required"] = "optional"
+    high_pass: bool = False  # these three: beside what [voice] says for everybody
+    noise_suppression_db: NoiseDb = 0.0
+    loudness_dbov: LoudnessDbov = 0.0
 
 
 class Settings(Section):
     server: ServerSettings = ServerSettings()
     sip: SipSettings = SipSettings()
     media: MediaSettings = MediaSettings()
+    voice: VoiceSettings = VoiceSettings()
     http: HttpSettings = HttpSettings()
     tokens: TokenSettings = TokenSettings()
     webrtc: WebrtcSettings = WebrtcSettings()

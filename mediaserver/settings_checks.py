@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mediaserver.model import NOT_AUDIO, CodecName
 from mediaserver.model_video import VideoCodec
+from mediaserver.model_voice import LOUDNESS_DBOV
 from mediaserver.settings import Settings
 
 Key = tuple[str, ...]
@@ -163,6 +164,14 @@ def _folders(settings: Settings) -> Iterator[Complaint]:
             )
 
 
+def _loudness(settings: Settings) -> Iterator[Complaint]:
+    wanted: list[tuple[Key, float]] = [(("voice", "loudness_dbov"), settings.voice.loudness_dbov)]
+    wanted += [(("trunks", name, "loudness_dbov"), trunk.loudness_dbov) for name, trunk in settings.trunks.items()]
+    for key, dbov in wanted:
+        if LOUDNESS_DBOV[1] < dbov < 0:
+            yield Complaint((key,), f"is {dbov:g}; allowed: -40 to -10, or 0 for off; -26 is the telephone's level")
+
+
 def _trunks(settings: Settings) -> Iterator[Complaint]:
     for name, trunk in settings.trunks.items():
         if not trunk.uri.startswith(("sip:", "sips:")):
@@ -199,6 +208,7 @@ _CHECKS: tuple[Check, ...] = (
     _ptime,
     _certificates,
     _folders,
+    _loudness,
     _trunks,
     _store,
 )

@@ -33,6 +33,7 @@ from mediaserver.calls.targets import (
 from mediaserver.errors import CallEnded, MediaError, MediaServerError
 from mediaserver.media.engine import Tone
 from mediaserver.model import Cause, Masked, PromptHandle
+from mediaserver.model_voice import VoiceProcessing
 from mediaserver.sdp.formats import Encoding
 
 if TYPE_CHECKING:
@@ -172,6 +173,21 @@ class CallControl:
     async def send_dtmf(self, digits: str, *, duration_ms: int = 100) -> None:
         """Presses digits towards the caller."""
         await self._during_call(self._call.primary.voice.send_dtmf(digits, duration_ms))
+
+    async def process_voice(
+        self,
+        *,
+        high_pass: bool = False,
+        noise_suppression_db: float = 0.0,
+        loudness_dbov: float = 0.0,
+        boost_max_db: float = 18.0,
+    ) -> None:
+        """What others hear of the caller from now on, instead of what the settings say: see [voice] there.
+
+        Raises ValueError outside the ranges of those settings.
+        """
+        wanted = VoiceProcessing(high_pass, noise_suppression_db, loudness_dbov, boost_max_db)
+        await self._during_call(self._call.primary.voice.set_processing(wanted))
 
     async def start_recording(self, policy: str | None = None) -> bool:
         """Everybody there hears the notice of the consent policy, then is recorded. False: it cannot be."""

@@ -20,6 +20,7 @@ from mediaserver.limits import PROMPT_PATHS_MAX
 from mediaserver.media.engine import MediaEngine, Tone
 from mediaserver.model import LegFacts, LegHandle, PromptHandle
 from mediaserver.model_video import TrackHandle
+from mediaserver.model_voice import VoiceProcessing
 from mediaserver.sdp.negotiate import MediaPolicy
 from mediaserver.settings import Settings
 from mediaserver.webrtc.dtls import DtlsIdentity
@@ -79,6 +80,18 @@ class House:
         while len(self.prompt_paths) > PROMPT_PATHS_MAX:
             del self.prompt_paths[next(iter(self.prompt_paths))]
         return handle
+
+    def processing(self, identity: str | None) -> VoiceProcessing:
+        """What is done to the voice of a party: [voice], and what its trunk says beside that."""
+        voice = self.settings.voice
+        name = identity or ""
+        trunk = self.settings.trunks.get(name.removeprefix("trunk:")) if name.startswith("trunk:") else None
+        return VoiceProcessing(
+            high_pass=voice.high_pass or (trunk is not None and trunk.high_pass),
+            noise_db=trunk.noise_suppression_db if trunk and trunk.noise_suppression_db else voice.noise_suppression_db,
+            loudness_dbov=trunk.loudness_dbov if trunk and trunk.loudness_dbov else voice.loudness_dbov,
+            boost_max_db=voice.boost_max_db,
+        )
 
     def policy(self, trunk: str | None = None) -> MediaPolicy:
         """What is allowed on a leg to or from a trunk, else to or from anybody."""

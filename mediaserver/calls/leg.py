@@ -400,6 +400,9 @@ class Leg:
 
     async def _open(self, our_host: str, near: LegHandle | None) -> None:
         self._house.legs[await self.media.open(our_host, self._owner.call_id, near)] = self
+        processing = self._house.processing(self.party.identity)
+        if processing.does_something:
+            await self.voice.set_processing(processing)
 
     def _channel_opened(self, channel: DataChannel) -> bool:
         taker = self._house.data_channels

@@ -30,6 +30,7 @@ from mediaserver.model import (
     SourceLatched,
     StreamSettings,
 )
+from mediaserver.model_voice import VoiceProcessing
 
 log = structlog.get_logger()
 OnPlay = Callable[[PromptHandle | Tone, bool, int, "asyncio.Future[bool]"], None]
@@ -105,6 +106,9 @@ class Voice:
     async def set_stream(self, stream: StreamSettings) -> None:
         await self._engine.set_stream(self.media.handle, stream)
         self.stream = stream
+
+    async def set_processing(self, processing: VoiceProcessing) -> None:
+        await self._engine.set_processing(self.handle, processing)
 
     async def close(self) -> None:
         """Idempotent; never raises for what the engine says. Whoever cancels it gets no statistics."""

@@ -40,6 +40,7 @@ from mediaserver.model import (
     TapHandle,
 )
 from mediaserver.model_video import VideoEvent
+from mediaserver.model_voice import CUT_DB_MAX, VoiceProcessing
 from mediaserver.settings import MediaSettings
 
 DTMF_DIGITS = frozenset("0123456789*#ABCD")
@@ -259,6 +260,20 @@ class MediaEngine(VideoFace):
         """What this leg says is not heard by others."""
         found = await self._settled(leg)
         await found.link.reply(found.link.worker.set_mute(found.native, muted))
+
+    async def set_processing(self, leg: LegHandle, processing: VoiceProcessing) -> None:
+        """What is done to what this leg says before others hear it. Anything at all makes it be decoded."""
+        config = None
+        if processing.does_something:
+            config = {
+                "high_pass": processing.high_pass,
+                "noise_db": processing.noise_db,
+                "target_dbov": processing.loudness_dbov,
+                "boost_max_db": processing.boost_max_db,
+                "cut_max_db": CUT_DB_MAX,
+            }
+        found = await self._settled(leg)
+        await found.link.reply(found.link.worker.set_processing(found.native, config))
 
     # --- bridges
 

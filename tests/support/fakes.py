@@ -41,6 +41,7 @@ from mediaserver.model import (
 from mediaserver.model_consent import DEFAULT_RULES, Answer, ConsentCase, ConsentRules, ConsentState
 from mediaserver.model_news import LegNews
 from mediaserver.model_video import MediaTrack, TrackHandle, TrackSettings
+from mediaserver.model_voice import VoiceProcessing
 from mediaserver.sip.session import (
     Answered,
     Cancelled,
@@ -81,6 +82,7 @@ class FakeLeg:
     dtmf: list[str] = field(default_factory=list)
     bridge: BridgeHandle | None = None
     muted: bool = False
+    processing: VoiceProcessing = field(default_factory=VoiceProcessing)
     timer: asyncio.TimerHandle | None = None
     datagrams: list[tuple[bytes, MediaAddress]] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
@@ -251,6 +253,9 @@ class FakeEngine:
 
     async def set_hears(self, bridge: BridgeHandle, listener: LegHandle, speaker: LegHandle, hears: bool) -> None:
         self.hears[bridge, listener, speaker] = hears
+
+    async def set_processing(self, leg: LegHandle, processing: VoiceProcessing) -> None:
+        self._leg(leg).processing = processing
 
     async def set_mute(self, leg: LegHandle, muted: bool) -> None:
         self._leg(leg).muted = muted

@@ -1,0 +1,27 @@
+# What is done to one party's voice before others hear it: high-pass, noise suppression, automatic gain, limiter.
+from libc.stdint cimport int16_t, int32_t
+from mediaserver.ext.denoise cimport Denoise
+from mediaserver.ext.levelling cimport Levelling
+from mediaserver.ext.limiter cimport Limiter
+
+cdef struct ProcessingConfig:          # all 0: nothing is done
+    int32_t high_pass
+    float noise_db                     # 0: no suppression
+    float target_dbov                  # 0: no automatic gain
+    float boost_max_db
+    float cut_max_db
+
+cdef struct LegVoice:                  # one per leg that wants any of it; about 20 KB
+    ProcessingConfig config
+    int32_t rate_hz                    # what the states below are made for; 0: not yet
+    float pass_b[3]                    # the high-pass's transfer function, and its memory
+    float pass_a[2]
+    float pass_z[2]
+    Denoise denoise
+    Levelling levelling
+    Limiter limiter
+
+cdef LegVoice* processing_new(const ProcessingConfig* config) noexcept nogil   # NULL: no memory
+cdef void processing_free(LegVoice* s) noexcept nogil
+# 20 ms in place. voice: it was decoded, not made up. A new rate starts the filters anew and keeps the gain.
+cdef void processing_step(LegVoice* s, int16_t* pcm, int samples, int rate_hz, bint voice) noexcept nogil

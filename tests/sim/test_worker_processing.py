@@ -1,0 +1,55 @@
+"""Voice processing in a worker: it makes a leg be decoded only where it is set, and others hear the result."""
+
+import pytest
+
+from tests.sim.world import World, sine
+
+CONFIG = {"high_pass": 0, "noise_db": 0.0, "target_dbov": 0.0, "boost_max_db": 18.0, "cut_max_db": 20.0}
+
+
+def relayed(world: World, handle: int) -> bool:
+    return bool(world.worker.leg_stats(handle)["relayed"])
+
+
+def test_setting_it_ends_the_relay_of_that_speaker_alone_and_clearing_it_brings_it_back() -> None:
+    world = World()
+    anna, boris = world.phone(sound=sine(440, 8000)), world.phone(sound=sine(1000, 8000))
+    world.bridge(anna, boris)
+    world.run(500)
+    assert relayed(world, anna.handle)
+    assert relayed(world, boris.handle)
+    world.do(world.worker.set_processing(anna.handle, CONFIG | {"high_pass": 1}))
+    world.run(500)
+    assert not relayed(world, anna.handle)
+    assert relayed(world, boris.handle)
+    world.do(world.worker.set_processing(anna.handle, None))
+    world.run(500)
+    assert relayed(world, anna.handle)
+
+
+def test_others_hear_the_voice_without_its_hum() -> None:
+    world = World()
+    voice, hum = sine(600, 8000), sine(50, 8000)
+    anna, boris = world.phone(sound=lambda at, n: voice(at, n) + hum(at, n)), world.phone()
+    world.bridge(anna, boris)
+    world.do(world.worker.set_processing(anna.handle, CONFIG | {"high_pass": 1}))
+    world.run(2000)
+    assert boris.level_db(600) == pytest.approx(-12.2, abs=1.0)
+    assert boris.level_db(50) < -20
+
+
+def test_a_leg_keeps_its_processing_when_it_changes_rooms_until_it_ends() -> None:
+    world = World()
+    anna, boris = world.phone(sound=sine(50, 8000)), world.phone()
+    world.do(world.worker.set_processing(anna.handle, CONFIG | {"high_pass": 1}))
+    world.do(world.worker.set_processing(anna.handle, CONFIG | {"high_pass": 1, "noise_db": 12.0}))
+    bridge = world.bridge(anna, boris)
+    world.run(300)
+    world.do(world.worker.bridge_remove(bridge, anna.handle))
+    world.do(world.worker.bridge_add(bridge, anna.handle))
+    world.run(1000)
+    assert boris.level_db(50) < -20
+    world.do(world.worker.close_leg(anna.handle))
+    said = len(boris.heard)
+    world.run(200)
+    assert len(boris.heard) == said
