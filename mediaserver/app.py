@@ -61,6 +61,7 @@ from mediaserver.store.recordings import RecordingStore
 from mediaserver.store.review import ReviewStore
 from mediaserver.store.review_search import CallSearch
 from mediaserver.store.reviewers import ReviewerStore
+from mediaserver.store.scorecards import ScorecardStore
 from mediaserver.store.spool import Spool
 from mediaserver.store.users import UserStore
 from mediaserver.webrtc.turn import turn_credentials
@@ -162,7 +163,13 @@ class Server:
             reviews, lambda one: facade.export_recording(one, "lanes"), lambda: len(self.calls), self.clock
         )
         review = ReviewApi(
-            ReviewGate(reviewers, self.clock), reviewers, reviews, CallSearch(database), facade, facade.sealed_audio
+            ReviewGate(reviewers, self.clock),
+            reviewers,
+            reviews,
+            CallSearch(database),
+            facade,
+            facade.sealed_audio,
+            ScorecardStore(database),
         )
         self.http = HttpServer(settings, facade, self.metrics, self.transport, self.ways, review)
         self._started: list[tuple[str, Callable[[], Awaitable[object]]]] = []

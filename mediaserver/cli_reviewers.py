@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+import tomllib
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -107,6 +109,41 @@ def remove(
         if not asyncio.run(_with_reviewers(load_settings(config), lambda store: store.remove(name))):
             raise CommandFailed(f"there is no reviewer {name}; mediaserver reviewers list shows them")
         done(f"reviewer {name} removed", as_json=as_json, name=name)
+
+
+@app.command()
+def scorecard(
+    name: Annotated[str, typer.Argument(help="Name of the card: lower-case letters, digits and -.")],
+    file: Annotated[Path, typer.Argument(help="TOML with its sections; config/examples/scorecard.toml explains it.")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a scorecard. Changed, it becomes the next version; reviews keep the one they were made with."""
+    with told_as_text():
+        from mediaserver.recording.scorecard import NAME, parse, plain
+
+        try:
+            if not NAME.fullmatch(name):
+                raise ValueError(f"a scorecard's name is lower-case letters, digits and -, got {name[:80]!r}")
+            definition = plain(parse(tomllib.loads(file.read_text("utf-8"))))
+        except OSError as error:
+            raise CommandFailed(f"{file}: {error.strerror}", Exit.USAGE) from error
+        except ValueError as error:
+            raise CommandFailed(f"{file}: {error}", Exit.USAGE) from error
+        version = asyncio.run(_put_card(load_settings(config), name, definition))
+        done(f"scorecard {name} is at version {version}", as_json=as_json, name=name, version=version)
+
+
+async def _put_card(settings: Settings, name: str, definition: dict[str, Any]) -> int:
+    from mediaserver.store.database import open_database
+    from mediaserver.store.scorecards import ScorecardStore
+
+    database = await open_database(settings.store.url, settings.server.data_dir)
+    try:
+        made = await ScorecardStore(database).put(name, definition, "command line", round(time.time() * 1000))
+    finally:
+        await database.close()
+    return made.version
 
 
 def _asked() -> str:

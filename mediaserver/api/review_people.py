@@ -34,7 +34,7 @@ READING = ("GET", "HEAD")
 RIGHTS: Final[dict[str, frozenset[str]]] = {
     "qa": frozenset({"find", "listen", "comment"}),
     "supervisor": frozenset({"find", "listen", "comment", "share", "live"}),
-    "admin": frozenset({"find", "listen", "comment", "share", "live", "log"}),
+    "admin": frozenset({"find", "listen", "comment", "share", "live", "log", "cards"}),
     "auditor": frozenset({"find", "log"}),  # sees what was done with recordings, hears none
     "guest": frozenset({"listen"}),  # of the one recording of its link
 }

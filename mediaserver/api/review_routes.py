@@ -19,6 +19,7 @@ from mediaserver.api.facade import Facade, NotFound
 from mediaserver.api.review_audio import asked_range, send
 from mediaserver.api.review_people import RIGHTS, ReviewGate, Who, give_cookie, sha256, take_cookie
 from mediaserver.api.routes import BadRequest
+from mediaserver.api.scoring_routes import ScoringApi
 from mediaserver.limits import (
     REVIEW_CSV_ROWS_MAX,
     REVIEW_PAGE_ROWS_MAX,
@@ -31,6 +32,7 @@ from mediaserver.recording.sealed import SealedAudio
 from mediaserver.store.review import ReviewStore
 from mediaserver.store.review_search import CallSearch, FoundCall
 from mediaserver.store.reviewers import ReviewerStore, Share
+from mediaserver.store.scorecards import ScorecardStore
 
 ADDRESS = "/api/v1/review/"
 CSV_PAGE = 1_000
@@ -46,9 +48,11 @@ class ReviewApi:
         search: CallSearch,
         facade: Facade,
         audio: AudioOf,
+        scorecards: ScorecardStore,
     ) -> None:
         self._gate, self._people, self._store, self._search = gate, people, store, search
         self._facade, self._audio = facade, audio
+        self._scoring = ScoringApi(gate, scorecards, self._of, self._note)
 
     def routes(self) -> list[web.RouteDef]:
         call = ADDRESS + "calls/{id}"
@@ -76,6 +80,7 @@ class ReviewApi:
             web.delete(ADDRESS + "searches/{name}", self._forget_search),
             web.get(ADDRESS + "live", self._live),
             web.get(ADDRESS + "log", self._log),
+            *self._scoring.routes(ADDRESS),
         ]
 
     # -- people

@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, String, Table, Text
 
-HEAD_REVISION: Final = "0004"  # newest file under migrations/versions; lets a start skip importing Alembic
+HEAD_REVISION: Final = "0005"  # newest file under migrations/versions; lets a start skip importing Alembic
 
 metadata = MetaData()
 
@@ -218,7 +218,7 @@ review_calls = Table(
     Column("mos", Float),  # the worst of the call's sums; null: not scored
     Column("silence", Float),  # share of the length, 0..1; null: not looked at yet
     Column("overtalk", Float),
-    Column("score", Float),  # of the last review, 0..100
+    Column("score", Float),  # mean of the reviews, 0..100
     Index("review_calls_started", "started_ms", "recording_id"),
     *(
         Index(f"review_calls_{name}", name, "started_ms", "recording_id")
@@ -302,6 +302,29 @@ access_log = Table(
     Column("detail", Text, nullable=False),  # JSON; of played: the seconds
     Index("access_log_recording", "recording_id", "entry_id"),
     Index("access_log_who", "who", "entry_id"),
+)
+
+scorecards = Table(
+    "scorecards",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("version", Integer, primary_key=True),  # written once: a review keeps the one it was made with
+    Column("definition", Text, nullable=False),  # JSON
+    Column("author", String(64), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+reviews = Table(
+    "reviews",
+    metadata,
+    Column("recording_id", String(64), primary_key=True),
+    Column("reviewer", String(64), primary_key=True),
+    Column("scorecard", String(64), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("answers", Text, nullable=False),  # JSON
+    Column("score", Float, nullable=False),
+    Column("failed", Integer, nullable=False),  # 1: by an auto-fail question
+    Column("made_ms", BigInteger, nullable=False),
 )
 
 TABLES: Final = {table.name: table for table in metadata.sorted_tables}

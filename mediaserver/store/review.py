@@ -189,12 +189,6 @@ class ReviewStore:
             )
         return result.rowcount > 0
 
-    async def score(self, recording_id: str, score: float) -> None:
-        async with self._database.write() as connection:
-            await connection.execute(
-                update(review_calls).where(review_calls.c.recording_id == recording_id).values(score=score)
-            )
-
     # -- saved searches
 
     async def searches(self, reviewer: str) -> dict[str, dict[str, Any]]:

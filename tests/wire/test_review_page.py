@@ -83,6 +83,21 @@ async def heard(page: Page, **wanted: bool) -> None:
     raise AssertionError(f"wanted {wanted}, heard {got}")
 
 
+async def judge(page: Page) -> None:
+    """By keyboard: each question by its arrow keys, the first answer taken."""
+    await page.evaluate("document.querySelector('details.card').open = true")
+    questions = await page.evaluate("document.querySelectorAll('.question').length")
+    for number in range(questions):
+        await page.evaluate(f"document.querySelectorAll('.question')[{number}].querySelector('input').focus()")
+        await page.press(" ")
+    await page.until("document.querySelector('.card .total').innerText === '100'")
+    await faultless(page)
+    await picture(page, "card")
+    await page.click("Keep the score")
+    await page.until(f"{APP}.open.reviews?.mean === 100")
+    await page.evaluate("document.activeElement.blur()")
+
+
 async def log_of(page: Page, what: str) -> list[dict[str, Any]]:
     entries = await page.evaluate("fetch('/api/v1/review/log').then((it) => it.json()).then((it) => it.entries)")
     return [one for one in entries if one["what"] == what]
@@ -96,6 +111,8 @@ async def test_a_call_is_found_heard_and_explained_and_only_by_those_who_may(
         ("quin", ("--role", "qa", "--queue", "somewhere-else")),
     ):
         await reviewer(server, name, *options)
+    code, text, err = await server.cli("reviewers", "scorecard", "basic", "config/examples/scorecard.toml")
+    assert code == 0, text + err
     url = f"https://{server.host}:{server.base_port + 2}/qa"
     caller, callee, _ = await talk_until(phones, "2bob", 6)
     await caller.do("hangup")
@@ -150,6 +167,7 @@ async def test_a_call_is_found_heard_and_explained_and_only_by_those_who_may(
     await page.until_text("kate: wrong greeting")
     await faultless(page)
     await picture(page, "call")
+    await judge(page)
     await page.looks(dark=True)
     await faultless(page)
     await picture(page, "dark")

@@ -5,6 +5,7 @@ import { speaker } from "../src/common/i18n.js";
 import { clock } from "../src/qa/format.js";
 import { LANES, gradeOf, happened, worthTelling } from "../src/qa/happened.js";
 import { extent, fitting, readPeaks } from "../src/qa/peaks.js";
+import { judge } from "../src/qa/scoring.js";
 import { en } from "../src/qa/words.en.js";
 import { ru } from "../src/qa/words.ru.js";
 
@@ -75,4 +76,15 @@ test("peaks of every zoom are read, and all but the first party are one channel"
 
 test("times read as people write them", () => {
   assert.deepEqual([0, 9.9, 65, 3661, -1].map(clock), ["0:00", "0:09", "1:05", "1:01:01", "0:00"]);
+});
+
+test("a score counts as the server counts it: weights, n/a, auto-fail", () => {
+  const sections = [
+    { title: "A", weight: 2, questions: [{ id: "a", weight: 1 }, { id: "b", weight: 1 }] },
+    { title: "B", weight: 8, questions: [{ id: "c", weight: 3 }, { id: "d", weight: 1, auto_fail: true }] },
+  ];
+  assert.deepEqual(judge(sections, {}), { score: null, failed: false, left: 4 });
+  assert.deepEqual(judge(sections, { a: "yes", b: "no", c: "partly", d: "yes" }), { score: 60, failed: false, left: 0 });
+  assert.deepEqual(judge(sections, { a: "na", b: "na", c: "no", d: "yes" }), { score: 25, failed: false, left: 0 });
+  assert.deepEqual(judge(sections, { a: "yes", b: "yes", c: "yes", d: "no" }), { score: 0, failed: true, left: 0 });
 });

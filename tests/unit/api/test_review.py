@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from argon2 import PasswordHasher
 from pydantic import SecretStr
 from sqlalchemy import insert
 
-from mediaserver.api.review_people import COOKIE, ReviewGate, hash_password
+from mediaserver.api.review_people import COOKIE, ReviewGate
 from mediaserver.api.review_routes import ADDRESS, ReviewApi
 from mediaserver.api.server import secure_app
 from mediaserver.clock import VirtualClock
@@ -26,11 +27,12 @@ from mediaserver.store.models import review_calls
 from mediaserver.store.review import ReviewStore
 from mediaserver.store.review_search import CallSearch
 from mediaserver.store.reviewers import Reviewer, ReviewerStore
+from mediaserver.store.scorecards import ScorecardStore
 from tests.unit.api.fake_facade import FakeFacade
 from tests.unit.store.test_review_store import row
 
 PASSWORD = "correct horse battery"
-HASH = hash_password(PASSWORD)
+HASH = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash(PASSWORD)  # quick to check, too
 PEOPLE = {"kate": ("supervisor", None), "quin": ("qa", ("sales",)), "aud": ("auditor", None), "root": ("admin", None)}
 HOSTILE = "../../<img src=x onerror=alert(1)>'; DROP TABLE review_calls; --"
 Client = TestClient[Any, Any]
@@ -104,7 +106,9 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     async def audio(_recording_id: str) -> SealedAudio:
         return SealedAudio.open(path, key)
 
-    api = ReviewApi(ReviewGate(people, clock), people, store, CallSearch(database), facade, audio)
+    api = ReviewApi(
+        ReviewGate(people, clock), people, store, CallSearch(database), facade, audio, ScorecardStore(database)
+    )
     app = secure_app(HttpSettings(admin_password=SecretStr("secret")), facade)
     app.add_routes(api.routes())
     async with TestClient(TestServer(app)) as client:
@@ -328,3 +332,52 @@ async def test_the_log_is_read_by_those_who_may_and_reading_it_is_logged(world: 
     entries = (await aud.ask("GET", "log?recording=r002"))["entries"]
     assert [(one["who"], one["what"]) for one in entries] == [("kate", "opened")]
     assert await world.logged("read log") == [("aud", "", {"recording": "r002"})]
+
+
+QUESTIONS = [{"id": "hello", "text": HOSTILE}, {"id": "safe", "text": "Safe", "auto_fail": True}]
+CARD_BODY = {"sections": [{"title": "A", "questions": QUESTIONS}]}
+
+
+async def test_a_card_is_versioned_and_a_review_keeps_its_version(world: World) -> None:
+    kate, root = await world.person("kate"), await world.person("root")
+    await kate.ask("PUT", "scorecards/basic", 403, json=CARD_BODY)
+    await root.ask("PUT", "scorecards/..%2Fbasic", 400, json=CARD_BODY)
+    await root.ask("PUT", "scorecards/Basic", 400, json=CARD_BODY)
+    await root.ask("PUT", "scorecards/basic", 400, json={"sections": []})
+    assert (await root.ask("PUT", "scorecards/basic", json=CARD_BODY))["version"] == 1
+    assert (await root.ask("PUT", "scorecards/basic", json=CARD_BODY))["version"] == 1, "nothing has changed"
+    judged = {"scorecard": "basic", "version": 1, "answers": {"hello": "partly", "safe": "yes"}}
+    assert (await kate.ask("POST", f"{CALL}/reviews", 201, json=judged))["score"] == 75.0
+    second = {"sections": [{"title": "B", "questions": [{"id": "other", "text": "Other"}]}]}
+    assert (await root.ask("PUT", "scorecards/basic", json=second))["version"] == 2
+    (card,) = (await kate.ask("GET", "scorecards"))["scorecards"]
+    assert (card["version"], card["sections"][0]["title"]) == (2, "B")
+    assert (await kate.ask("POST", f"{CALL}/reviews", 201, json=judged))["version"] == 1
+    for wrong in ({**judged, "version": 3}, {**judged, "scorecard": "none"}):
+        await kate.ask("POST", f"{CALL}/reviews", 404, json=wrong)
+    for wrong in ({**judged, "version": 2}, {**judged, "answers": {}}, {**judged, "scorecard": "../x"}, {}):
+        await kate.ask("POST", f"{CALL}/reviews", 400, json=wrong)
+
+
+async def test_reviewers_do_not_lead_each_other_and_the_mean_can_be_searched(world: World) -> None:
+    root, kate, quin, aud = [await world.person(name) for name in ("root", "kate", "quin", "aud")]
+    await root.ask("PUT", "scorecards/basic", json=CARD_BODY)
+    judged = {"scorecard": "basic", "version": 1}
+    await kate.ask("POST", f"{CALL}/reviews", 201, json={**judged, "answers": {"hello": "yes", "safe": "yes"}})
+    before = await quin.ask("GET", f"{CALL}/reviews")
+    assert (before["reviews"], before["hidden"], before["mean"]) == ([], 1, None)
+    await quin.ask("POST", f"{CALL}/reviews", 201, json={**judged, "answers": {"hello": "yes", "safe": "no"}})
+    for browser in (quin, kate, root, aud):
+        said = await browser.ask("GET", f"{CALL}/reviews")
+        assert [(one["reviewer"], one["score"], one["failed"]) for one in said["reviews"]] == [
+            ("kate", 100.0, False), ("quin", 0.0, True),
+        ]  # fmt: skip
+        assert (said["mean"], said["spread"]) == (50.0, 50.0)
+    assert [call["id"] for call in (await kate.ask("GET", "calls?score_below=60"))["calls"] if call["score"] == 50] == [
+        "r002"
+    ]
+    await quin.ask("POST", f"{CALL}/reviews", 201, json={**judged, "answers": {"hello": "yes", "safe": "yes"}})
+    assert (await aud.ask("GET", f"{CALL}/reviews"))["mean"] == 100.0
+    await aud.ask("POST", f"{CALL}/reviews", 403, json={**judged, "answers": {"hello": "yes", "safe": "yes"}})
+    await quin.ask("GET", "calls/r001/reviews", 404)
+    assert [who for who, _, _ in await world.logged("scored", 3)] == ["quin", "quin", "kate"]

@@ -31,6 +31,7 @@ export class QaApp extends LitElement {
     this.problem = "";
     this.told = "";
     this.searches = {};
+    this.cards = [];
     this.open = null;
     this.live = [];
     this.log = [];
@@ -124,7 +125,8 @@ export class QaApp extends LitElement {
     this.me = take(me);
     if (me.recording) return this.show(me.recording);
     this.tab = "calls";
-    await Promise.all([this.search(), ask("GET", "searches").then((said) => (this.searches = said.searches))]);
+    await Promise.all([this.search(), ask("GET", "searches").then((said) => (this.searches = said.searches)),
+      this.may("comment") && ask("GET", "scorecards").then((said) => (this.cards = said.scorecards))]);
     const wanted = new URLSearchParams(location.search).get("call");
     if (wanted) await this.guarded(() => this.show(wanted));
   }
@@ -192,13 +194,14 @@ export class QaApp extends LitElement {
   async show(id) {
     this.player.unload();
     const details = await ask("GET", callPath(id));
-    const open = { comments: [], scores: [], events: [], ...details, lanes: null, peaks: null, entries: [], chosen: null, draft: null, link: null };
+    const open = { comments: [], scores: [], events: [], ...details, lanes: null, peaks: null, entries: [], chosen: null, link: null, answers: {}, card: null, reviews: null };
     this.open = open;
     this.range = details.range ?? null;
     this.view = { from: 0, to: Math.max(0.1, open.call.length) };
     this.remember();
     this.tell();
     this.requestUpdate();
+    if (this.may("find")) this.guarded(async () => (open.reviews = await ask("GET", callPath(id, "/reviews"))));
     if (this.may("listen")) this.loadSound(open);
     if (this.range && (this.range.from || this.range.to !== null)) return;
     this.guarded(async () => {
@@ -287,6 +290,17 @@ export class QaApp extends LitElement {
       Object.assign(open, { call: said.call, comments: said.comments });
       this.calls = this.calls.map((call) => (call.id === said.call.id ? said.call : call));
       this.tell();
+    });
+  }
+
+  judge(review) {
+    const { open } = this;
+    return this.guarded(async () => {
+      const made = await ask("POST", callPath(open.call.id, "/reviews"), { body: review });
+      this.told = say("judged", { score: made.score });
+      open.answers = {};
+      open.reviews = await ask("GET", callPath(open.call.id, "/reviews"));
+      this.calls = this.calls.map((call) => (call.id === open.call.id ? { ...call, score: open.reviews.mean } : call));
     });
   }
 

@@ -6,6 +6,7 @@ import { LANES, worthTelling } from "./happened.js";
 import { draw } from "./peaks.js";
 import { RATES } from "./player.js";
 import { say } from "./words.js";
+import { scoreView } from "./view-score.js";
 import { badges } from "./view-search.js";
 
 const DRAG_PX = 5;
@@ -22,6 +23,7 @@ export function callView(app) {
     </header>
     ${app.may("listen") ? playerView(app) : html`<p class="note">${icon("info")}<span>${say("not_yours_to_hear")}</span></p>`}
     ${app.open.entries.length ? html`<section class="sheet told" aria-labelledby="told-title"><h3 id="told-title">${say("what_happened")}</h3>${eventList(app)}</section>` : nothing}
+    ${app.may("find") ? scoreView(app) : nothing}
     ${app.may("comment") ? notesView(app) : nothing}
   </article>`;
 }
