@@ -16,6 +16,7 @@ from pathlib import Path
 import structlog
 import uvloop
 
+from mediaserver import logs
 from mediaserver.api.bearers import Doorkeeper
 from mediaserver.api.metrics import Metrics
 from mediaserver.api.people import People
@@ -110,6 +111,8 @@ class Server:
         self.phone_reports = PhoneReports(self.clock, self.quality.put_event)
         self.hep = HepSender(settings.hep, self.clock)
         self.capture = Capture(self.hep)
+        if self.hep.wants("log"):
+            logs.mirror = self.capture.log_line
         counters = SipCounters()
         self.transport = SipTransport(settings.sip, self.clock, counters=counters)
         if self.hep.wants("sip"):

@@ -16,7 +16,7 @@ import re
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from functools import lru_cache
 from typing import Any, TextIO
 
@@ -162,6 +162,17 @@ class _FromStandardLogging(logging.Handler):
             structlog.get_logger().log(record.levelno, record.getMessage(), logger=record.name, **fields)
 
 
+mirror: Callable[[MutableMapping[str, Any]], None] | None = (
+    None  # sees each line after redaction; must not raise or log
+)
+
+
+def _to_mirror(_logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if mirror is not None:
+        mirror(event)
+    return event
+
+
 _writer: _Writer | None = None
 _encoder = json.JSONEncoder(ensure_ascii=False)  # made once: json.dumps with options makes one for every line
 
@@ -185,6 +196,7 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
         structlog.processors.format_exc_info,
         redact,
         structlog.processors.add_log_level,  # after it: what is ours hides nothing
+        _to_mirror,
         structlog.processors.TimeStamper(fmt="%H:%M:%S.%f" if console else "iso", utc=not console),
         structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=structlog.dev.plain_traceback)
         if console

@@ -57,6 +57,7 @@ class MediaSettings(Section):
     silence_timeout_s: Annotated[int, Field(ge=1)] = 30
     opus_bitrate_bps: Annotated[int, Field(ge=6_000, le=128_000)] = 32_000
     opus_complexity: Annotated[int, Field(ge=0, le=10)] = 5
+    keep_wideband: bool = True  # a narrowband party makes no other one narrow; false: relay instead where one can
     redundant_audio: bool = True  # RFC 2198: browsers repeat each payload with the next packet, we do under loss
     inband_dtmf: bool = True  # listen for tones where the peer offers no telephone-event
     tones: str = "us"  # country of ringback, busy …, ITU E.180

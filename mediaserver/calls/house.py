@@ -105,7 +105,13 @@ class House:
                 tuple(media.video_codecs),
                 data=self.data_channels is not None,
                 red=media.redundant_audio,
+                keep_wideband=media.keep_wideband,
             )
         return MediaPolicy(
-            tuple(peer.codecs or media.codecs), peer.srtp, media.ptime_ms, tuple(media.video_codecs), data=False
+            tuple(peer.codecs or media.codecs),
+            peer.srtp,
+            media.ptime_ms,
+            tuple(media.video_codecs),
+            data=False,
+            keep_wideband=media.keep_wideband,
         )

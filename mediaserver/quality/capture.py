@@ -6,12 +6,14 @@ shows its messages, its reports and its score together.
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from mediaserver.limits import METRICS_LEGS_MAX
 from mediaserver.model import CallFacts, LegFacts, LegStats, MediaAddress, StreamSettings
-from mediaserver.quality.hep import CALL_QUALITY, QUALITY, RTCP, SIP, HepSender
+from mediaserver.quality.hep import CALL_QUALITY, LOG, QUALITY, RTCP, SIP, HepSender
 from mediaserver.store.quality import QualityRow
 
 _CALL_ID = re.compile(rb"^(?:Call-ID|i)[ \t]*:[ \t]*([^\r\n]+)", re.IGNORECASE | re.MULTILINE)
@@ -48,6 +50,18 @@ class Capture:
         call_id = found[1].decode("utf-8", "replace").strip()
         self._hep.send(SIP, without_secrets(message), source, destination, call_id, transport)
 
+    # -- log
+
+    def log_line(self, event: Mapping[str, Any]) -> None:
+        """A line that is about a call, under the Call-ID of its first leg. Lines of other threads are left out."""
+        call_id = event.get("call_id")
+        leg = next((leg for (call, _), leg in self._legs.items() if call == call_id), None) if call_id else None
+        if leg is None or not self._hep.wants("log") or not _in_loop():
+            return
+        here, there = leg.local or NOWHERE, leg.source or leg.remote or NOWHERE
+        text = " ".join([str(event.get("level", "")), str(event.get("event", "")), *_words(event)]).strip()
+        self._hep.send(LOG, text.encode(), here, there, leg.sip_call_id)
+
     # -- the call room's observer
 
     def call_started(self, call: CallFacts) -> None:
@@ -80,6 +94,18 @@ class Capture:
             self._hep.send(kind, quality_json(row, leg), source, destination, leg.sip_call_id)
         if stats is not None and not row.whole_call and self._hep.wants("rtcp"):
             self._hep.send(RTCP, rtcp_json(row, stats), destination, source, leg.sip_call_id)
+
+
+def _in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _words(event: Mapping[str, Any]) -> list[str]:
+    return [f"{name}={value}" for name, value in event.items() if name not in ("level", "event", "exception")]
 
 
 def without_secrets(message: bytes) -> bytes:

@@ -166,6 +166,27 @@ def encodings(names: Sequence[str]) -> list[Encoding]:
     return found
 
 
+def in_order(prefer: Sequence[Encoding], allowed: Sequence[Encoding], *, keep_wideband: bool) -> list[Encoding]:
+    """What to try first: `prefer` (another leg's codecs, so that the two can be relayed), then `allowed`, each once.
+
+    keep_wideband: a narrowband codec is not preferred over a wider one that `allowed` has before it, so that a narrow
+    party makes nobody else narrow; among the narrow ones `prefer` decides.
+    """
+
+    def narrows(encoding: Encoding) -> bool:
+        before = allowed[: allowed.index(encoding)]
+        return keep_wideband and is_narrow(encoding) and not all(is_narrow(other) for other in before)
+
+    wished = [encoding for encoding in prefer if encoding in allowed]
+    narrow = iter(dict.fromkeys(encoding for encoding in [*wished, *allowed] if is_narrow(encoding)))
+    rest = [next(narrow) if is_narrow(encoding) else encoding for encoding in allowed]
+    return list(dict.fromkeys([*(encoding for encoding in wished if not narrows(encoding)), *rest]))
+
+
+def is_narrow(encoding: Encoding) -> bool:
+    return encoding.name in (CodecName.PCMU, CodecName.PCMA) or encoding == Encoding(CodecName.L16, 8_000)
+
+
 def redundancy(offered: Sequence[CodecParams], audio: CodecParams) -> CodecParams | None:
     """The RED format that repeats this codec: its blocks are all of that payload type (RFC 2198 §5)."""
     wanted = {str(audio.payload_type)}

@@ -35,6 +35,7 @@ from mediaserver.sdp.formats import (
     Encoding,
     encoding_of,
     encodings,
+    in_order,
     our_fmtp,
     ours,
     write_formats,
@@ -155,9 +156,10 @@ class Negotiator:
         self.rollback()
         self._begin()
         first = not self._lines
-        if self.stream is not None:
-            prefer = [encoding_of(self.stream.audio), *prefer]
-        formats = self._offered_formats(self._order(prefer))
+        order = self._order(prefer)
+        if self.stream is not None and encoding_of(self.stream.audio) in order:
+            order = list(dict.fromkeys([encoding_of(self.stream.audio), *order]))
+        formats = self._offered_formats(order)
         if first:
             secure = self._secure_offer
             protocol = "RTP/SAVP" if secure else "RTP/AVP"
@@ -281,7 +283,7 @@ class Negotiator:
     # -- shared
 
     def _order(self, prefer: Sequence[Encoding]) -> list[Encoding]:
-        return list(dict.fromkeys([e for e in prefer if e in self._allowed] + self._allowed))
+        return in_order(prefer, self._allowed, keep_wideband=self._policy.keep_wideband)
 
     def _agree(
         self,

@@ -22,6 +22,7 @@ from mediaserver.sdp.formats import (
     Encoding,
     encoding_of,
     encodings,
+    in_order,
     our_fmtp,
     ours,
     redundancy,
@@ -155,9 +156,10 @@ class WebRtcNegotiator:
         """Our offer: one audio section, or the sections there are with the codec in use first."""
         self.rollback()
         self._begin()
-        if self.stream is not None:
-            prefer = [encoding_of(self.stream.audio), *prefer]
-        formats = self._offered_formats(self._order(prefer))
+        order = self._order(prefer)
+        if self.stream is not None and encoding_of(self.stream.audio) in order:
+            order = list(dict.fromkeys([encoding_of(self.stream.audio), *order]))
+        formats = self._offered_formats(order)
         if not self._lines:
             self._lines = [Media("audio", 0, PROTOCOLS[0], [])]
             self._bundle = (self._mid or "",)
@@ -291,7 +293,7 @@ class WebRtcNegotiator:
     # -- writing
 
     def _order(self, prefer: Sequence[Encoding]) -> list[Encoding]:
-        return list(dict.fromkeys([e for e in prefer if e in self._allowed] + self._allowed))
+        return in_order(prefer, self._allowed, keep_wideband=self._policy.keep_wideband)
 
     def _agree(
         self, send: tuple[CodecParams, ...], receive: tuple[CodecParams, ...], direction: Direction, peers: Direction

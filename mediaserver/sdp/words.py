@@ -16,6 +16,7 @@ class MediaPolicy:
     ptime_ms: int = 20
     video_codecs: tuple[str, ...] = ()  # `media.video_codecs`; (): every video section is refused
     data: bool = False  # a browser may open data channels
+    keep_wideband: bool = True  # what another leg speaks is no reason to speak narrowband (`media.keep_wideband`)
     red: bool = False  # a browser is asked to send each payload once more with the next one (RFC 2198)
 
 

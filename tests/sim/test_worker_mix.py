@@ -64,6 +64,18 @@ def test_three_in_a_room_hear_the_other_two_and_not_themselves() -> None:
                 assert phone.level_db(frequency) > HEARD_DB
 
 
+@pytest.mark.parametrize("wide", [G722, OPUS, L16], ids=lambda c: c.name)
+def test_a_narrow_trunk_in_a_room_leaves_the_others_wide(wide: CodecParams) -> None:
+    world = World()
+    trunk, anna, boris = world.phone(PCMU, sound=sine(440, 8000)), world.phone(wide), world.phone(wide)
+    anna.sound = sine(5_500, anna.rate_hz)  # no narrowband codec carries it
+    world.bridge(trunk, anna, boris)
+    world.run(2000)
+    assert boris.level_db(5_500) > HEARD_DB
+    assert boris.level_db(440) > HEARD_DB
+    assert trunk.level_db(440) < ABSENT_DB
+
+
 def room(world: World, *frequencies: int) -> list[Phone]:
     phones = [world.phone(sound=sine(frequency, 8000)) for frequency in frequencies]
     world.bridge(*phones)

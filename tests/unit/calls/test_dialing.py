@@ -34,12 +34,12 @@ async def test_an_extension_rings_answers_and_talks(stage: Stage) -> None:
     assert facts.answered_ns is not None
 
 
-async def test_the_callee_is_offered_the_callers_codecs_first_and_both_relay(stage: Stage) -> None:
+async def test_the_callee_is_offered_wideband_then_the_callers_codecs_and_both_relay(stage: Stage) -> None:
     stage.register("bob", does="ring")
     caller = await stage.call("bob", offer=sdp(formats="8 0 101"))
     (callee,) = stage.gateway.sessions
     assert callee.offer is not None
-    assert parse(callee.offer).media[0].formats[:2] == ["8", "0"]
+    assert parse(callee.offer).media[0].formats[:4] == ["111", "9", "8", "0"]
     callee.tell(Answered(sdp(formats="0")))
     await stage.settle()
     assert [leg.streams[-1].audio.name for leg in stage.engine.legs.values()] == [CodecName.PCMU, CodecName.PCMU]

@@ -98,3 +98,23 @@ def test_a_key_of_a_keypad_is_crossed_out() -> None:
     for body, sent in (b"Signal=7", b"Signal=x"), (b" signal = 11", b" signal = xx"):
         desk.capture.sip(head + body + b"\r\nDuration=160\r\n", HERE, THERE, True, "tls")
         assert desk.taken()[0][3] == head + sent + b"\r\nDuration=160\r\n"
+
+
+async def test_a_log_line_of_a_call_goes_under_its_first_legs_call_id() -> None:
+    desk = Desk("log")
+    desk.capture.leg_opened("c1", leg(), STREAM)
+    desk.capture.log_line({"call_id": "c1", "level": "warning", "event": "no media", "leg": "1"})
+    desk.capture.log_line({"call_id": "c2", "level": "info", "event": "another call"})
+    desk.capture.log_line({"level": "info", "event": "of no call"})
+    assert desk.taken() == [(100, "sip-1@x", "192.0.2.1", b"warning no media call_id=c1 leg=1")]
+    quiet = Desk("sip")
+    quiet.capture.leg_opened("c1", leg(), STREAM)
+    quiet.capture.log_line({"call_id": "c1", "event": "x"})
+    assert quiet.taken() == []
+
+
+def test_a_log_line_from_another_thread_is_left_to_the_log() -> None:
+    desk = Desk("log")
+    desk.capture.leg_opened("c1", leg(), STREAM)
+    desk.capture.log_line({"call_id": "c1", "event": "x"})  # no loop runs here
+    assert desk.taken() == []

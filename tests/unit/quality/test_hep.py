@@ -3,6 +3,7 @@
 import asyncio
 import struct
 
+import pytest
 from pydantic import SecretStr
 
 from mediaserver.clock import VirtualClock
@@ -10,6 +11,7 @@ from mediaserver.limits import HEP_PACKETS_WAITING_MAX
 from mediaserver.model import MediaAddress
 from mediaserver.quality.hep import LOG, SIP, HepSender, hep_packet
 from mediaserver.settings import HepSettings
+from tests.support.hep_decoder import decode
 
 OURS, THEIRS = MediaAddress("192.0.2.1", 5060), MediaAddress("198.51.100.7", 5080)
 OPTIONS = (
@@ -40,6 +42,21 @@ def test_a_sip_message_carries_its_addresses_time_and_call() -> None:
     assert struct.unpack(">II", got[0x09] + got[0x0A]) == (1_790_000_000, 250_000)
     assert struct.unpack(">I", got[0x0C]) == (2001,)
     assert (got[0x0E], got[0x11], got[0x0F]) == (b"s3cret", b"c1@x", OPTIONS)
+
+
+def test_an_independent_reader_finds_what_was_sent() -> None:
+    for far, near in ((THEIRS, OURS), (MediaAddress("2001:db8::7", 5080), MediaAddress("2001:db8::1", 65_535))):
+        for kind, payload in ((SIP, OPTIONS), (LOG, "вызов".encode()), (SIP, b"")):
+            packet = hep_packet(kind, payload, far, near, 1_790_000_000.125, correlation="c1@x", agent=7, key="k")
+            got = decode(packet)
+            assert (got.source, got.source_port, got.destination, got.destination_port) == (
+                far.host, far.port, near.host, near.port
+            )  # fmt: skip
+            assert (got.kind, got.payload, got.agent, got.key, got.correlation) == (kind, payload, 7, "k", "c1@x")
+            assert got.wall == 1_790_000_000.125
+            for cut in range(len(packet)):
+                with pytest.raises(ValueError, match=r"HEP3|header|chunk"):
+                    decode(packet[:cut])
 
 
 def test_ip_version_6_and_tls_have_their_own_chunks() -> None:

@@ -18,8 +18,9 @@ from mediaserver.model import (
     RemoteXr,
     StreamSettings,
 )
+from mediaserver.model_news import ClientStats
 from mediaserver.quality.monitor import QualityMonitor
-from mediaserver.quality.score import score_received, score_sent
+from mediaserver.quality.score import score_client, score_received, score_sent
 from mediaserver.settings import QualitySettings
 from mediaserver.store.quality import QualityRow
 
@@ -215,6 +216,47 @@ def test_what_a_phone_reports_by_extended_reports_fills_the_gaps_of_plain_ones()
     assert (score.loss, score.late) == (0.08, 0.04)
     assert score.burst_ratio == pytest.approx(5 * 0.92)
     assert score.delay_ms == 60 + 20 + 10
+
+
+def test_a_page_that_hears_well_scores_the_codecs_best_and_says_what_it_lacks() -> None:
+    score = score_client(ClientStats(concealed=0.0, rtt_ms=40.0, jitter_ms=3.0), CodecName.PCMU, 20)
+    assert score is not None
+    assert score.mos == pytest.approx(4.4, abs=0.05)
+    assert (score.rtt_ms, score.jitter_ms, score.delay_ms) == (40.0, 3.0, 20 + 20 + 40)
+    assert score.missing == ("remote_buffer",)
+    blind = score_client(ClientStats(loss_received=0.0), None, 20)
+    assert blind is not None
+    assert set(blind.missing) == {"rtt", "remote_buffer", "codec"}
+
+
+def test_what_a_page_made_up_counts_as_lost_and_beyond_the_loss_as_late() -> None:
+    score = score_client(ClientStats(concealed=0.05, loss_received=0.02), CodecName.PCMU, 20)
+    assert score is not None
+    assert (score.loss, score.late) == (0.05, pytest.approx(0.03))
+    only_lost = score_client(ClientStats(loss_received=0.05), CodecName.PCMU, 20)
+    clean = score_client(ClientStats(loss_received=0.0), CodecName.PCMU, 20)
+    assert only_lost is not None
+    assert clean is not None
+    assert only_lost.late == 0
+    assert only_lost.mos < clean.mos - 0.3
+    assert score_client(ClientStats(rtt_ms=20.0), CodecName.PCMU, 20) is None
+
+
+def test_whatever_a_page_says_its_score_stays_on_the_scale() -> None:
+    draw = random.Random(7)
+    values = (None, 0.0, -1.0, 1.0, 2.0, 1e300, -1e300, 5e-324)
+    for _ in range(2_000):
+        told = ClientStats(
+            rtt_ms=draw.choice(values),
+            jitter_ms=draw.choice(values),
+            loss_received=draw.choice(values),
+            concealed=draw.choice(values),
+        )
+        score = score_client(told, draw.choice((None, *CodecName)), 20)
+        if score is not None:
+            assert 1.0 <= score.mos <= 4.5
+            assert 0 <= score.loss <= 1
+            assert 0 <= score.jitter_ms <= 5_000
 
 
 def test_absurd_counters_never_leave_the_scale() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from mediaserver.errors import NegotiationError, ParseError
 from mediaserver.model import CodecName, Direction, MediaAddress
-from mediaserver.sdp.formats import Encoding
+from mediaserver.sdp.formats import Encoding, encodings, in_order
 from mediaserver.sdp.negotiate import LocalMedia, MediaPolicy, Negotiator
 from mediaserver.sdp.parse import parse
 
@@ -15,9 +15,14 @@ HEAD = "v=0\r\no=- 1 1 IN IP4 192.0.2.7\r\ns=-\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\
 
 
 def negotiator(
-    codecs: tuple[str, ...] = ALL, srtp: str = "optional", ptime_ms: int = 20, host: str = "192.0.2.1"
+    codecs: tuple[str, ...] = ALL,
+    srtp: str = "optional",
+    ptime_ms: int = 20,
+    host: str = "192.0.2.1",
+    keep_wideband: bool = True,
 ) -> Negotiator:
-    made = Negotiator(MediaPolicy(codecs, srtp, ptime_ms), session_id=77, random_bytes=bytes, cname="c")  # type: ignore[arg-type]
+    policy = MediaPolicy(codecs, srtp, ptime_ms, keep_wideband=keep_wideband)  # type: ignore[arg-type]
+    made = Negotiator(policy, session_id=77, random_bytes=bytes, cname="c")
     made.local = LocalMedia(host, 20000, 20001)
     return made
 
@@ -62,7 +67,7 @@ def test_static_payload_types_need_no_rtpmap() -> None:
 
 def test_the_other_legs_codecs_can_go_before_our_order() -> None:
     ours = negotiator()
-    ours.read_offer(offer("m=audio 4000 RTP/AVP 0 8 9"))
+    ours.read_offer(offer("m=audio 4000 RTP/AVP 0 8"))
     ours.write_answer(prefer=[Encoding(CodecName.PCMA, 8000)])
     assert ours.stream is not None
     assert ours.stream.audio.name is CodecName.PCMA
@@ -217,6 +222,43 @@ def test_the_version_rises_only_when_something_changed() -> None:
     assert changed.version == first.version + 1
 
 
+WIDE_AND_NARROW = ("m=audio 4000 RTP/AVP 0 96 9", "a=rtpmap:96 opus/48000/2")
+NARROW = [Encoding(CodecName.PCMU, 8000)]
+
+
+def test_a_narrow_party_makes_no_other_one_narrow() -> None:
+    ours = negotiator()
+    ours.read_offer(offer(*WIDE_AND_NARROW))
+    ours.write_answer(prefer=NARROW)
+    assert ours.stream is not None
+    assert ours.stream.audio.name is CodecName.OPUS
+    assert parse(negotiator().write_offer(prefer=NARROW)).media[0].formats[0] == "111"
+
+
+def test_wide_codecs_still_follow_the_other_leg() -> None:
+    ours = negotiator()
+    ours.read_offer(offer(*WIDE_AND_NARROW))
+    ours.write_answer(prefer=[*NARROW, Encoding(CodecName.G722, 8000)])
+    assert ours.stream is not None
+    assert ours.stream.audio.name is CodecName.G722
+
+
+def test_who_saves_cpu_by_relaying_narrowband_may() -> None:
+    ours = negotiator(keep_wideband=False)
+    ours.read_offer(offer(*WIDE_AND_NARROW))
+    ours.write_answer(prefer=NARROW)
+    assert ours.stream is not None
+    assert ours.stream.audio.name is CodecName.PCMU
+
+
+def test_an_operator_who_puts_a_narrow_codec_first_means_it() -> None:
+    assert in_order(NARROW, encodings(["PCMU", "opus"]), keep_wideband=True)[0] == NARROW[0]
+    assert in_order(NARROW, encodings(["opus", "PCMU"]), keep_wideband=True)[0].name is CodecName.OPUS
+    alaw = Encoding(CodecName.PCMA, 8000)
+    found = in_order([alaw], encodings(["PCMU", "PCMA"]), keep_wideband=True)
+    assert found[0] == alaw, "among narrow ones the other leg decides"
+
+
 def test_an_offer_answered_twice_gets_the_same_bytes() -> None:
     ours = negotiator()
     ours.read_offer(offer("m=audio 4000 RTP/AVP 0 8"))
@@ -263,7 +305,7 @@ def test_an_answer_that_refuses_audio_changes_nothing(answer: tuple[str, ...]) -
 
 
 def test_our_reoffer_keeps_payload_types_codec_and_protocol() -> None:
-    ours = negotiator()
+    ours = negotiator(keep_wideband=False)
     ours.read_offer(
         offer("m=audio 4000 RTP/AVPF 0 96 100", "a=rtpmap:96 opus/48000/2", "a=rtpmap:100 telephone-event/8000")
     )

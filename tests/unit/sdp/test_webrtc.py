@@ -15,8 +15,8 @@ AUDIO = (VECTORS / "chromium-audio.sdp").read_bytes()
 EVERYTHING = (VECTORS / "chromium-audio-video-data.sdp").read_bytes()
 
 
-def negotiator(codecs=("opus", "G722", "PCMU", "PCMA", "L16"), red=False):
-    made = WebRtcNegotiator(MediaPolicy(codecs, red=red), session_id=7, cname="c")
+def negotiator(codecs=("opus", "G722", "PCMU", "PCMA", "L16"), red=False, keep_wideband=True):
+    made = WebRtcNegotiator(MediaPolicy(codecs, red=red, keep_wideband=keep_wideband), session_id=7, cname="c")
     made.local = LocalMedia("192.0.2.1", 4_000, 4_001)
     made.transport = LocalTransport("ours", "our-password-of-22-chars", "sha-256 " + ":".join(["AB"] * 32))
     return made
@@ -64,8 +64,12 @@ def test_video_and_data_are_answered_with_port_zero_in_their_place():
     assert answer.first("group") == "BUNDLE 0"
 
 
-def test_the_other_legs_codec_is_preferred():
+def test_the_other_legs_codec_is_preferred_unless_it_is_narrow():
     made = negotiator()
+    made.read_offer(AUDIO)
+    made.write_answer(prefer=[Encoding(CodecName.PCMA, 8_000), Encoding(CodecName.G722, 8_000)])
+    assert made.stream.audio.name is CodecName.G722
+    made = negotiator(keep_wideband=False)
     made.read_offer(AUDIO)
     made.write_answer(prefer=[Encoding(CodecName.PCMA, 8_000)])
     assert made.stream.audio.name is CodecName.PCMA
@@ -164,7 +168,7 @@ def test_redundant_audio_is_answered_first_so_that_the_browser_sends_it():
 def test_redundancy_of_another_codec_than_the_chosen_one_is_left_out():
     other = AUDIO.replace(b"a=fmtp:63 111/111", b"a=fmtp:63 111/9")
     assert answered(other, red=True)[1].media[0].formats == ["111", "110"]
-    made = negotiator(red=True)
+    made = negotiator(red=True, keep_wideband=False)
     made.read_offer(AUDIO)
     answer = parse(made.write_answer(prefer=[Encoding(CodecName.PCMU, 8_000)]))
     assert "63" not in answer.media[0].formats
