@@ -43,6 +43,7 @@ from mediaserver.quality.alerts import Alerts
 from mediaserver.quality.capture import Capture
 from mediaserver.quality.hep import HepSender
 from mediaserver.quality.monitor import QualityMonitor
+from mediaserver.quality.own_reports import OwnReports
 from mediaserver.quality.phone_reports import PhoneReports
 from mediaserver.recording.consent import ConsentAuthority
 from mediaserver.recording.findable import Findable
@@ -129,6 +130,7 @@ class Server:
             counters=counters,
         )
         self.agent.inbound.on_quality_report = self.phone_reports.take
+        self.own_reports = OwnReports(self.agent.publisher.publish) if self.agent.publisher is not None else None
         own_prompts = [settings.media.prompts_dir] if settings.media.prompts_dir else []
         self.tokens = Tokens(
             settings.tokens,
@@ -155,7 +157,15 @@ class Server:
             clock=self.clock,
             routing_file=settings.routing.file or SHIPPED_CONFIG_DIR / "routing.toml",
             recorder=self.recorder if settings.recording.enabled else None,
-            observers=[self.call_store, self.monitor, self.capture, self.phone_reports, self.recorder, self.people],
+            observers=[
+                self.call_store,
+                self.monitor,
+                self.capture,
+                self.phone_reports,
+                *([self.own_reports] if self.own_reports is not None else []),
+                self.recorder,
+                self.people,
+            ],
             readers=[self.people],
             data_channels=self.ways.channels,
             tone=lambda kind: tone(kind, settings.media.tones),
@@ -267,6 +277,8 @@ class Server:
         self.alerts.score(row)
         if self.hep.active:
             self.capture.score(row, stats)
+        if self.own_reports is not None:
+            self.own_reports.score(row, stats)
 
     def _on_sip_message(self, data: bytes, flow: Flow, outgoing: bool) -> None:
         here = MediaAddress(*self.transport.local_address_for(flow))

@@ -116,6 +116,7 @@ EVENT_LOOP_LAG_LOGGED_S: Final = 0.25  # a loop that was held up so long says so
 # --- quality
 VQ_REPORT_BYTES_MAX: Final = 16_384  # of one RFC 6035 report; with every line of both sides they stay under 3 KB
 VQ_REPORT_LINES_MAX: Final = 200
+QUALITY_PUBLISHES_MAX: Final = 256  # reports of ours that wait for the collector's answer: its silence lasts 32 s each
 PHONE_REPORT_LEGS_MAX: Final = 4_096  # legs a phone may still report on; its report comes seconds after the end
 PHONE_REPORTS_PER_LEG_MAX: Final = 1_500  # a day of one each minute; each is a row in the database
 ALERT_TRUNKS_MAX: Final = 256  # trunks watched for alerts; a configuration has a handful

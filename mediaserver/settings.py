@@ -140,6 +140,7 @@ class QualitySettings(Section):
     interval_s: Annotated[float, Field(ge=1, le=60)] = 5.0
     retention_days: Annotated[int, Field(ge=1)] = 90
     hours_retention_days: Annotated[int, Field(ge=1)] = 730
+    report_to: Annotated[str, Field(pattern=r"^(sips?:[^\s<>]+)?$", max_length=200)] = ""  # a collector, RFC 6035
 
 
 class AlertSettings(Section):

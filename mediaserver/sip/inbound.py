@@ -40,6 +40,14 @@ class Caller:
     name: str
 
 
+def _event(request: Request) -> str:
+    return (request.headers.get("Event") or "").split(";")[0].strip().lower()
+
+
+def _may_report(request: Request) -> bool:
+    return request.method == "PUBLISH" or (request.method == "NOTIFY" and _event(request) == QUALITY_EVENT)
+
+
 class InboundHost(SessionHost, Protocol):
     draining: bool
 
@@ -88,7 +96,7 @@ class Inbound:
             self._register(tx, request, flow)
         elif request.method == "OPTIONS":
             self._options(tx, request)
-        elif request.method == "PUBLISH" and self.on_quality_report is not None:
+        elif self.on_quality_report is not None and _may_report(request):
             self._publish(tx, request, flow)
         elif request.method in _IN_DIALOG_ONLY:
             self._respond(tx, request, 481)
@@ -110,10 +118,12 @@ class Inbound:
     # -- PUBLISH
 
     def _publish(self, tx: ServerTransaction, request: Request, flow: Flow) -> None:
-        """A phone's quality report (RFC 6035 §3, RFC 3903); nothing else is published here, or kept alive."""
+        """A phone's quality report (RFC 6035 §3, RFC 3903), some send it by NOTIFY though nobody has subscribed.
+
+        Nothing else is published here, or kept alive.
+        """
         assert self.on_quality_report is not None
-        event = (request.headers.get("Event") or "").split(";")[0].strip().lower()
-        if event != QUALITY_EVENT:
+        if _event(request) != QUALITY_EVENT:
             self._respond(tx, request, 489, (("Allow-Events", QUALITY_EVENT),))
             return
         kind = (request.headers.get("Content-Type") or "").split(";")[0].strip().lower()
@@ -126,7 +136,8 @@ class Inbound:
         if not self.on_quality_report(caller.identity, request.body):
             self._respond(tx, request, 400)
             return
-        self._respond(tx, request, 200, (("SIP-ETag", "0"), ("Expires", "0")))
+        published = (("SIP-ETag", "0"), ("Expires", "0")) if request.method == "PUBLISH" else ()
+        self._respond(tx, request, 200, published)
 
     # -- REGISTER
 

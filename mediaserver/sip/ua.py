@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from mediaserver.clock import Clock
-from mediaserver.errors import ParseError
+from mediaserver.errors import ConfigError, ParseError
 from mediaserver.limits import SIP_SESSIONS_MAX
 from mediaserver.settings import Settings
 from mediaserver.sip.auth import Authenticator, UserDirectory
@@ -37,6 +37,7 @@ from mediaserver.sip.exchange import TRANSPORT_ERROR, Exchange
 from mediaserver.sip.flow import WEBSOCKETS, Flow
 from mediaserver.sip.inbound import Inbound
 from mediaserver.sip.outbound import Destination, Outbound
+from mediaserver.sip.publisher import QualityPublisher
 from mediaserver.sip.registrar import Registrar
 from mediaserver.sip.session import InviteSession
 from mediaserver.sip.session_events import SessionEvent
@@ -108,6 +109,13 @@ class UserAgent:
         self.registrations = {
             t.name: TrunkRegistration(self, t, entropy) for t in self.trunks.by_name.values() if t.registers
         }
+        self.publisher: QualityPublisher | None = None
+        if settings.quality.report_to:
+            domain = sip.external_host or realm
+            try:
+                self.publisher = QualityPublisher(self, settings.quality.report_to, domain, entropy)
+            except ParseError as error:
+                raise ConfigError(f"quality.report_to is no SIP address: {error}; try sip:collector@HOST") from None
         self._dialogs: dict[DialogId, InviteSession] = {}
         self._sessions: dict[InviteSession, None] = {}  # that have not reported Ended, oldest first
         self._incoming = 0

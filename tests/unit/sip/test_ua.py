@@ -330,6 +330,18 @@ def test_a_phones_quality_report_is_taken_from_who_proves_himself(net, site):
     assert wrong.status == 415
 
 
+def test_a_report_by_notify_is_taken_likewise_and_other_notifies_belong_to_a_dialog(net, site):
+    taken = []
+    site.ua.inbound.on_quality_report = lambda identity, body: taken.append((identity, body)) or True
+    notify = ("Event: vq-rtcpxr", "Subscription-State: active", "Content-Type: application/vq-rtcpxr")
+    phone = Phone(net)
+    assert phone.ask("NOTIFY", "sip:192.0.2.1", *notify, body=b"VQ", authenticate=False).status == 401
+    answer = phone.ask("NOTIFY", "sip:192.0.2.1", *notify, body=b"VQSessionReport", call_id="n2")
+    assert (answer.status, "SIP-ETag" in answer.headers) == (200, False)
+    assert taken == [("alice", b"VQSessionReport")]
+    assert phone.ask("NOTIFY", "sip:192.0.2.1", "Event: refer", body=b"x", call_id="n3").status == 481
+
+
 def test_a_request_for_a_dialog_we_do_not_know_is_481(net, site):
     for method in ("INVITE", "BYE", "OPTIONS", "UPDATE"):
         answer = Phone(net).ask(method, "sip:600@192.0.2.1", "Contact: <sip:a@h>", to="<sip:600@home>;tag=gone")
