@@ -95,7 +95,6 @@ class Server:
         )
         self.exports = settings.server.data_dir / EXPORTS
         self.shelf = SealedShelf(self.exports)
-        self.sealing: dict[str, asyncio.Lock] = {}  # recordings that are being rendered to listen to
         self.recorder = JournalRecorder(
             settings.recording, settings.server.data_dir, self.engine, self.recordings, self.clock, authority
         )

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from mediaserver.api.facade import (
     CallView,
@@ -41,6 +42,7 @@ PACKET_S = 0.02  # what a packet that was not captured stands for: nearly all se
 class ServerFacade:
     def __init__(self, server: Server) -> None:
         self._server = server
+        self._rendering: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by file name
 
     # -- how the server is
 
@@ -193,9 +195,28 @@ class ServerFacade:
     async def export_recording(self, recording_id: str, form: ExportFormat) -> Path:
         row = await self._ended(recording_id)
         output = self._server.exports / f"{row.recording_id}.{EXPORT_SUFFIX[form]}"
-        if not output.exists():
-            await self._export(row, form, output)
+        async with self._turn(output):
+            if not output.exists():
+                await self._export(row, form, output)
         return output
+
+    async def sealed_audio(self, recording_id: str) -> SealedAudio:
+        """Rendered on the first request, sealed with a key that only this process has. Raises NotFound, Conflict."""
+        shelf = self._server.shelf
+        async with self._turn(shelf.path(recording_id)):
+            audio = await asyncio.to_thread(shelf.find, recording_id)
+            if audio is None:
+                key = shelf.new_key()
+                await self._export(await self._ended(recording_id), "sealed", shelf.path(recording_id), key)
+                shelf.keep(recording_id, key)
+                audio = await asyncio.to_thread(shelf.find, recording_id)
+        if audio is None:
+            raise Conflict(f"recording {recording_id} was erased meanwhile")
+        return audio
+
+    def _turn(self, output: Path) -> asyncio.Lock:
+        """Two who ask for the same file wait for one render; the lock goes when nobody holds it any more."""
+        return self._rendering.setdefault(output.name, asyncio.Lock())
 
     async def _ended(self, recording_id: str) -> RecordingRow:
         row = await self.recording(recording_id)
@@ -210,21 +231,6 @@ class ServerFacade:
             await export_recording(self._server.recorder.root, ring, row, form, output, seal=seal)
         except LookupError as error:
             raise NotFound(str(error)) from error
-
-    async def sealed_audio(self, recording_id: str) -> SealedAudio:
-        """Rendered on the first request, sealed with a key that only this process has. Raises NotFound, Conflict."""
-        shelf = self._server.shelf
-        async with self._server.sealing.setdefault(recording_id, asyncio.Lock()):
-            audio = await asyncio.to_thread(shelf.find, recording_id)
-            if audio is None:
-                key = shelf.new_key()
-                await self._export(await self._ended(recording_id), "sealed", shelf.path(recording_id), key)
-                shelf.keep(recording_id, key)
-                audio = await asyncio.to_thread(shelf.find, recording_id)
-        self._server.sealing.pop(recording_id, None)
-        if audio is None:
-            raise Conflict(f"recording {recording_id} was erased meanwhile")
-        return audio
 
     async def quality_events(self, call_id: str) -> Sequence[QualityEvent]:
         return await self._server.quality.events_of_call(call_id)

@@ -9,12 +9,21 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import Select, delete, select, update
 
 from mediaserver.model import Masked
 from mediaserver.store.database import Database
-from mediaserver.store.models import consent_evidence, recordings
+from mediaserver.store.models import (
+    consent_evidence,
+    recordings,
+    review_calls,
+    review_comments,
+    review_shares,
+    review_tags,
+)
 from mediaserver.store.spool import Spool
+
+GONE = ("expired", "erased")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +91,17 @@ class RecordingStore:
         return self._spool.put(consent_evidence, _plain(asdict(row)))
 
     async def change(self, recording_id: str, **values: str | int | None) -> None:
-        """Columns of one row, at once: for erasure, retention and holds. Raises StorageError."""
+        """Columns of one row, at once: for erasure, retention and holds. Raises StorageError.
+
+        What is gone is found no more, and what reviewers wrote about it goes too; scores and the access log stay.
+        """
         async with self._database.write() as connection:
             await connection.execute(
                 update(recordings).where(recordings.c.recording_id == recording_id).values(**values)
             )
+            if values.get("state") in GONE:
+                for table in (review_calls, review_tags, review_comments, review_shares):
+                    await connection.execute(delete(table).where(table.c.recording_id == recording_id))
 
     async def due(self, now_ms: int, limit: int = 1_000) -> list[RecordingRow]:
         """Whose retention is over and that are not on hold, not running and not gone already."""

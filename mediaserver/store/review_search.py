@@ -9,7 +9,7 @@ filter's rows up to PROBE_ROWS. `+ 0` and `|| ''` keep a column's index out of a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, func, literal, or_, select, tuple_, union_all
@@ -79,8 +79,8 @@ class _Filter:
     ids: Ids  # by its own index
     plain: ColumnElement[bool]
     neutral: ColumnElement[bool]  # the same, but no plan may use the column's index for it
+    leads: ColumnElement[bool]  # the same, as what a plan shall begin with
     ordered: bool = False  # its index has the rows newest first already
-    rows: int = field(default=0)
 
 
 class CallSearch:
@@ -117,7 +117,7 @@ async def _plan(
     few, best = min(counted, key=lambda pair: pair[0], default=(PROBE_ROWS, None))
     if best is not None and few < PROBE_ROWS:
         others = [one.neutral for one in filters if one is not best]
-        query = select(review_calls).where(column.recording_id.in_(best.ids), *others)
+        query = select(review_calls).where(best.leads, *others)
         return _window(query, column.started_ms + 0, search, after)
     led = next((one for _, one in counted if one.ordered), None)
     query = select(review_calls).where(*(one.plain if one is led else one.neutral for one in filters))
@@ -142,7 +142,7 @@ async def _rows(connection: AsyncConnection, ids: Ids) -> int:
 
 def _filters(search: Search, queues: Sequence[str] | None) -> list[_Filter]:
     found = [
-        _Filter(_ids(column[name] == value), column[name] == value, column[name].concat("") == value, ordered=True)
+        _by(column[name] == value, column[name].concat("") == value, ordered=True)
         for name in EQUAL
         if (value := getattr(search, name))
     ]
@@ -151,13 +151,13 @@ def _filters(search: Search, queues: Sequence[str] | None) -> list[_Filter]:
         neutral: ColumnElement[bool] = column.queue.concat("").in_(queues)
         if len(queues) == 1:
             plain, neutral = column.queue == queues[0], column.queue.concat("") == queues[0]
-        found.append(_Filter(_ids(plain), plain, neutral, ordered=len(queues) == 1))
+        found.append(_by(plain, neutral, ordered=len(queues) == 1))
     if search.number:
         found.append(_number(str(search.number)))
     if search.tag:
         ids = select(review_tags.c.recording_id).where(review_tags.c.tag == search.tag)
         there = ids.where(review_tags.c.recording_id == column.recording_id).exists()
-        found.append(_Filter(ids, there, there))
+        found.append(_Filter(ids, there, there, column.recording_id.in_(ids)))
     return found + _ranges(search)
 
 
@@ -165,9 +165,10 @@ def _number(begins: str) -> _Filter:
     def within(text: ColumnElement[str]) -> ColumnElement[bool]:
         return and_(text >= begins, text < begins + LAST_CHARACTER)
 
+    either = or_(within(column.caller), within(column.called))
     ids = union_all(_ids(within(column.caller)), _ids(within(column.called)))
     neutral = or_(within(column.caller.concat("")), within(column.called.concat("")))
-    return _Filter(ids, neutral, neutral)
+    return _Filter(ids, neutral, neutral, either)
 
 
 def _ranges(search: Search) -> list[_Filter]:
@@ -182,8 +183,12 @@ def _ranges(search: Search) -> list[_Filter]:
     ):
         if value is not None:
             plain, neutral = (of >= value, of + 0 >= value) if above else (of < value, of + 0 < value)
-            found.append(_Filter(_ids(plain), plain, neutral))
+            found.append(_by(plain, neutral))
     return found
+
+
+def _by(plain: ColumnElement[bool], neutral: ColumnElement[bool], *, ordered: bool = False) -> _Filter:
+    return _Filter(_ids(plain), plain, neutral, plain, ordered)
 
 
 def _ids(condition: ColumnElement[bool]) -> Select[Any]:

@@ -160,11 +160,11 @@ async def test_a_call_is_found_heard_and_explained_and_only_by_those_who_may(
     assert {one["who"] for one in await log_of(page, "sent")} == {"kate"}
 
     await page.evaluate(f"{APP}.player.seek(2)")
-    await page.press("c", *"wrong greeting")
+    await page.press("c", *"<b>wrong</b> greeting")
     await page.click("Add")
     await page.until(f"{APP}.open.comments.length === 1")
     await page.evaluate("document.activeElement.blur()")
-    await page.until_text("kate: wrong greeting")
+    await page.until_text("kate: <b>wrong</b> greeting")
     await faultless(page)
     await picture(page, "call")
     await judge(page)
