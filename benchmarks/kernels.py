@@ -224,11 +224,19 @@ def measure_tones(table: Table) -> None:
     table.add("comfort noise, 8 kHz", cpu_us(lambda: noise.conceal(8_000)) / 50)
 
 
-PROCESSING = {"high_pass": 0, "noise_db": 0.0, "target_dbov": 0.0, "boost_max_db": 18.0, "cut_max_db": 20.0}
+PROCESSING: dict[str, float] = {
+    "high_pass": 0,
+    "noise_db": 0.0,
+    "target_dbov": 0.0,
+    "boost_max_db": 18.0,
+    "cut_max_db": 20.0,
+    "line_check": 0,
+}
 STEPS: dict[str, dict[str, float]] = {
     "high-pass": {"high_pass": 1},
     "noise suppression": {"noise_db": 15.0},
     "automatic gain and limiter": {"target_dbov": -23.0},
+    "hum and echo looked for": {"line_check": 1},
 }
 
 

@@ -134,6 +134,10 @@ cdef struct LegSnapshot:               # what Python reads; the order of model.L
     int32_t xr_mos_lq10
     int32_t xr_mos_cq10
     uint64_t packets_recovered
+    int32_t hum_hz                     # ext/linecheck; 0: none, or not looked for
+    int32_t hum_dbov
+    int32_t echo_ms                    # likewise
+    int32_t echo_loss_db
 
 cdef struct Leg:                       # what every relayed packet touches comes first and together
     uint64_t handle

@@ -13,6 +13,7 @@ from mediaserver.ext.context cimport TICK_SAMPLES_MAX, context_changed
 from mediaserver.ext.leg cimport Leg, leg_can_send
 from mediaserver.ext.mix cimport mix_add, mix_clear, mix_minus, speaker_step
 from mediaserver.ext.playout cimport PLAYED_SILENCE
+from mediaserver.ext.processing cimport processing_heard
 from mediaserver.ext.rtp cimport RTP_HEADER_BYTES
 from mediaserver.ext.speak cimport keep_running, pull, send_frame, speak
 from mediaserver.ext.voice cimport VOICE_PAYLOAD_MAX, voice_copy, voice_push, voice_take
@@ -198,6 +199,8 @@ cdef void send_shared(Context* ctx, Bridge* b, Leg* leg, int place, Share* share
         share.made = 1
         ctx.counters.encodes += 1
     keep_running(ctx, leg)
+    if leg.processing is not NULL:
+        processing_heard(leg.processing, pcm, samples)
     if leg is not b.leaders[place]:
         leg.follows = b.leaders[place]
         ctx.counters.encodes_shared += 1

@@ -1,8 +1,10 @@
-# What is done to one party's voice before others hear it: high-pass, noise suppression, automatic gain, limiter.
+# What is done to one party's voice before others hear it: high-pass, noise suppression, automatic gain, limiter. And
+# what its line is checked for.
 from libc.stdint cimport int16_t, int32_t
 from mediaserver.ext.denoise cimport Denoise
 from mediaserver.ext.levelling cimport Levelling
 from mediaserver.ext.limiter cimport Limiter
+from mediaserver.ext.linecheck cimport LineCheck
 
 cdef struct ProcessingConfig:          # all 0: nothing is done
     int32_t high_pass
@@ -10,6 +12,7 @@ cdef struct ProcessingConfig:          # all 0: nothing is done
     float target_dbov                  # 0: no automatic gain
     float boost_max_db
     float cut_max_db
+    int32_t line_check                 # hum and echo are looked for; changes nothing
 
 cdef struct LegVoice:                  # one per leg that wants any of it; about 20 KB
     ProcessingConfig config
@@ -20,8 +23,11 @@ cdef struct LegVoice:                  # one per leg that wants any of it; about
     Denoise denoise
     Levelling levelling
     Limiter limiter
+    LineCheck check
 
 cdef LegVoice* processing_new(const ProcessingConfig* config) noexcept nogil   # NULL: no memory
 cdef void processing_free(LegVoice* s) noexcept nogil
 # 20 ms in place. voice: it was decoded, not made up. A new rate starts the filters anew and keeps the gain.
 cdef void processing_step(LegVoice* s, int16_t* pcm, int samples, int rate_hz, bint voice) noexcept nogil
+# 20 ms of what this party is sent, in the same tick and after processing_step: an echo of it is looked for.
+cdef void processing_heard(LegVoice* s, const int16_t* pcm, int samples) noexcept nogil

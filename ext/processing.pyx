@@ -9,6 +9,7 @@ from mediaserver.ext.context cimport TICK_SAMPLES_MAX
 from mediaserver.ext.denoise cimport denoise_init, denoise_step
 from mediaserver.ext.levelling cimport levelling_init, levelling_step
 from mediaserver.ext.limiter cimport limiter_init, limiter_step
+from mediaserver.ext.linecheck cimport linecheck_said, linecheck_sent
 
 import numpy as np
 
@@ -63,6 +64,8 @@ cdef void processing_step(LegVoice* s, int16_t* pcm, int samples, int rate_hz, b
     cdef int32_t wide[TICK_SAMPLES_MAX]
     if s.rate_hz != rate_hz:
         set_rate(s, rate_hz)
+    if s.config.line_check:
+        linecheck_said(&s.check, pcm, samples)
     if s.config.high_pass:
         high_pass(s, pcm, samples)
     if s.config.noise_db > 0:
@@ -70,6 +73,11 @@ cdef void processing_step(LegVoice* s, int16_t* pcm, int samples, int rate_hz, b
     if s.config.target_dbov < 0:
         levelling_step(&s.levelling, pcm, wide, samples, voice)
         limiter_step(&s.limiter, wide, pcm, samples)
+
+
+cdef void processing_heard(LegVoice* s, const int16_t* pcm, int samples) noexcept nogil:
+    if s.config.line_check:
+        linecheck_sent(&s.check, pcm, samples)
 
 
 # --- for tests and benchmarks

@@ -11,6 +11,7 @@ from mediaserver.codecs.audio cimport codec_set_loss
 from mediaserver.ext.atomic cimport fence_release, store_relaxed_32, store_release_32
 from mediaserver.ext.extended cimport extended_publish, extended_receive, extended_send
 from mediaserver.ext.leg cimport LATCH_PINNED, LegSnapshot
+from mediaserver.ext.linecheck cimport LineCheck
 from mediaserver.ext.net cimport address_equal, address_same_host
 from mediaserver.ext.outgoing cimport outgoing_control
 from mediaserver.ext.playout cimport playout_stats
@@ -183,6 +184,13 @@ cdef void fill_playout(Leg* leg, LegSnapshot* s, int64_t now_ns) noexcept nogil:
     extended_publish(leg, &total, s, now_ns)
 
 
+cdef void fill_check(const LineCheck* check, LegSnapshot* s) noexcept nogil:
+    s.hum_hz = check.hum_hz
+    s.hum_dbov = <int32_t>check.hum_dbov
+    s.echo_ms = check.echo_ms
+    s.echo_loss_db = <int32_t>check.echo_loss_db
+
+
 cdef void fill_snapshot(Context* ctx, Leg* leg, LegSnapshot* s) noexcept nogil:
     s.at_ns = ctx.now_ns
     s.packets_received = leg.packets_received
@@ -209,6 +217,10 @@ cdef void fill_snapshot(Context* ctx, Leg* leg, LegSnapshot* s) noexcept nogil:
     s.codec_id = leg.codec_id
     s.tap_packets = leg.tap_packets
     s.silent = leg.silent
+    if leg.processing is not NULL:
+        fill_check(&leg.processing.check, s)
+    else:
+        s.hum_hz = s.echo_ms = 0
     if leg.latch == LATCH_PINNED:
         s.source = leg.source
     else:

@@ -10,7 +10,7 @@ from mediaserver.ext.dtmf cimport DTMF_IN_BAND
 from mediaserver.ext.leg cimport leg_can_send, leg_report_digit, leg_send_rtp
 from mediaserver.ext.mix cimport mix_at_limit, mix_gain, mix_level
 from mediaserver.ext.playout cimport PLAYED_VOICE, playout_pull, playout_set_rate
-from mediaserver.ext.processing cimport processing_step
+from mediaserver.ext.processing cimport processing_heard, processing_step
 from mediaserver.ext.rtp cimport RTP_HEADER_BYTES, rtp_sender_next, rtp_write_header
 from mediaserver.ext.voice cimport Voice, voice_push, voice_take
 
@@ -59,6 +59,8 @@ cdef void speak(Context* ctx, Leg* leg, const int16_t* pcm, int samples, int rat
         return
     keep_running(ctx, leg)
     bridge_unfollow(leg)
+    if leg.processing is not NULL:
+        processing_heard(leg.processing, pcm, samples)
     voice_push(leg.voice, pcm, samples, rate_hz)
     while voice_take(leg.voice, ctx.scratch.data + RTP_HEADER_BYTES, &size):
         ctx.counters.encodes += 1

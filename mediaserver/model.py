@@ -276,6 +276,10 @@ class LegStats:
     seconds_severe: int = 0  # of those, with more than a tenth made up
     frames_clipped: int = 0  # decoded frames whose peaks are cut off
     remote_xr: RemoteXr | None = None  # the peer's VoIP metrics of what we send; None: it sends none
+    hum_hz: int = 0  # mains hum in what it says, 50 or 60; 0: none, or not looked for (`voice.line_check`)
+    hum_dbov: int = 0  # of that hum
+    echo_ms: int = 0  # what it is sent comes back so much later; 0: it does not, or not looked for
+    echo_loss_db: int = 0  # and so much softer
     packets_recovered: int = 0  # lost, and come with a later packet that repeated them (RFC 2198)
 
 

@@ -23,6 +23,7 @@ class VoiceProcessing:
     noise_db: float = 0.0
     loudness_dbov: float = 0.0
     boost_max_db: float = 18.0
+    line_check: bool = False  # hum and echo are looked for; what was said is not changed
 
     def __post_init__(self) -> None:
         low, high = LOUDNESS_DBOV
@@ -35,4 +36,4 @@ class VoiceProcessing:
 
     @property
     def does_something(self) -> bool:
-        return self.high_pass or self.noise_db > 0 or self.loudness_dbov != 0
+        return self.high_pass or self.noise_db > 0 or self.loudness_dbov != 0 or self.line_check

@@ -76,6 +76,7 @@ class VoiceSettings(Section):
     noise_suppression_db: NoiseDb = 0.0
     loudness_dbov: LoudnessDbov = 0.0
     boost_max_db: Annotated[float, Field(ge=0, le=30)] = 18.0
+    line_check: bool = False  # look for hum and echo
 
 
 class HttpSettings(Section):
@@ -190,7 +191,8 @@ class TrunkSettings(Section):
     allow_from: list[str] = []  # source addresses or networks whose calls need no digest
     codecs: list[str] = []  # empty: media.codecs
     srtp: Literal["off", "optional", "required"] = "optional"
-    high_pass: bool = False  # these three: beside what [voice] says for everybody
+    line_check: bool = False  # these four: beside what [voice] says for everybody
+    high_pass: bool = False
     noise_suppression_db: NoiseDb = 0.0
     loudness_dbov: LoudnessDbov = 0.0
 

@@ -181,12 +181,13 @@ class CallControl:
         noise_suppression_db: float = 0.0,
         loudness_dbov: float = 0.0,
         boost_max_db: float = 18.0,
+        line_check: bool = False,
     ) -> None:
         """What others hear of the caller from now on, instead of what the settings say: see [voice] there.
 
         Raises ValueError outside the ranges of those settings.
         """
-        wanted = VoiceProcessing(high_pass, noise_suppression_db, loudness_dbov, boost_max_db)
+        wanted = VoiceProcessing(high_pass, noise_suppression_db, loudness_dbov, boost_max_db, line_check)
         await self._during_call(self._call.primary.voice.set_processing(wanted))
 
     async def start_recording(self, policy: str | None = None) -> bool:

@@ -91,6 +91,7 @@ class House:
             noise_db=trunk.noise_suppression_db if trunk and trunk.noise_suppression_db else voice.noise_suppression_db,
             loudness_dbov=trunk.loudness_dbov if trunk and trunk.loudness_dbov else voice.loudness_dbov,
             boost_max_db=voice.boost_max_db,
+            line_check=voice.line_check or (trunk is not None and trunk.line_check),
         )
 
     def policy(self, trunk: str | None = None) -> MediaPolicy:

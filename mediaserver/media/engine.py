@@ -271,6 +271,7 @@ class MediaEngine(VideoFace):
                 "target_dbov": processing.loudness_dbov,
                 "boost_max_db": processing.boost_max_db,
                 "cut_max_db": CUT_DB_MAX,
+                "line_check": processing.line_check,
             }
         found = await self._settled(leg)
         await found.link.reply(found.link.worker.set_processing(found.native, config))

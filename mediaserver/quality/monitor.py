@@ -86,6 +86,7 @@ class _Watched:
     fec_received: bool = False  # we told it that we use in-band FEC
     fec_sent: bool = False  # it told us
     pauses: bool = True  # it may stop sending while nobody speaks
+    line_faults: set[str] = field(default_factory=set)  # told already: hum, echo
     client_ns: int = 0  # when its page last said how it hears us
 
     def take(self, stream: StreamSettings) -> None:
@@ -267,7 +268,18 @@ class QualityMonitor:
             if score.dropout_ms:
                 self._event(watched, watched.before_ns, "dropout", score.dropout_ms)
             self._put(watched, direction, score, stats, watched.before_ns, now_ns, score.mos, whole_call=False)
+        self._check_line(watched, stats)
         watched.before, watched.before_ns = stats, now_ns
+
+    def _check_line(self, watched: _Watched, stats: LegStats) -> None:
+        """A line that hums or echoes is told once a call: value Hz of the hum, dB by which the echo is softer."""
+        for kind, found, value in (
+            ("hum", stats.hum_hz, stats.hum_hz),
+            ("echo", stats.echo_ms, stats.echo_loss_db),
+        ):
+            if found and kind not in watched.line_faults:
+                watched.line_faults.add(kind)
+                self._event(watched, watched.before_ns, kind, float(value))
 
     def _put(
         self,

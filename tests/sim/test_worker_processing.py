@@ -1,10 +1,18 @@
 """Voice processing in a worker: it makes a leg be decoded only where it is set, and others hear the result."""
 
+import numpy as np
 import pytest
 
-from tests.sim.world import World, sine
+from tests.sim.world import PCMA, World, sine
 
-CONFIG = {"high_pass": 0, "noise_db": 0.0, "target_dbov": 0.0, "boost_max_db": 18.0, "cut_max_db": 20.0}
+CONFIG = {
+    "high_pass": 0,
+    "noise_db": 0.0,
+    "target_dbov": 0.0,
+    "boost_max_db": 18.0,
+    "cut_max_db": 20.0,
+    "line_check": 0,
+}
 
 
 def relayed(world: World, handle: int) -> bool:
@@ -53,3 +61,29 @@ def test_a_leg_keeps_its_processing_when_it_changes_rooms_until_it_ends() -> Non
     said = len(boris.heard)
     world.run(200)
     assert len(boris.heard) == said
+
+
+def test_a_checked_line_tells_its_hum_and_its_echo_and_changes_nothing() -> None:
+    world = World()
+    rng = np.random.default_rng(5)
+    loudness = np.repeat(rng.choice([0, 500, 4_000, 9_000], 400), 800)  # of 100 ms each, as syllables
+    babble = np.asarray(loudness * rng.normal(size=len(loudness)) / 3, np.int16)
+    delay = 8_000 * 200 // 1_000
+    hum = sine(50, 8000, 100)
+
+    def echoing(at: int, n: int) -> np.ndarray:
+        back = babble[max(0, at - delay) : max(0, at - delay + n)] // 10
+        return np.pad(back, (n - len(back), 0)) + hum(at, n)
+
+    anna, boris = world.phone(sound=echoing), world.phone(PCMA, sound=lambda at, n: babble[at : at + n])
+    world.do(world.worker.set_processing(anna.handle, CONFIG | {"line_check": 1}))
+    world.bridge(anna, boris)
+    world.run(15_000)
+    world.do(world.worker.publish(anna.handle))
+    found = world.worker.leg_stats(anna.handle)
+    assert found["hum_hz"] == 50
+    assert found["hum_dbov"] == pytest.approx(-53.3, abs=2)
+    assert found["echo_loss_db"] == pytest.approx(20, abs=3)
+    # The far buffer and ours lie between what is sent and what comes back.
+    assert found["echo_ms"] == pytest.approx(200, abs=60)
+    assert world.worker.leg_stats(boris.handle)["echo_ms"] == 0

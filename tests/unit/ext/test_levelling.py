@@ -31,7 +31,14 @@ def speech(language: str, rate_hz: int, level_dbov: float) -> Pcm:
 
 
 def process(pcm: Pcm, rate_hz: int, **config: float) -> Pcm:
-    wanted = {"high_pass": 0, "noise_db": 0, "target_dbov": 0, "boost_max_db": 30, "cut_max_db": 20} | config
+    wanted = {
+        "high_pass": 0,
+        "noise_db": 0,
+        "target_dbov": 0,
+        "boost_max_db": 30,
+        "cut_max_db": 20,
+        "line_check": 0,
+    } | config
     run = ProcessingRun(wanted)
     return np.concatenate([run.step(block, rate_hz) for block in pcm.reshape(-1, rate_hz // 50)])
 

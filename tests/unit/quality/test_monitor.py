@@ -22,7 +22,7 @@ from mediaserver.model_news import ClientStats
 from mediaserver.quality.monitor import QualityMonitor
 from mediaserver.quality.score import score_client, score_received, score_sent
 from mediaserver.settings import QualitySettings
-from mediaserver.store.quality import QualityRow
+from mediaserver.store.quality import QualityEvent, QualityRow
 
 STREAM = StreamSettings((CodecParams(CodecName.PCMU, 0, 8_000),), (CodecParams(CodecName.PCMU, 0, 8_000),), None)
 SECOND = 1_000_000_000
@@ -346,6 +346,19 @@ def test_pages_see_the_last_interval_of_a_running_leg() -> None:
     assert live.mos_received is not None
     assert live.mos_received < 4
     assert (live.mos_sent, live.loss_fraction, live.round_trip_ms, live.scale) == (None, 0.1, 80.0, "nb")
+
+
+def test_a_line_that_hums_or_echoes_is_told_once_a_call() -> None:
+    desk = Desk()
+    told: list[QualityEvent] = []
+    desk.store.put_event = told.append  # type: ignore[attr-defined]
+    facts = desk.open()
+    desk.engine.now[facts.handle] = stats(packets_expected=250, hum_hz=50, hum_dbov=-40)
+    desk.advance(5)
+    desk.engine.now[facts.handle] = stats(packets_expected=500, hum_hz=50, echo_ms=120, echo_loss_db=18)
+    desk.advance(5)
+    desk.advance(5)
+    assert [(event.kind, event.value) for event in told] == [("hum", 50.0), ("echo", 18.0)]
 
 
 def test_a_thousand_legs_are_never_scored_in_one_turn() -> None:
