@@ -184,6 +184,7 @@ cdef void make_relay_map(Leg* speaker, const Leg* listener) noexcept nogil:
     cdef const PayloadType* heard
     cdef int i
     cdef int k
+    speaker.heard.kind = 0
     memset(speaker.relay_map, RELAY_NONE, sizeof(speaker.relay_map))
     for i in range(speaker.stream.receive_count):
         heard = &speaker.stream.receive[i]

@@ -20,8 +20,7 @@ cdef enum JitterNext:
     NEXT_HERE = 1                  # the next in sequence
     NEXT_AFTER_LOSS = 2            # one later in sequence; `missing` before it
 
-cdef struct JitterBuffer:
-    DelayTracker delay
+cdef struct JitterBuffer:            # what each packet of a relayed leg touches comes first
     int32_t started
     int32_t anchored               # media clock runs
     int32_t clock_hz
@@ -42,20 +41,21 @@ cdef struct JitterBuffer:
     int64_t packet_ns              # media time of one packet, learnt
     int64_t last_media_ns          # of the latest arrival
     int64_t last_step_ns           # media time between the two latest in-order arrivals
-    int64_t media_ns[JITTER_SLOTS]
     int64_t delay_ns               # present: between a packet's ideal arrival and its playing
     int64_t starved_ns             # observe: when the next packet was due and not there; 0: not starving
     uint32_t loss_q16              # share of packets that never came in time, smoothed over 256
     uint32_t packets_queued
+    uint32_t packets_played
+    XrLoss xr
+    DelayTracker delay
+    int64_t media_ns[JITTER_SLOTS]
     uint32_t packets_late
     uint32_t packets_duplicate
     uint32_t packets_reordered
     uint32_t packets_overflow
     uint32_t packets_lost
-    uint32_t packets_played
     uint32_t loss_events
     uint32_t loss_event_packets
-    XrLoss xr
 
 cdef void jitter_init(JitterBuffer* j, int64_t min_ns, int64_t max_ns) noexcept nogil
 # Forgets sequence and time, keeps what was learnt about the network and all counters.

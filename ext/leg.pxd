@@ -139,44 +139,47 @@ cdef struct LegSnapshot:               # what Python reads; the order of model.L
     int32_t echo_ms                    # likewise
     int32_t echo_loss_db
 
-cdef struct Leg:                       # what every relayed packet touches comes first and together
+cdef struct Leg:
+    # --- what every packet it says touches comes first and together, LEG_HEARD_LINES of memory
     uint64_t handle
     int32_t rtp_socket
     int32_t rtcp_socket                # -1: none
     int32_t negotiated                 # stream, playout and voice are there
-    int32_t send_clock_hz              # RTP clock of the audio we send; 0: none is negotiated
     int32_t hands_datagrams            # STUN and DTLS of its RTP socket go to Python
-    int32_t datagrams_left             # until the next housekeeping
-    int32_t shares_port                # its socket is a port's: not its own to watch
-    SrtpSession* srtp_send             # NULL: plain RTP
-    SrtpSession* srtp_receive
-    void* video                        # VideoLeg* (ext/video_leg.pxd); NULL: audio only
-    Stream stream                      # by value: a pointer would cost each packet a line of memory more
-    # --- where it comes from and goes to
+    int32_t receives                   # as its stream says
     int32_t latch
     int32_t source_signalled           # the pinned source is the one SDP named, or authenticated: nothing outranks it
     Address source
-    Address destination                # size 0: nowhere yet
-    # --- reception
-    RtpReceiver receiver
     Playout* playout                   # NULL until negotiated
+    Leg* relay_to                      # rewritten and sent there in the same round; NULL: not relayed
+    SrtpSession* srtp_receive          # NULL: plain RTP
+    Red* red                           # NULL: no redundant audio either way
+    void* video                        # VideoLeg* (ext/video_leg.pxd); NULL: audio only
+    Tap* taps[TAPS_MAX]
+    int32_t decoding                   # packets go into the playout; else it only watches arrivals
+    int32_t decide_due                 # it changed codec: whoever relays it must think again
+    int32_t codec_id                   # of the last audio packet
+    int32_t silent
+    PayloadType heard                  # of the last packet; kind 0: look it up. A copy: the tables are far away
+    int32_t heard_relay                # and what relay_map makes of it
     int64_t heard_ns                   # last valid packet, or when listening began
     uint64_t packets_received
     uint64_t bytes_received
-    int32_t codec_id                   # of the last audio packet
-    int32_t silent
-    Tap* taps[TAPS_MAX]
-    # --- what happens to what it says
-    Leg* relay_to                      # rewritten and sent there in the same round; NULL: not relayed
-    int32_t decoding                   # packets go into the playout; else it only watches arrivals
-    int32_t decide_due                 # it changed codec: whoever relays it must think again
-    uint8_t relay_map[128]             # our payload type -> the listener's
-    Red* red                           # NULL: no redundant audio either way
-    # --- sending
+    RtpReceiver receiver
+    # --- what every packet it is sent touches, up to LEG_LINES
+    SrtpSession* srtp_send
+    Address destination                # size 0: nowhere yet
+    int32_t sends                      # as its stream says
+    int32_t send_clock_hz              # RTP clock of the audio we send; 0: none is negotiated
     RtpSender sender
-    Voice* voice                       # NULL until negotiated
     Keypad keypad
-    # --- from here on less often: sources on probation, RTCP's own source
+    # --- what is negotiated, and less often touched
+    Voice* voice                       # NULL until negotiated
+    int32_t datagrams_left             # until the next housekeeping
+    int32_t shares_port                # its socket is a port's: not its own to watch
+    uint8_t relay_map[128]             # our payload type -> the listener's
+    Stream stream
+    # --- sources on probation, RTCP's own source
     int32_t index                      # in the worker's list of live legs
     int32_t candidate_count
     uint16_t candidate_sequence
@@ -244,6 +247,8 @@ cdef int leg_consume(Context* ctx, Leg* leg, Packet* packet, const PayloadType* 
 cdef void leg_set_stream(Context* ctx, Leg* leg, StreamChange* change) noexcept nogil
 # Every 100 ms: statistics, RTCP when due, silence.
 cdef void leg_housekeep(Context* ctx, Leg* leg) noexcept nogil
+# It comes soon: starts the way of what it touches out of memory.
+cdef void leg_housekeep_ahead(const Leg* leg) noexcept nogil
 # data[size] with a finished RTP header, room for the trailer behind; protects, sends, counts. timestamp: of that
 # header.
 cdef void leg_send_rtp(Context* ctx, Leg* leg, uint8_t* data, int size, uint32_t timestamp, int clock_hz) noexcept nogil

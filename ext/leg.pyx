@@ -28,6 +28,7 @@ from mediaserver.ext.playout cimport (
     PUT_QUEUED,
     PlayoutPut,
     playout_ahead,
+    playout_nearer,
     playout_note,
     playout_observe,
     playout_put,
@@ -64,7 +65,10 @@ cdef extern from *:
     void prefetch "__builtin_prefetch"(const void* at) noexcept nogil
 
 cdef enum:
-    LEG_LINES = 23                 # of 64 bytes: up to and with Leg.keypad's first
+    LEG_LINES = 8                  # of 64 bytes: up to and with Leg.keypad's first
+    LEG_HEARD_LINES = 6            # of those, up to and with Leg.receiver
+    BEFORE_LINES = 3
+    SNAPSHOT_LINES = 8
     PASSED_DIGIT_GAP_MS = 50
     CANDIDATE_IDLE_MS = 1000       # a source under probation that stops loses its turn
 
@@ -80,13 +84,25 @@ cdef void leg_ahead(Leg** legs, int i, int count) noexcept nogil:
     """Starts the way of the next legs out of memory while the kernel works for this one: first the leg itself, then
     what it points to. A thousand legs do not fit a core's cache."""
     cdef Leg* leg
-    if i + 2 < count:
-        prefetch_lines(legs[i + 2], LEG_LINES)
-    if i + 1 < count and legs[i + 1] is not NULL:
-        leg = legs[i + 1]
+    if i + 3 < count:
+        prefetch_lines(legs[i + 3], LEG_HEARD_LINES)
+    if i + 2 < count and legs[i + 2] is not NULL:
+        leg = legs[i + 2]
         if leg.playout is not NULL:
             playout_ahead(leg.playout)
-        prefetch_lines(leg.relay_to, LEG_LINES)
+        if leg.relay_to is not NULL:
+            prefetch(leg.relay_to)
+            prefetch_lines(&leg.relay_to.srtp_send, LEG_LINES - LEG_HEARD_LINES + 1)
+    if i + 1 < count and legs[i + 1] is not NULL and legs[i + 1].playout is not NULL:
+        playout_nearer(legs[i + 1].playout)
+
+
+cdef void leg_housekeep_ahead(const Leg* leg) noexcept nogil:
+    prefetch_lines(leg, LEG_LINES)
+    prefetch_lines(&leg.playout_before, BEFORE_LINES)
+    prefetch_lines(&leg.snapshot, SNAPSHOT_LINES)
+    if leg.playout is not NULL:
+        playout_ahead(leg.playout)
 
 
 cdef void note_change(Context* ctx, Leg* leg, uint32_t bits) noexcept nogil:
@@ -137,8 +153,10 @@ cdef bint is_stranger(const Leg* leg, const Address* source) noexcept nogil:
 
 
 cdef void relay(Context* ctx, Leg* speaker, Leg* listener, Packet* packet, const PayloadType* payload) noexcept nogil:
-    cdef int payload_type = speaker.relay_map[packet.payload_type]
+    cdef int payload_type = speaker.heard_relay
     cdef int clock_hz
+    if payload is not &speaker.heard:
+        payload_type = speaker.relay_map[packet.payload_type]
     if payload_type >= RELAY_AS_TONE or not leg_can_send(listener) or listener.keypad.pressing:
         rtp_sender_skip(&listener.sender, packet)
         return
@@ -239,10 +257,22 @@ cdef bint admitted_video(Context* ctx, Leg* leg, const Packet* packet, const Add
     return (leg.latch == LATCH_PINNED and address_equal(source, &leg.source)) or admit_source(ctx, leg, packet, source)
 
 
+cdef inline const PayloadType* payload_of(Leg* leg, const Packet* packet) noexcept nogil:
+    """What was negotiated for its payload type, NULL: nothing. Most packets are of the type of the one before."""
+    cdef int at
+    if leg.heard.payload_type == packet.payload_type and leg.heard.kind:
+        return &leg.heard
+    at = <int>leg.stream.receive_at[packet.payload_type] - 1
+    if at < 0:
+        return NULL
+    leg.heard = leg.stream.receive[at]
+    leg.heard_relay = leg.relay_map[packet.payload_type]
+    return &leg.heard
+
+
 cdef int receive_rtp(Context* ctx, Leg* leg, Packet* packet, const Address* source) noexcept nogil:
     cdef int wire_bytes = packet.size
     cdef int size
-    cdef int at
     cdef int parsed
     cdef bint pinned
     cdef ReceiverVerdict verdict
@@ -258,11 +288,9 @@ cdef int receive_rtp(Context* ctx, Leg* leg, Packet* packet, const Address* sour
             ctx.counters.packets_auth_failed += 1
             return 0
         packet.size = <uint16_t>size
-    at = -1
     parsed = rtp_parse(packet)
-    if parsed == 0:
-        at = <int>leg.stream.receive_at[packet.payload_type] - 1
-    if at < 0:
+    payload = payload_of(leg, packet) if parsed == 0 else NULL
+    if payload is NULL:
         if parsed == 0 and leg.video is not NULL and admitted_video(ctx, leg, packet, source) and (
                 video_receive(ctx, <VideoLeg*>leg.video, packet, wire_bytes) == 0):
             return 0
@@ -287,14 +315,13 @@ cdef int receive_rtp(Context* ctx, Leg* leg, Packet* packet, const Address* sour
     if leg.silent:
         leg.silent = 0
         note_change(ctx, leg, CHANGE_SILENCE)
-    payload = &leg.stream.receive[at]
     if payload.kind != PAYLOAD_EVENT:
         rtp_receiver_time(&leg.receiver, packet.timestamp, packet.arrival_ns, payload.clock_hz)
     if verdict == SOURCE_NEW:
         playout_restart(leg.playout, &ctx.pool)
         if leg.red is not NULL:
             leg.red.started = 0        # the new one's numbers say nothing of the old one's
-    if not leg.stream.receives:
+    if not leg.receives:
         return 0
     if leg.red is not NULL:
         if payload.kind == PAYLOAD_RED:
@@ -332,7 +359,7 @@ cdef int leg_receive(Context* ctx, Leg* leg, Packet* packet, const Address* sour
 
 
 cdef bint leg_can_send(const Leg* leg) noexcept nogil:
-    return leg.negotiated and leg.stream.sends and leg.destination.size != 0
+    return leg.negotiated and leg.sends and leg.destination.size != 0
 
 
 cdef void leg_send_rtp(Context* ctx, Leg* leg, uint8_t* data, int size, uint32_t timestamp,
@@ -353,6 +380,9 @@ cdef void leg_send_rtp(Context* ctx, Leg* leg, uint8_t* data, int size, uint32_t
 cdef void leg_set_stream(Context* ctx, Leg* leg, StreamChange* change) noexcept nogil:
     cdef bint first = not leg.negotiated
     leg.stream = change.stream
+    leg.receives = leg.stream.receives
+    leg.sends = leg.stream.sends
+    leg.heard.kind = 0
     leg.negotiated = 1
     leg.send_clock_hz = leg.stream.send[leg.stream.audio_at].clock_hz if leg.stream.audio_at >= 0 else 0
     if change.replace_playout:

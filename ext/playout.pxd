@@ -69,5 +69,7 @@ cdef void playout_observe(Playout* playout, uint16_t sequence, uint32_t timestam
                           int64_t arrival_ns) noexcept nogil
 # playout_observe or playout_put comes soon: starts the way of what it touches out of memory.
 cdef void playout_ahead(const Playout* playout) noexcept nogil
+# The second step, when the first has arrived.
+cdef void playout_nearer(const Playout* playout) noexcept nogil
 cdef int playout_line_bytes(const Playout* playout) noexcept nogil             # what the sample line takes now
 cdef const PlayoutStats* playout_stats(const Playout* playout) noexcept nogil

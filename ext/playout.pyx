@@ -34,12 +34,15 @@ cdef int64_t SECOND = 1000000000
 cdef extern from *:
     void prefetch "__builtin_prefetch"(const void* at) noexcept nogil
 
+cdef enum:
+    OBSERVED_LINES = 7             # of 64 bytes: up to and with the delays of packets that come in time
+
 cdef struct Playout:
-    Player player
-    Outlet outlet
-    PlayoutStats stats
     int64_t pulled_ns
     int64_t observed_ns            # arrival of the latest observed packet
+    Player player                  # its jitter buffer first
+    Outlet outlet
+    PlayoutStats stats
 
 
 # --- set-up (control path)
@@ -139,25 +142,24 @@ cdef void playout_note(Playout* p, uint16_t sequence, int64_t arrival_ns) noexce
 
 cdef void playout_observe(Playout* p, uint16_t sequence, uint32_t timestamp, int clock_hz,
                           int64_t arrival_ns) noexcept nogil:
+    cdef int64_t concealed_ns
     if clock_hz > 0:
-        p.player.line.kind_ns[<int> PLAYED_CONCEALED] += jitter_observe(
-            &p.player.jitter, sequence, timestamp, clock_hz, arrival_ns
-        )
+        concealed_ns = jitter_observe(&p.player.jitter, sequence, timestamp, clock_hz, arrival_ns)
+        if concealed_ns:               # a line of memory that most packets need not touch
+            p.player.line.kind_ns[<int> PLAYED_CONCEALED] += concealed_ns
         if p.observed_ns and arrival_ns > p.observed_ns:
             p.pulled_ns += arrival_ns - p.observed_ns
         p.observed_ns = arrival_ns
 
 
 cdef void playout_ahead(const Playout* p) noexcept nogil:
-    cdef const JitterBuffer* j = &p.player.jitter
-    prefetch(&j.delay)
-    prefetch(&j.started)
-    prefetch(<const char*> &j.started + 64)
-    prefetch(<const char*> &j.started + 128)
-    prefetch(&j.delay_ns)
-    prefetch(&j.xr)
-    prefetch(&p.player.line.kind_ns)
-    prefetch(&p.pulled_ns)
+    cdef int line
+    for line in range(OBSERVED_LINES):
+        prefetch(<const char*> p + 64 * line)
+
+
+cdef void playout_nearer(const Playout* p) noexcept nogil:
+    prefetch(&p.player.jitter.media_ns[(p.player.jitter.highest_sequence + 1) % JITTER_SLOTS])
 
 
 # --- samples out

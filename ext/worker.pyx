@@ -14,7 +14,7 @@ from mediaserver.ext.commands cimport run_command
 from mediaserver.ext.context cimport TICK_MS
 from mediaserver.ext.datagram cimport datagram_ring_init
 from mediaserver.ext.gate cimport gate_flush, gate_receive, is_gate_tag
-from mediaserver.ext.leg cimport Leg, leg_ahead, leg_housekeep, leg_receive
+from mediaserver.ext.leg cimport Leg, leg_ahead, leg_housekeep, leg_housekeep_ahead, leg_receive
 from mediaserver.ext.net cimport NETWORK_READY_MAX, Address, monotonic_ns, udp_wait
 from mediaserver.ext.packet cimport Packet, packet_pool_free, packet_pool_init, packet_release, packet_take
 from mediaserver.ext.port cimport Port, port_free, port_new
@@ -174,6 +174,8 @@ cdef void tick(Worker* w) noexcept nogil:
     video_tick(&w.ctx)
     i = <int>(w.ctx.tick_number % HOUSEKEEPING_TICKS)
     while i < w.live_count:
+        if i + HOUSEKEEPING_TICKS < w.live_count:
+            leg_housekeep_ahead(w.live[i + HOUSEKEEPING_TICKS])
         leg_housekeep(&w.ctx, w.live[i])
         i += HOUSEKEEPING_TICKS
     if w.ctx.conns_count:
