@@ -4,7 +4,7 @@ import { camera, watch as look } from "./pictures.js";
 
 const AUDIO = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
 let pcConfig = { iceServers: [] };
-let transport = ""; // "tcp": candidates of the server by UDP are thrown away
+let only = ""; // "tcp" or an address: candidates of the server by another way are thrown away
 
 function makePhone() {
   const state = { events: [], session: null, peer: null, heard: [], rate: 0, seen: [], camera: null };
@@ -44,8 +44,10 @@ function makePhone() {
     if (session.connection) watch(session.connection);
     else session.on("peerconnection", (event) => watch(event.peerconnection));
     session.on("sdp", (event) => {
-      if (event.originator === "remote" && transport)
-        event.sdp = event.sdp.replace(/a=candidate:\S+ \d+ (\S+) .*\r\n/g, (line, by) => (by === transport ? line : ""));
+      if (event.originator === "remote" && only)
+        event.sdp = event.sdp.replace(/a=candidate:\S+ \d+ (\S+) \d+ (\S+) .*\r\n/g, (line, by, host) =>
+          [by, host].includes(only) ? line : "",
+        );
     });
     session.on("progress", () => note("progress"));
     session.on("accepted", () => note("accepted"));
@@ -55,9 +57,9 @@ function makePhone() {
   }
 
   // owner: whose numbered pictures the camera films; null: sound only.
-  async function media(owner) {
+  async function media(owner, rich = false) {
     const stream = await navigator.mediaDevices.getUserMedia({ audio: AUDIO });
-    if (owner !== null) stream.addTrack((state.camera = camera(owner)));
+    if (owner !== null) stream.addTrack((state.camera = camera(owner, rich ? 25 : 15, rich)));
     return stream;
   }
 
@@ -80,9 +82,9 @@ function makePhone() {
       state.ua = ua;
       ua.start();
     },
-    configure(config, only = "") {
+    configure(config, way = "") {
       pcConfig = config;
-      transport = only;
+      only = way;
     },
     iceRestart: () =>
       new Promise((resolve) => state.session.renegotiate({ rtcOfferConstraints: { iceRestart: true } }, () => resolve(true))),
@@ -120,8 +122,8 @@ function makePhone() {
     call(target) {
       state.ua.call(target, { mediaConstraints: { audio: AUDIO, video: false }, pcConfig });
     },
-    async callWithCamera(target, owner) {
-      state.ua.call(target, { mediaStream: await media(owner), pcConfig });
+    async callWithCamera(target, owner, rich = false) {
+      state.ua.call(target, { mediaStream: await media(owner, rich), pcConfig });
     },
     answerWith(owner) {
       state.answersWith = owner;

@@ -5,19 +5,37 @@ function bits(owner, number) {
   return (owner << 12) | ((number & 0xff) << 4) | ((owner ^ number ^ (number >> 4) ^ 5) & 0xf);
 }
 
-// A camera that films its own frame counter; owner: 0..15.
-export function camera(owner, rate = 15) {
+// Noise no codec can foresee, under which the fields can still be read.
+function grain(width, height) {
   const canvas = document.createElement("canvas");
-  canvas.width = WIDTH;
-  canvas.height = HEIGHT;
+  canvas.width = width;
+  canvas.height = height;
   const pen = canvas.getContext("2d");
+  const pixels = pen.createImageData(width, height);
+  for (let i = 0; i < pixels.data.length; i += 4) {
+    pixels.data[i] = pixels.data[i + 1] = pixels.data[i + 2] = Math.random() * 256;
+    pixels.data[i + 3] = 70;
+  }
+  pen.putImageData(pixels, 0, 0);
+  return canvas;
+}
+
+// A camera that films its own frame counter; owner: 0..15. rich: twice as wide and high, and as many bits as it is given.
+export function camera(owner, rate = 15, rich = false) {
+  const canvas = document.createElement("canvas");
+  canvas.width = rich ? 2 * WIDTH : WIDTH;
+  canvas.height = rich ? 2 * HEIGHT : HEIGHT;
+  const pen = canvas.getContext("2d");
+  const noise = rich ? grain(2 * canvas.width, 2 * canvas.height) : null;
   let number = 0;
   const draw = () => {
+    const width = canvas.width / 4, height = canvas.height / 4;
     const value = bits(owner, number++ & 0xff);
     for (let place = 0; place < 16; place++) {
       pen.fillStyle = (value >> (15 - place)) & 1 ? "#fff" : "#000";
-      pen.fillRect((place % 4) * (WIDTH / 4), Math.floor(place / 4) * (HEIGHT / 4), WIDTH / 4, HEIGHT / 4);
+      pen.fillRect((place % 4) * width, Math.floor(place / 4) * height, width, height);
     }
+    if (noise) pen.drawImage(noise, -Math.random() * canvas.width, -Math.random() * canvas.height);
   };
   draw();
   setInterval(draw, 1000 / rate);
