@@ -1,0 +1,37 @@
+"""The measuring stand of benchmarks/neteq.py, and three of its figures that must not be lost."""
+
+import numpy as np
+import pytest
+
+from benchmarks.neteq import neteqs, ours
+from mediaserver.quality.emodel import mos_from_r
+from tests.sim.networks import mean_delay_ms, r_of, speech
+
+
+def test_the_delay_is_found_in_what_was_played() -> None:
+    said = speech(8_000)
+    played = np.concatenate([np.zeros(1_000, np.int16), said // 2, np.zeros(8_000, np.int16)])
+    assert mean_delay_ms(said, played, 8_000) == pytest.approx(125.0, abs=0.2)
+
+
+@pytest.mark.parametrize("r", [20.0, 55.5, 93.2])
+def test_a_score_leads_back_to_its_rating(r: float) -> None:
+    assert r_of(mos_from_r(r)) == pytest.approx(r, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("network", "first_floor", "second_floor"),
+    [("loss 3.35 %", 3.85, 3.85), ("loss 10.2 %", 2.95, 2.95), ("jitter half-normal 50", 3.8, 3.8)],
+)
+def test_g711_stays_where_it_got_ahead(network: str, first_floor: float, second_floor: float) -> None:
+    figures = ours("PCMU", network)
+    assert figures["pesq_first"] >= first_floor
+    assert figures["pesq_second"] >= second_floor
+
+
+def test_neteqs_figures_are_of_calls_that_the_machine_did_not_disturb() -> None:
+    for codec in ("PCMU", "opus"):
+        rows = neteqs(codec)
+        assert len(rows) >= 20
+        assert all(row["sent_late_ms_max"] <= 6.0 for row in rows.values())
+        assert all(0 <= row["delay_ms"] < 500 and 0 <= row["concealed"] < 0.4 for row in rows.values())
