@@ -138,6 +138,12 @@ async def test_two_browsers_talk(browser: MakeBrowser, tmp_path: Path) -> None:
     assert min(scores.values()) > 2.8, scores
 
 
+async def _decoded(browser: Chromium) -> dict[str, float]:
+    """Chromium's own counters of our stream: what came, and what left its decoder, whoever listens to that."""
+    entries = await browser.evaluate("phone.statistics()")
+    return next(entry for entry in entries if entry["type"] == "inbound-rtp" and entry["kind"] == "audio")
+
+
 async def test_a_held_call_goes_on_when_the_browser_resumes_it(browser: MakeBrowser, tmp_path: Path) -> None:
     ann = await browser("ann", tone(tmp_path / "tone.wav", 700.0, 5, 48_000))
     await ann.call("sip:603@test.example")
@@ -148,8 +154,15 @@ async def test_a_held_call_goes_on_when_the_browser_resumes_it(browser: MakeBrow
     await ann.evaluate("phone.unhold()")
     await asyncio.sleep(1)
     await ann.evaluate("phone.forget()")
+    before = await _decoded(ann)
     await asyncio.sleep(4)
+    after = await _decoded(ann)
     rate, heard = read_wav(await ann.heard(tmp_path / "heard.wav"))
+    assert after["packetsReceived"] - before["packetsReceived"] > 150
+    assert after["packetsLost"] == 0
+    energy = after["totalAudioEnergy"] - before["totalAudioEnergy"]
+    seconds = after["totalSamplesDuration"] - before["totalSamplesDuration"]
+    assert energy / seconds > 0.02, "the tone was not decoded; it has 0.06"
     assert tone_levels_db(at_rate(heard[rate:], rate, rate), rate, (700.0,))[700.0] > -30
     assert not any(event.startswith("ended") for event in await ann.events())
 

@@ -13,8 +13,16 @@ function makePhone() {
     state.events.push(`${name} ${detail}`.trim());
   }
 
-  // Pulls the remote track and keeps its samples: an element must play it, or Chromium decodes nothing.
+  // Pulls the remote track and keeps its samples: an element must play it, or Chromium decodes nothing. After a hold
+  // Chromium says "track" once more: the new tap replaces the old one, or both would write into one recording by turns.
   function listen(stream) {
+    if (state.keep) {
+      const [former, its, old] = state.keep;
+      old.onaudioprocess = null;
+      its.close();
+      former.srcObject = null;
+      state.heard = [];
+    }
     const element = new Audio();
     element.srcObject = stream;
     element.play();
@@ -54,6 +62,14 @@ function makePhone() {
     session.on("confirmed", () => note("confirmed"));
     session.on("ended", (event) => note("ended", event.cause));
     session.on("failed", (event) => note("failed", `${event.cause} ${event.message?.status_code ?? ""}`));
+  }
+
+  // hold or unhold; true once its answer is in effect. JsSIP says false while another offer is open, and does nothing.
+  function offer(what) {
+    return new Promise((resolve, reject) => {
+      state.session.on("ended", () => reject(new Error(`${what}: the call ended`)));
+      if (!state.session[what]({}, () => resolve(true))) reject(new Error(`${what}: not possible now`));
+    });
   }
 
   // owner: whose numbered pictures the camera films; null: sound only.
@@ -147,8 +163,8 @@ function makePhone() {
       for (const seen of state.seen) Object.assign(seen, { owners: {}, frames: 0, unread: 0 });
     },
     hangUp: () => state.session.terminate(),
-    hold: () => state.session.hold(),
-    unhold: () => state.session.unhold(),
+    hold: () => offer("hold"),
+    unhold: () => offer("unhold"),
     press: (digit) => state.session.sendDTMF(digit, { transportType: "RFC2833" }),
     unregister: () => state.ua.stop(),
     forget() {
