@@ -58,7 +58,8 @@ def pesq_score(reference: Path, heard: Path, *, wideband: bool) -> float:
 def pesq_of_loop(reference: Path, heard: Path, *, seconds: float, wideband: bool) -> float:
     """PESQ of the last `seconds` heard of a file that was played in a loop, from wherever in it they begin.
 
-    Half a second of silence is put around both: P.862 judges a stretch that is cut out of speech too low.
+    Half a second of silence is put around both: P.862 judges a stretch that is cut out of speech too low. A perfect
+    copy has 4.54 or more whatever its first sample (narrowband; wideband 4.59).
     """
     rate = 16_000 if wideband else 8_000
     original_rate, original = read_wav(reference)
@@ -66,9 +67,7 @@ def pesq_of_loop(reference: Path, heard: Path, *, seconds: float, wideband: bool
     original, recording = at_rate(original, original_rate, rate), at_rate(recording, heard_rate, rate)
     piece = recording[-round(seconds * rate) :]
     endless = np.tile(original, 2 + len(piece) // len(original))
-    begin = -delay_samples(endless, piece)
-    if not 0 <= begin <= len(endless) - len(piece):
-        raise AssertionError(f"what was heard in {heard} is no stretch of {reference}")
+    begin = -delay_samples(endless, piece) % len(original)
     quiet = np.zeros(rate // 2)
     pieces = [np.concatenate((quiet, part, quiet)) for part in (endless[begin : begin + len(piece)], piece)]
     return float(pesq(rate, *pieces, "wb" if wideband else "nb"))
