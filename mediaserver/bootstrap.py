@@ -158,7 +158,8 @@ class FirstCall:
         address = sip.external_host or addresses[0]
         ports = [(sip.udp_port, "UDP"), (sip.tcp_port, "TCP"), (sip.tls_port, "TLS")]
         listening = ", ".join(f"{kind} {port}" for port, kind in ports if port)
-        password = self.config or "http.admin_password"
+        kept = self.settings.server.data_dir / FIRST_CALL_NAME
+        password = kept if self.passwords or kept.exists() else self.config or "http.admin_password"
         also = f" (also {', '.join(addresses[1:])})" if addresses[1:] else ""
         command = "./run mediaserver" if Path("run").is_file() else "mediaserver"
         page = [

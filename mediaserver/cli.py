@@ -7,6 +7,7 @@ Owns what each command prints and its exit code. Heavy parts are imported by the
 from __future__ import annotations
 
 import platform
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -84,8 +85,8 @@ def init(
 ) -> None:
     """Write a first configuration with an admin password, a self-signed certificate and the demo users 100 and 101.
 
-    Nothing that exists is changed; the passwords are also kept in first-call.txt beside the configuration, readable
-    by you only.
+    Nothing that exists is changed; the passwords are kept in first-call.txt beside the configuration, readable by you
+    only, and printed if this is a terminal.
     """
     with told_as_text():
         from mediaserver import bootstrap
@@ -99,9 +100,12 @@ def init(
         text = bootstrap.FirstCall(settings, config, passwords).text()
         kept = settings.server.data_dir / bootstrap.FIRST_CALL_NAME
         bootstrap.write_private(kept, f"{text}\nadmin password: {admin_password}\n".encode(), replace=True)
-        for name, password in passwords.items():
-            typer.echo(f"demo user {name}, password {password}")
-        typer.echo(f"admin password {admin_password}\nall of it is kept in {kept}")
+        if sys.stdout.isatty():  # a file or a log of a container is read by more people than a terminal
+            for name, password in passwords.items():
+                typer.echo(f"demo user {name}, password {password}")
+            typer.echo(f"admin password {admin_password}\nall of it is kept in {kept}")
+        else:
+            typer.echo(f"made {config}; the passwords of admin and of the demo users are in {kept}")
 
 
 @app.command("check-config")

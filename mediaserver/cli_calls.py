@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import typer
 
-from mediaserver.cli_common import ConfigOption, JsonOption, done, load_settings, show, told_as_text
+from mediaserver.cli_common import ConfigOption, JsonOption, done, load_settings, show, show_beside, told_as_text
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -52,7 +52,8 @@ def show_call(call_id: CallId, config: ConfigOption = None, as_json: JsonOption 
             {"id": "Call", "state": "State", "caller": "From", "called": "To", "for": "For"},
             as_json=False,
         )
-        columns = {
+        print()
+        fields = {
             "id": "Leg",
             "role": "Role",
             "party": "Party",
@@ -66,7 +67,7 @@ def show_call(call_id: CallId, config: ConfigOption = None, as_json: JsonOption 
             "round_trip_ms": "RTT ms",
         }
         legs = [{**leg, "loss_percent": 100.0 * leg["loss_fraction"]} for leg in call["legs"]]
-        show(legs, columns, as_json=False, empty="no parties")
+        show_beside(legs, fields, empty="no parties")
 
 
 @app.command()

@@ -107,6 +107,21 @@ def show(
     console.print(table)
 
 
+def show_beside(things: Sequence[Mapping[str, Any]], fields: Mapping[str, str], *, empty: str) -> None:
+    """Each thing is a column and each field a row: for few things of many fields, which one line does not hold."""
+    console = Console(highlight=False)
+    if not things:
+        console.print(empty)
+        return
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    for _ in things:
+        table.add_column(overflow="fold")
+    for key, heading in fields.items():
+        table.add_row(heading, *(_cell(thing.get(key)) for thing in things))
+    console.print(table)
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return "–"

@@ -17,7 +17,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from mediaserver.api import views
 from mediaserver.api.access import Gate, Verdict
-from mediaserver.api.answers import SECURITY_HEADERS, Refused, refusal
+from mediaserver.api.answers import SECURITY_HEADERS, Refused, page_not_there, refusal, takes_html
 from mediaserver.api.facade import Conflict, Facade, NotFound
 from mediaserver.api.metrics import Metrics
 from mediaserver.api.pages import page_routes
@@ -196,6 +196,8 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         log.warning("api.storage_failed", path=request.path, error=str(error))
         return refusal(503, "storage", "database or disk does not answer; the server's log says why")
     except web.HTTPException as error:
+        if error.status == 404 and takes_html(request) and not request.path.startswith("/api/"):
+            return page_not_there(request)
         code = (error.reason or "error").lower().replace(" ", "_")
         response = refusal(error.status, code, f"{request.method} {request.path[:200]}: {error.reason}")
         if "Allow" in error.headers:

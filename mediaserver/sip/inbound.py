@@ -88,6 +88,7 @@ class Inbound:
         self.on_quality_report: Callable[[str, bytes], bool] | None = None  # identity, body; False: unreadable
         self.refused_full = 0  # INVITEs that met max_calls
         self.refused_draining = 0
+        self._told_of = ""  # the Call-ID of the request that failed last and was logged
 
     def handle(self, tx: ServerTransaction, request: Request, flow: Flow) -> None:
         if request.method == "INVITE":
@@ -241,7 +242,8 @@ class Inbound:
         elif result.verdict is Verdict.MALFORMED:
             self._respond(tx, request, 400)
         else:
-            if result.failed:
+            if result.failed and request.call_id != self._told_of:  # a phone tries the same password again and again
+                self._told_of = request.call_id
                 _log.info(
                     "authentication failed", call_id=request.call_id, method=request.method, source=tx.flow.remote_host
                 )

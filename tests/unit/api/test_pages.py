@@ -107,6 +107,18 @@ async def test_whatever_is_no_file_of_the_bundle_is_404(api: Client, path: str) 
         assert (await answer.json())["error"]["code"] == "not_found"
 
 
+async def test_a_person_who_mistypes_an_address_is_told_where_the_pages_are(api: Client) -> None:
+    typed = api.make_url("/").joinpath("<b>fone")
+    async with api.session.get(typed, headers={"Accept": "text/html,*/*"}) as answer:
+        text = await answer.text()
+        assert (answer.status, answer.content_type) == (404, "text/html")
+        assert "&lt;b&gt;fone" in text
+        assert "<b>" not in text
+        assert all(f'href="{page}"' in text for page in ("/", "/phone", "/qa"))
+    async with api.session.get(api.make_url("/api/v1/nothing"), headers={"Accept": "text/html"}) as answer:
+        assert answer.content_type == "application/json"
+
+
 async def test_a_page_takes_no_other_method(api: Client) -> None:
     async with api.post("/") as answer:
         assert answer.status == 405
