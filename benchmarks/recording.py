@@ -6,8 +6,9 @@
 
 Relayed and recorded calls run in the same way as in benchmarks/relay.py (server on core 0, phones on core 1), one after
 the other in each round. The cost is told for the media worker (the tap: one copy) and for the writer (draining,
-encryption, hash chain, writing). The second part records 1,000 two-party calls of synthetic packets to the disk of
---folder and tells the age of the oldest packet of each file when it was written. The third renders ten minutes.
+encryption, hash chain, writing). The second part records 1,000 two-party calls to the disk of --folder: 2,000 tap rings
+as the engine has them, a packet of G.711 in each every 20 ms at the moment the clock says so; it tells how old the
+oldest packet of each write was when the write returned. The third renders ten minutes.
 """
 
 from __future__ import annotations
@@ -156,81 +157,71 @@ def relayed_and_recorded(load: Path, streams: int, seconds: float, base: Path) -
 # --- lag
 
 
-class SyntheticTaps:
-    """Every 20 ms a packet of G.711 in each tap, as from a network; made in blocks, so that making them is cheap."""
+class RealTaps:
+    """The engine's own rings without its calls: what the writer needs of a media engine."""
 
-    def __init__(self) -> None:
-        from tests.support.synthetic_taps import packet_record, rtp
+    def __init__(self, count: int) -> None:
+        from mediaserver.ext.tap import TapRing
 
-        self._record = bytearray(packet_record(0, rtp(0, 0, b"\x55" * 160)))
-        self._next: dict[int, int] = {}
-
-    async def open_tap(self, leg: int, token: object) -> int:
-        self._next[leg] = time.monotonic_ns() + (leg * 7_919) % 20_000_000
-        return leg
+        self.rings = [TapRing(number) for number in range(count)]
 
     def drain_tap(self, tap: int, into: bytearray) -> int:
-        due, now = self._next[tap], time.monotonic_ns()
-        if due > now:
-            return 0
-        count = (now - due) // 20_000_000 + 1
-        size = len(self._record)
-        into[: count * size] = self._record * count
-        for index in range(count):
-            struct.pack_into("<q", into, index * size + 16, due + index * 20_000_000)
-        self._next[tap] = due + count * 20_000_000
-        return count * size
-
-    async def close_tap(self, tap: int) -> None:
-        self._next.pop(tap, None)
+        return self.rings[tap].drain(into)
 
 
-async def lag(recordings: int, seconds: float, base: Path) -> dict[str, float]:
-    from mediaserver.recording.writer import JournalWriter
+def lag(recordings: int, seconds: float, base: Path) -> dict[str, float]:
+    """Age of the oldest packet of each segment when its write has returned: then `kill -9` cannot take it any more."""
+    from mediaserver.ext.tap_harness import Feeder
+    from mediaserver.recording.writer import JournalWriter, LegFile
+    from tests.support.sealed import begin_sealed
+    from tests.support.synthetic_taps import rtp
 
     ages: list[float] = []
-    note_lag = JournalWriter._note_lag
+    keep = JournalWriter._keep
 
-    def noting(self: JournalWriter, size: int) -> None:
+    def noting(self: JournalWriter, file: LegFile, size: int) -> None:
         arrival_ns = struct.unpack_from("<q", self._buffer, 16)[0]
+        keep(self, file, size)
         ages.append((time.monotonic_ns() - arrival_ns) / 1e6)
-        note_lag(self, size)
 
-    JournalWriter._note_lag = noting  # type: ignore[method-assign]
-    from mediaserver.recording import catalogue
-    from mediaserver.recording.segment import Sealer
-    from mediaserver.recording.writer import LegFile
-    from tests.support.synthetic_taps import header
-
+    JournalWriter._keep = noting  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory(dir=base) as folder:
         root = Path(folder)
-        catalogue.prepare(root)
-        taps: Any = SyntheticTaps()
+        taps: Any = RealTaps(2 * recordings)
         writer = JournalWriter(
             taps, root, flush_interval_ms=100, fsync_interval_ms=200, min_free_mb=0, on_failure=lambda file, why: None
         )
-        for number in range(2 * recordings):
-            path = root / f"{number}.journal"
-            file = LegFile(path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), Sealer(bytes(32)), 0)
-            await taps.open_tap(number, None)
-            writer.attach(file, number, header(), 0)  # type: ignore[arg-type]
+        files = [begin_sealed(root, str(number)) for number in range(2 * recordings)]
+        for number, file in enumerate(files):
+            writer.attach(file, number, b"", 0)  # type: ignore[arg-type]
         writer.start()
-        await asyncio.sleep(1.0)
+        feeder = Feeder(taps.rings, rtp(0, 0, b"\x55" * 160))
+        feeding = threading.Thread(target=feeder.run)
+        feeding.start()
+        time.sleep(1.5)
         ages.clear()
         own = [thread.native_id or 0 for thread in writer._threads]
-        before = threads_ns(os.getpid(), own)["writer"]
-        await asyncio.sleep(seconds)
-        used = (threads_ns(os.getpid(), own)["writer"] - before) / 1e9 / seconds
+        before, packets, writing_ns = threads_ns(os.getpid(), own)["writer"], feeder.packets, feeder.writing_ns
+        time.sleep(seconds)
+        used = threads_ns(os.getpid(), own)["writer"] - before
+        packets, writing_ns = feeder.packets - packets, feeder.writing_ns - writing_ns
         told = sorted(ages)
-        await asyncio.to_thread(writer.stop)
-    JournalWriter._note_lag = note_lag  # type: ignore[method-assign]
+        feeder.stop()
+        feeding.join()
+        writer.stop()
+        kept = sum(file.bytes_written for file in files)
+    JournalWriter._keep = keep  # type: ignore[method-assign]
     return {
         "recordings": recordings,
+        "packets": packets,
+        "packets_refused": feeder.refused,
+        "bytes_on_disk": kept,
         "lag_p50_ms": told[len(told) // 2],
         "lag_p99_ms": told[len(told) * 99 // 100],
         "lag_max_ms": told[-1],
-        "writer_core": used,
-        "writer_us_per_packet": used * 1e6 / (recordings * 2 * 50),
+        "writer_core": used / 1e9 / seconds,
+        "writer_us_per_packet": used / 1000 / packets,
+        "copy_us_per_packet": writing_ns / 1000 / packets,
     }
 
 
@@ -287,11 +278,15 @@ def main() -> None:
         print(f"writer    {line['recorded_writer_us']:6.2f} µs per packet")
         print(f"all       {all_us:6.2f} µs per packet, {percent:.0f} % on top (target {TARGET_PERCENT:.0f})")
     if "lag" in parts:
-        found = asyncio.run(lag(args.recordings, max(5.0, args.seconds), args.folder))
+        found = lag(args.recordings, max(5.0, args.seconds), args.folder)
         line |= found
         ages = ", ".join(f"{key} {found[f'lag_{key}_ms']:.0f} ms" for key in ("p50", "p99", "max"))
         print(f"lag       {ages} at {args.recordings} two-party recordings (p99 at most {TARGET_LAG_MS:.0f})")
-        print(f"writer    {found['writer_core']:.2f} of a core, {found['writer_us_per_packet']:.2f} µs per packet")
+        print(
+            f"writer    {found['writer_core']:.2f} of a core, {found['writer_us_per_packet']:.2f} µs per packet; "
+            f"the copy into the rings {found['copy_us_per_packet']:.2f}; {found['packets_refused']} of "
+            f"{found['packets']} packets refused"
+        )
     if "render" in parts:
         found = rendering(10, args.folder)
         line |= found
