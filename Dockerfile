@@ -11,7 +11,7 @@ RUN python3 -m venv /opt/mediaserver
 WORKDIR /src
 # Dependencies first: they change seldom, so their layer is kept while the code changes.
 COPY pyproject.toml constraints.txt ./
-RUN python3 -c 'import tomllib; print("\n".join(tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]))' > /tmp/wanted \
+RUN python3 -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; x = p["optional-dependencies"]; print("\n".join(p["dependencies"] + x["postgresql"] + x["s3"]))' > /tmp/wanted \
  && /opt/mediaserver/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt -r /tmp/wanted
 COPY . .
 RUN /opt/mediaserver/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt --no-deps . \

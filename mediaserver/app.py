@@ -45,11 +45,13 @@ from mediaserver.quality.hep import HepSender
 from mediaserver.quality.monitor import QualityMonitor
 from mediaserver.quality.own_reports import OwnReports
 from mediaserver.quality.phone_reports import PhoneReports
+from mediaserver.recording.cabinet import open_cabinet
 from mediaserver.recording.consent import ConsentAuthority
 from mediaserver.recording.findable import Findable
 from mediaserver.recording.keeping import EXPORTS
 from mediaserver.recording.recorder import JournalRecorder
 from mediaserver.recording.sealed import SealedShelf
+from mediaserver.recording.shipping import Shipper
 from mediaserver.settings import SHIPPED_CONFIG_DIR, Settings
 from mediaserver.sip.counters import SipCounters
 from mediaserver.sip.flow import Flow
@@ -98,6 +100,17 @@ class Server:
         self.recorder = JournalRecorder(
             settings.recording, settings.server.data_dir, self.engine, self.recordings, self.clock, authority
         )
+        self.cabinet = open_cabinet(settings, self.recorder.root)
+        self.shipper = None
+        if self.cabinet.blobs is not None:
+            self.shipper = Shipper(
+                self.recorder.root,
+                self.recordings,
+                self.cabinet.blobs,
+                self.clock,
+                settings.s3.move_after_s,
+                self.cabinet.stats,
+            )
         self.webhooks = Webhooks(settings.alerts, self.clock)
         self.alerts = Alerts(settings.alerts, self.clock, self.webhooks.tell, lambda: self.recorder.writer.stats.lag_s)
         self.monitor = QualityMonitor(
@@ -205,6 +218,8 @@ class Server:
         self.agent.start()
         await asyncio.to_thread(self.shelf.sweep)
         await self._begin("review", self.findable.start, self.findable.stop)
+        if self.shipper is not None:
+            await self._begin("storage", self.shipper.start, self.shipper.stop)
         await self._begin("http", self.http.start, self.http.stop)
         self._tasks = [
             asyncio.create_task(self.user_view.follow(), name="users"),

@@ -87,6 +87,8 @@ class ServerFacade:
             recording_fsyncs=writer.fsyncs,
             recording_fsync_s=writer.fsync_s_total,
             recordings_recovered=recorder.stats.recovered,
+            storage=server.cabinet.stats if server.cabinet.blobs is not None else None,
+            storage_counts={} if server.shipper is None else dict(server.shipper.counts),
             consent_transitions=dict(recorder.stats.transitions),
             tokens_issued=server.tokens.issued,
             tokens_refused=dict(server.tokens.refused),
@@ -228,7 +230,8 @@ class ServerFacade:
         await asyncio.to_thread(output.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
         try:
             ring = await self._server.recorder.keys()
-            await export_recording(self._server.recorder.root, ring, row, form, output, seal=seal)
+            server = self._server
+            await export_recording(server.recorder.root, ring, row, form, output, seal=seal, cabinet=server.cabinet)
         except LookupError as error:
             raise NotFound(str(error)) from error
 

@@ -26,7 +26,10 @@ from mediaserver.cli_common import (
 from mediaserver.settings import Settings
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
     from mediaserver.recording.keeping import Keeper
+    from mediaserver.recording.verify import Report
 
 
 class Form(enum.StrEnum):
@@ -68,6 +71,7 @@ def list_recordings(
             "caller": "From",
             "called": "To",
             "state": "State",
+            "storage": "Lies",
         }
         show(rows, columns, as_json=as_json, empty="no recordings yet: dial 602 to make one")
 
@@ -125,9 +129,11 @@ def verify(
 
         folder = Path(recording)
         settings = Settings() if public_key and folder.is_dir() else load_settings(config)
-        if not folder.is_dir():
+        given = folder.is_dir()
+        if not given:
             folder = _folder_of(settings, recording)
-        report = verify_directory(folder, load_public(public_key or settings.server.data_dir / PUBLIC_NAME))
+        public = load_public(public_key or settings.server.data_dir / PUBLIC_NAME)
+        report = verify_directory(folder, public) if given else asyncio.run(_verify_kept(settings, folder, public))
         for text in [] if as_json else report.facts:
             done(text)
         for text in [] if as_json else report.findings:
@@ -212,6 +218,15 @@ def subject(
         done(f"{output}: {count} recordings", as_json=as_json, file=str(output), recordings=count)
 
 
+async def _verify_kept(settings: Settings, folder: Path, public: Ed25519PublicKey) -> Report:
+    from mediaserver.recording.cabinet import open_cabinet
+    from mediaserver.recording.verify import verify_directory
+
+    root = _root(settings)
+    async with open_cabinet(settings, root).held(str(folder.relative_to(root))):
+        return await asyncio.to_thread(verify_directory, folder, public)
+
+
 async def _keep(settings: Settings, work: Callable[[Keeper], Awaitable[Any]]) -> Any:
     from mediaserver.recording import keys
     from mediaserver.recording.keeping import EXPORTS, Keeper
@@ -232,6 +247,7 @@ async def _keep(settings: Settings, work: Callable[[Keeper], Awaitable[Any]]) ->
 
 async def _vcon(settings: Settings, recording_id: str, target: Path) -> None:
     from mediaserver.recording import manifest
+    from mediaserver.recording.cabinet import open_cabinet
     from mediaserver.recording.export import export_recording
     from mediaserver.recording.vcon import make_vcon
 
@@ -242,7 +258,8 @@ async def _vcon(settings: Settings, recording_id: str, target: Path) -> None:
         assert keeper.ring is not None
         audio = target.with_suffix(".ogg.part")
         try:
-            await export_recording(keeper.root, keeper.ring, row, "opus", audio)
+            cabinet = open_cabinet(settings, keeper.root)
+            await export_recording(keeper.root, keeper.ring, row, "opus", audio, cabinet=cabinet)
             lines = manifest.read_lines(keeper.root / row.directory / manifest.NAME)
             evidence = await keeper.store.evidence(recording_id)
             made = make_vcon(row, evidence, audio, "audio/ogg", manifest=lines, created_wall=time.time())
@@ -259,11 +276,12 @@ def _write_private(target: Path, text: str) -> None:
 
 
 async def _subject(settings: Settings, number: str, output: Path) -> int:
+    from mediaserver.recording.cabinet import open_cabinet
     from mediaserver.recording.keeping import collect_subject
 
     async def work(keeper: Keeper) -> int:
         with tempfile.TemporaryDirectory(dir=output.parent) as folder:
-            return await collect_subject(keeper, number, output, Path(folder))
+            return await collect_subject(keeper, number, output, Path(folder), open_cabinet(settings, keeper.root))
 
     return int(await _keep(settings, work))
 
@@ -293,12 +311,15 @@ async def _export(settings: Settings, recording_id: str, form: Form, channels: C
         await database.close()
     if row is None:
         raise CommandFailed(f"there is no recording {recording_id}; see: mediaserver recordings list")
+    from mediaserver.recording.cabinet import open_cabinet
     from mediaserver.recording.export import export_recording  # renders, so it loads what decodes
     from mediaserver.recording.keys import load_ring
 
     ring = load_ring(settings.recording, settings.server.data_dir)
     try:
-        return await export_recording(_root(settings), ring, row, form.value, target, channels=channels.value)
+        root = _root(settings)
+        cabinet = open_cabinet(settings, root)
+        return await export_recording(root, ring, row, form.value, target, channels=channels.value, cabinet=cabinet)
     except LookupError as error:
         raise CommandFailed(str(error.args[0])) from error
 
@@ -324,6 +345,8 @@ async def _rows(settings: Settings, limit: int) -> list[dict[str, Any]]:
             "called": str(row.called),
             "kind": row.kind,
             "state": row.state,
+            "storage": row.storage,
+            "storage_problem": row.storage_problem,
         }
         for row in recordings
     ]

@@ -137,6 +137,22 @@ class RecordingSettings(Section):
     beep_level_dbm: Annotated[float, Field(ge=-60, le=0)] = -20.0
 
 
+class S3Settings(Section):
+    """Where finished recordings move; without a bucket they stay on the disk."""
+
+    bucket: Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?$")] = ""
+    endpoint: Annotated[str, Field(pattern=r"^(https?://[^\s?#]+)?$", max_length=300)] = ""  # empty: Amazon's
+    allow_http: bool = False  # an endpoint without TLS that is not this machine
+    virtual_hosted: bool = False  # the bucket's name in the host's, not in the path
+    region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$", max_length=64)] = "us-east-1"
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._/-]*$", max_length=200)] = ""
+    access_key_id: str = ""  # empty: from where Amazon's own tools have it
+    secret_access_key: SecretStr = SecretStr("")
+    timeout_s: Annotated[float, Field(gt=0, le=600)] = 30.0  # of one request
+    move_after_s: Annotated[int, Field(ge=0, le=31_536_000)] = 3_600  # after its end; so long it is at hand here
+    cache_mb: Annotated[int, Field(ge=1)] = 10_240  # of recordings fetched back
+
+
 class QualitySettings(Section):
     interval_s: Annotated[float, Field(ge=1, le=60)] = 5.0
     retention_days: Annotated[int, Field(ge=1)] = 90
@@ -207,6 +223,7 @@ class Settings(Section):
     webrtc: WebrtcSettings = WebrtcSettings()
     store: StoreSettings = StoreSettings()
     recording: RecordingSettings = RecordingSettings()
+    s3: S3Settings = S3Settings()
     quality: QualitySettings = QualitySettings()
     alerts: AlertSettings = AlertSettings()
     hep: HepSettings = HepSettings()

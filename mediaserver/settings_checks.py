@@ -23,6 +23,7 @@ PORTS_PER_LEG = 2  # RTP and RTCP, RFC 3550 §11
 FIRST_FREE_PORT = 1024  # below it only root may bind
 AUDIO_CODECS = tuple(c.value for c in CodecName if c not in NOT_AUDIO)
 VIDEO_CODECS = tuple(codec.value for codec in VideoCodec)
+LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 ASYNC_DRIVERS = ("sqlite+aiosqlite:", "postgresql+asyncpg:")
 
 
@@ -200,6 +201,26 @@ def _store(settings: Settings) -> Iterator[Complaint]:
         )
 
 
+def _s3(settings: Settings) -> Iterator[Complaint]:
+    s3 = settings.s3
+    host = s3.endpoint.removeprefix("http://").rstrip("/").rsplit(":", 1)[0]
+    if s3.endpoint.startswith("http://") and host not in LOOPBACK_HOSTS and not s3.allow_http:
+        yield Complaint(
+            (("s3", "endpoint"), ("s3", "allow_http")),
+            "has no TLS: who listens sees which recordings there are and when they are played; "
+            "try https://, or allow_http = true",
+        )
+    if bool(s3.access_key_id) != bool(s3.secret_access_key.get_secret_value()):
+        missing = "secret_access_key" if s3.access_key_id else "access_key_id"
+        yield Complaint(
+            (("s3", missing), ("s3", "access_key_id")),
+            "is not set, but the other half of the key is; give both, or neither: then they are looked for where "
+            "Amazon's own tools look (environment, role of the machine)",
+        )
+    if s3.endpoint and not s3.bucket:
+        yield Complaint((("s3", "bucket"),), "is not set, but s3.endpoint is; name the bucket")
+
+
 _CHECKS: tuple[Check, ...] = (
     _port_range,
     _tcp_ports_differ,
@@ -211,4 +232,5 @@ _CHECKS: tuple[Check, ...] = (
     _loudness,
     _trunks,
     _store,
+    _s3,
 )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from mediaserver.model import CallFacts, EngineStats
+from mediaserver.recording.cabinet import StorageStats
 from mediaserver.sip.counters import SipCounters
 from mediaserver.store.quality import QualityEvent, QualityHour, QualityRow
 from mediaserver.store.recordings import RecordingRow
@@ -95,6 +96,8 @@ class ServerCounters:
     recording_fsync_s: float = 0.0  # all of them together
     recording_spool_bytes: int = 0  # waiting to be written
     recordings_recovered: int = 0  # at the start, from journals of a server that was killed
+    storage: StorageStats | None = None  # None: no bucket
+    storage_counts: Mapping[str, int] = field(default_factory=dict)  # recordings by where they lie
     consent_transitions: Mapping[tuple[str, str], int] = field(default_factory=dict)  # by (from, to)
     consent_announcements_failed: int = 0
     tokens_issued: int = 0

@@ -194,7 +194,7 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return refusal(400, "bad_request", str(error))
     except StorageError as error:
         log.warning("api.storage_failed", path=request.path, error=str(error))
-        return refusal(503, "storage", "database or disk does not answer; the server's log says why")
+        return refusal(503, "storage", "database, disk or bucket does not answer; the server's log says why")
     except web.HTTPException as error:
         if error.status == 404 and takes_html(request) and not request.path.startswith("/api/"):
             return page_not_there(request)

@@ -78,6 +78,8 @@ def recording_json(row: RecordingRow) -> dict[str, Any]:
         "length": row.length_ms / 1000,
         "packets_lost": row.packets_lost,
         "failure": row.failure,
+        "storage": row.storage,
+        "storage_problem": row.storage_problem,
     }
 
 

@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 from mediaserver.errors import StorageError
 from mediaserver.limits import RENDER_PROCESSES_MAX
 from mediaserver.recording import catalogue, keys
+from mediaserver.recording.cabinet import Cabinet
 from mediaserver.recording.journal import is_sealed
 from mediaserver.recording.keys import KeyRing
 from mediaserver.recording.played import FOLDER
@@ -39,14 +40,31 @@ async def export_recording(
     channels: Channels = "two",
     only_leg: str | None = None,
     seal: bytes = b"",
+    cabinet: Cabinet | None = None,
 ) -> Path:
     """Renders the recording to `output`, which appears whole or not at all. Returns it.
 
     directory: the recordings directory. progress: percent done. only_leg: one party's journal alone, by its name.
-    seal: the key of the form "sealed".
+    seal: the key of the form "sealed". cabinet: fetches what lies in the bucket.
     Raises LookupError if the journals are gone,
     StorageError if rendering or writing fails. What people said is for the server's user only: the file is 0600.
     """
+    async with cabinet.held(row.directory) if cabinet is not None else contextlib.nullcontext():
+        return await _export_held(directory, ring, row, form, output, progress, channels, only_leg, seal)
+
+
+async def _export_held(
+    directory: Path,
+    ring: KeyRing,
+    row: RecordingRow,
+    form: Form,
+    output: Path,
+    progress: Callable[[int], None],
+    channels: Channels,
+    only_leg: str | None,
+    seal: bytes,
+) -> Path:
+    """The journals are here and stay here."""
     journals = await asyncio.to_thread(open_journals, directory, ring, row)
     if only_leg is not None:
         journals = {path: key for path, key in journals.items() if path.stem == only_leg}

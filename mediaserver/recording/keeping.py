@@ -20,6 +20,7 @@ import structlog
 
 from mediaserver.errors import StorageError
 from mediaserver.recording import catalogue, keys, manifest
+from mediaserver.recording.cabinet import Cabinet, journal_names
 from mediaserver.recording.export import export_recording
 from mediaserver.recording.journal import is_sealed, summarize
 from mediaserver.recording.keys import KeyRing, Signer
@@ -56,6 +57,7 @@ class Keeper:
         gone = await asyncio.to_thread(self._destroy, row, leg, reason, actor, wall)
         if leg is None or not await asyncio.to_thread(self._readable, row):
             await self.store.change(recording_id, state=ERASED)
+        await self.store.move(recording_id, "remote", "uploading")  # the bucket's copy of the manifest is old now
         await asyncio.to_thread(self._forget_renders, row)
         return gone
 
@@ -69,6 +71,7 @@ class Keeper:
                 log.error("recording.not_expired", recording=row.recording_id, error=str(error))
                 continue
             await self.store.change(row.recording_id, state=EXPIRED)
+            await self._leave_bucket(row.recording_id)
             log.info("recording.expired", recording=row.recording_id)
             done.append(row.recording_id)
         return done
@@ -77,6 +80,15 @@ class Keeper:
         """Nothing deletes it while a reason stands; "" releases it. Raises LookupError."""
         await self._row(recording_id)
         await self.store.change(recording_id, legal_hold=reason)
+
+    async def _leave_bucket(self, recording_id: str) -> None:
+        """Only what never began to move has nothing there."""
+        for before in ("local", "stays"):
+            if await self.store.move(recording_id, before, "none"):
+                return
+        for before in ("uploading", "remote"):
+            if await self.store.move(recording_id, before, "removing"):
+                return
 
     async def _row(self, recording_id: str) -> RecordingRow:
         row = await self.store.get(recording_id)
@@ -88,7 +100,9 @@ class Keeper:
 
     def _destroy(self, row: RecordingRow, leg: str | None, reason: str, actor: str, wall: float) -> list[str]:
         directory = self.root / row.directory
-        journals = [path for path in catalogue.journals(self.root, row.directory) if is_sealed(path)]
+        journals = [
+            directory / name for name in journal_names(self.root, row.directory) if _is_sealed(directory / name)
+        ]
         chosen = [path for path in journals if leg is None or leg in (path.stem, self._leg_of(path))]
         if not chosen:
             raise LookupError(
@@ -103,10 +117,13 @@ class Keeper:
         return [path.name for path in chosen]
 
     def _leg_of(self, path: Path) -> str:
+        """By the manifest, which is here also when the journal lies in the bucket; else by the journal."""
+        if leg := manifest.legs(path.parent).get(path.name):
+            return leg
         values = keys.read_key(path)
         if values is None or self.ring is None:
             return ""
-        with contextlib.suppress(ValueError, StorageError):
+        with contextlib.suppress(ValueError, StorageError, FileNotFoundError):
             return str(summarize(path, self.ring.unwrap(values)).header.get("leg", ""))
         return ""
 
@@ -123,11 +140,13 @@ class Keeper:
         return found
 
     def _readable(self, row: RecordingRow) -> bool:
-        return any(not is_sealed(p) or keys.read_key(p) for p in catalogue.journals(self.root, row.directory))
+        folder = self.root / row.directory
+        paths = [folder / name for name in journal_names(self.root, row.directory)]
+        return any(not _is_sealed(path) or keys.read_key(path) for path in paths)
 
     def _expire(self, row: RecordingRow, wall: float) -> None:
-        journals = catalogue.journals(self.root, row.directory)
-        if any(map(is_sealed, journals)):
+        journals = [self.root / row.directory / name for name in journal_names(self.root, row.directory)]
+        if any(map(_is_sealed, journals)):
             with contextlib.suppress(LookupError):
                 self._destroy(row, None, "retention", "server", wall)
         for path in journals:
@@ -139,6 +158,14 @@ class Keeper:
             path.unlink(missing_ok=True)
         for path in self.exports.glob(f"{row.recording_id}.*") if self.exports is not None else ():
             path.unlink(missing_ok=True)
+
+
+def _is_sealed(path: Path) -> bool:
+    """What lies in the bucket alone is: nothing else goes there."""
+    try:
+        return is_sealed(path)
+    except FileNotFoundError:
+        return True
 
 
 def drop_old(folder: Path, kept_s: float) -> None:
@@ -176,7 +203,9 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
     return {key: str(value) if isinstance(value, str) else value for key, value in values.items()}
 
 
-async def collect_subject(keeper: Keeper, number: str, output: Path, folder: Path) -> int:
+async def collect_subject(
+    keeper: Keeper, number: str, output: Path, folder: Path, cabinet: Cabinet | None = None
+) -> int:
     """Renders this person's own channel of each recording into `folder`, then writes the archive.
 
     Raises LookupError if nothing is kept of this number.
@@ -186,11 +215,18 @@ async def collect_subject(keeper: Keeper, number: str, output: Path, folder: Pat
         raise LookupError(f"nothing is kept of {number}")
     parts: list[tuple[RecordingRow, Sequence[EvidenceRow], Path | None]] = []
     for row in rows:
-        audio = None
-        for leg in await asyncio.to_thread(keeper.legs_of, row, number):
-            with contextlib.suppress(LookupError, StorageError):
-                target = folder / f"{row.recording_id}-{leg}.ogg"
-                assert keeper.ring is not None
-                audio = await export_recording(keeper.root, keeper.ring, row, "opus", target, only_leg=leg)
+        async with cabinet.held(row.directory) if cabinet is not None else contextlib.nullcontext():
+            audio = await _own_channel(keeper, row, number, folder)
         parts.append((row, await keeper.store.evidence(row.recording_id), audio))
     return await asyncio.to_thread(subject_archive, output, number, parts)
+
+
+async def _own_channel(keeper: Keeper, row: RecordingRow, number: str, folder: Path) -> Path | None:
+    """None: erased, or it never spoke. Of several the last."""
+    audio = None
+    for leg in await asyncio.to_thread(keeper.legs_of, row, number):
+        with contextlib.suppress(LookupError, StorageError):
+            target = folder / f"{row.recording_id}-{leg}.ogg"
+            assert keeper.ring is not None
+            audio = await export_recording(keeper.root, keeper.ring, row, "opus", target, only_leg=leg)
+    return audio

@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, String, Table, Text
 
-HEAD_REVISION: Final = "0005"  # newest file under migrations/versions; lets a start skip importing Alembic
+HEAD_REVISION: Final = "0006"  # newest file under migrations/versions; lets a start skip importing Alembic
 
 metadata = MetaData()
 
@@ -167,6 +167,12 @@ recordings = Table(
     Column("route", String(128), nullable=False, default="", server_default=""),
     Column("delete_after_ms", BigInteger),  # retention; null: until somebody deletes it
     Column("legal_hold", Text, nullable=False, default="", server_default=""),  # why it must not be deleted
+    Column("storage", String(16), nullable=False, default="local", server_default="local"),  # see RecordingRow
+    Column("storage_problem", Text, nullable=False, default="", server_default=""),
+    Column("removed_ms", BigInteger),
+    Column("removed_by", String(64), nullable=False, default="", server_default=""),
+    Column("removed_why", Text, nullable=False, default="", server_default=""),
+    Index("recordings_storage", "storage", "ended_ms"),
     Index("recordings_delete_after", "delete_after_ms"),
     Index("recordings_started", "started_ms"),
     Index("recordings_call", "call_id"),

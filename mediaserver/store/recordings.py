@@ -6,10 +6,11 @@ self-describing: this catalogue can be made again from them.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Select, delete, select, update
+from sqlalchemy import Select, delete, func, select, update
 
 from mediaserver.model import Masked
 from mediaserver.store.database import Database
@@ -49,6 +50,11 @@ class RecordingRow:
     route: str = ""  # name of the routing rule: what retention and visibility go by
     delete_after_ms: int | None = None  # retention; null: until somebody deletes it
     legal_hold: str = ""  # why it must not be deleted; empty: it may be
+    storage: str = "local"  # local, uploading, remote, removing (from the bucket), none (nothing is left), stays (here)
+    storage_problem: str = ""  # why it could not be moved the last time
+    removed_ms: int | None = None  # who made it unreadable as a whole, when and why: erasure, removal, retention
+    removed_by: str = ""
+    removed_why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +121,36 @@ class RecordingStore:
         async with self._database.read() as connection:
             rows = (await connection.execute(query)).mappings().all()
         return [_recording(dict(row)) for row in rows]
+
+    async def to_ship(self, ended_before_ms: int, without: Collection[str], limit: int) -> list[RecordingRow]:
+        """What waits for the bucket, or for its removal there; the longest ended first."""
+        waits = recordings.c.storage.in_(("local", "uploading")) & (recordings.c.ended_ms <= ended_before_ms)
+        query = (
+            select(recordings)
+            .where(waits | (recordings.c.storage == "removing"), recordings.c.state != "capturing")
+            .where(recordings.c.recording_id.not_in(tuple(without)))
+            .order_by(recordings.c.ended_ms)
+            .limit(limit)
+        )
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return [_recording(dict(row)) for row in rows]
+
+    async def move(self, recording_id: str, before: str, after: str, problem: str = "") -> bool:
+        """One step of `storage`. False: somebody else made another step meanwhile, and that one holds."""
+        async with self._database.write() as connection:
+            done = await connection.execute(
+                update(recordings)
+                .where(recordings.c.recording_id == recording_id, recordings.c.storage == before)
+                .values(storage=after, storage_problem=problem)
+            )
+        return bool(done.rowcount)
+
+    async def storage_counts(self) -> dict[str, int]:
+        """Recordings by `storage`."""
+        query = select(recordings.c.storage, func.count()).group_by(recordings.c.storage)
+        async with self._database.read() as connection:
+            return {str(name): int(count) for name, count in (await connection.execute(query)).all()}
 
     async def of_party(self, number: str) -> list[RecordingRow]:
         """All recordings in which this number was a party, the newest first."""

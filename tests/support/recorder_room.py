@@ -14,8 +14,10 @@ from mediaserver.model import (
     LegHandle,
     Masked,
     Notice,
+    NoticeKind,
     StreamSettings,
 )
+from mediaserver.model_consent import ConsentRules
 from mediaserver.recording.consent import ConsentAuthority
 from mediaserver.recording.journal import Record
 from mediaserver.recording.keys import load_ring
@@ -87,6 +89,21 @@ class Room:
 
     def journals(self) -> list[Path]:
         return sorted(self.recorder.root.rglob("*.journal"))
+
+
+async def recorded(room: Room, **rules: object) -> tuple[str, Path]:
+    """A call of two parties, kept for 30 days."""
+    recording = await room.recorder.begin(
+        room.call(), NoticeKind.CALL, ConsentRules("p", retention_days=30, **rules)  # type: ignore[arg-type]
+    )  # fmt: skip
+    legs: list[LegFacts] = [room.leg(1), room.leg(2)]
+    for leg in legs:
+        await recording.leg_joined(leg)
+        await recording.notice_finished(room.notice(leg))
+    room.talk(*legs, packets=50)
+    await recording.end()
+    await room.spool.flush()
+    return recording.recording_id, next(room.recorder.root.glob(f"[0-9]*/*/*/{recording.recording_id}"))
 
 
 def records(path: Path) -> list[Record]:

@@ -45,6 +45,7 @@ ONLY_IMPORTER = {
     "sqlalchemy": {"store"},
     "alembic": {"store"},
     "aiosqlite": {"store"},
+    "obstore": {"store"},
     "uvloop": {"app"},
     "OpenSSL": {"webrtc"},
     "aiohttp": {"api"},

@@ -119,6 +119,16 @@ def test_every_wrong_key_is_told_at_once_in_reading_order(tmp_path: Path) -> Non
             "server.toml:2: http.certificate is none.pem; that file does not exist; name a PEM file this user can read",
         ),
         (
+            "[s3]\nbucket = 'b-1'\nendpoint = 'http://minio.example:9000'\n",
+            "server.toml:3: s3.endpoint has no TLS: who listens sees which recordings there are and when they are "
+            "played; try https://, or allow_http = true",
+        ),
+        (
+            "[s3]\nbucket = 'b-1'\nsecret_access_key = 'secret'\n",
+            "server.toml:1: s3.access_key_id is not set, but the other half of the key is; give both, or neither: then "
+            "they are looked for where Amazon's own tools look (environment, role of the machine)",
+        ),
+        (
             "[store]\nurl = 'mysql://u:secret@h/d'\n",
             "server.toml:2: store.url begins with mysql:; allowed: sqlite+aiosqlite:, postgresql+asyncpg: or empty for "
             "SQLite in data_dir",

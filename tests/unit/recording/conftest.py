@@ -1,18 +1,20 @@
 """A recorder and its database for every test that wants one."""
 
+import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mediaserver.store.database import Database, open_database
+from mediaserver.store.database import FILE_NAME, Database, open_database
 from mediaserver.store.spool import Spool
 from tests.support.recorder_room import Room
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
+async def database(tmp_path: Path, migrated_file: Path) -> AsyncIterator[Database]:
+    shutil.copy(migrated_file, tmp_path / FILE_NAME)
     database = await open_database("", tmp_path)
     yield database
     await database.close()

@@ -9,29 +9,12 @@ from pathlib import Path
 import pytest
 
 from mediaserver.errors import StorageError
-from mediaserver.model import LegFacts, NoticeKind
-from mediaserver.model_consent import ConsentRules
 from mediaserver.recording import keys
 from mediaserver.recording.keeping import collect_subject, drop_old
 from mediaserver.recording.verify import Verdict, verify_directory
-from tests.support.recorder_room import Room, records
+from tests.support.recorder_room import Room, recorded, records
 
 DAY_S = 86_400.0
-
-
-async def recorded(room: Room, **rules: object) -> tuple[str, Path]:
-    """A call of two parties, kept for 30 days."""
-    recording = await room.recorder.begin(
-        room.call(), NoticeKind.CALL, ConsentRules("p", retention_days=30, **rules)  # type: ignore[arg-type]
-    )  # fmt: skip
-    legs: list[LegFacts] = [room.leg(1), room.leg(2)]
-    for leg in legs:
-        await recording.leg_joined(leg)
-        await recording.notice_finished(room.notice(leg))
-    room.talk(*legs, packets=50)
-    await recording.end()
-    await room.spool.flush()
-    return recording.recording_id, room.journals()[0].parent
 
 
 async def test_one_party_is_erased_the_other_stays_and_the_chain_tells(room: Room) -> None:
