@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 DAY_MS = 86_400_000
+FOLLOWS_PERMISSION = frozenset({ConsentState.SUSPENDED_BY_JOINER, ConsentState.PAUSED})  # only who may be captured
 
 
 class JournalRecording:
@@ -104,14 +105,16 @@ class JournalRecording:
             log.error("recording.evidence_refused", call=self.call_id, error=str(error))
             return ConsentState.NOTICE_FAILED
         state = self._consent.state(notice.leg)
-        self._recorder.store.put_evidence(evidence_row(replace(evidence, state=state), self.recording_id))
+        self._put_evidence(evidence, state, ConsentState.IMPLIED)
         await self._follow("notice")
         return state
 
     async def stayed(self, leg: LegHandle) -> None:
         """So long after its notice as the policy asks for, the party is still there."""
         if not self._ended and leg in self._legs:
-            self._consent.stayed(leg)
+            before, state = self._consent.state(leg), self._consent.stayed(leg)
+            if before is ConsentState.NOTICE_DELIVERED and state is not before:
+                self._put_evidence(self._consent.evidence(leg), state, ConsentState.IMPLIED)
             await self._follow("stayed")
 
     async def answer(self, leg: LegHandle, answer: Answer, how: str, detail: Mapping[str, str]) -> ConsentState:
@@ -123,7 +126,7 @@ class JournalRecording:
             raise LookupError("this party is not in a running recording")
         evidence = self._answer_evidence(leg, how, detail)
         state = self._consent.agreed(evidence) if answer is Answer.GRANTED else self._consent.refused(leg)
-        self._recorder.store.put_evidence(evidence_row(replace(evidence, state=state), self.recording_id))
+        self._put_evidence(evidence, state, ConsentState.GRANTED)
         await self._follow(state.value)
         if state is ConsentState.WITHDRAWN and self.rules.withdrawal == "retroactive":
             await self._to_its_end(self._shred(leg, how))
@@ -324,6 +327,11 @@ class JournalRecording:
             failure=self.failure,
         )
         self._recorder.store.put(self._row)
+
+    def _put_evidence(self, evidence: Evidence, state: ConsentState, permitted: ConsentState) -> None:
+        """The row says what this evidence proves, whoever else has yet to hear the notice."""
+        proven = permitted if state in FOLLOWS_PERMISSION else state
+        self._recorder.store.put_evidence(evidence_row(replace(evidence, state=proven), self.recording_id))
 
     def _evidence(self, notice: Notice, digest: str) -> Evidence:
         facts = self._legs[notice.leg]

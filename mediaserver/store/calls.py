@@ -21,7 +21,7 @@ from mediaserver.store.spool import Spool
 # Of LegStats, what says nothing once the leg is closed or has a column of its own.
 STATS_LEFT_OUT = ("leg", "at_ns", "codec", "source", "level_dbov")
 STATS_KEPT = tuple(field.name for field in dataclasses.fields(LegStats) if field.name not in STATS_LEFT_OUT)
-STATS_JSON = json.JSONEncoder(separators=(",", ":"))
+STATS_JSON = json.JSONEncoder(separators=(",", ":"), default=dataclasses.asdict)  # a peer's XR is a value of its own
 TEXT_LENGTH_MAX = 255  # column width of numbers and names; what a peer sends may be longer and is cut
 
 

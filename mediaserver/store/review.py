@@ -110,7 +110,7 @@ class ReviewStore:
                     await connection.execute(
                         select(legs.c.role, legs.c.identity)
                         .where(legs.c.call_id == row["call_id"], legs.c.identity.is_not(None))
-                        .order_by(legs.c.opened_ms)
+                        .order_by(legs.c.answered_ms.is_(None), legs.c.opened_ms)  # who only rang is nobody's agent
                     )
                 )
                 .mappings()

@@ -98,6 +98,27 @@ async def test_a_party_that_refuses_is_never_written_and_the_other_is(room: Room
     assert opening["evidence"]["prompt_sha256"]  # the answer rests on the notice that asked for it
 
 
+async def test_evidence_says_what_it_proves_though_others_have_yet_to_hear_the_notice(room: Room) -> None:
+    a, b, c = room.leg(1), room.leg(2), room.leg(3)
+    recording = await begin(room, ConsentRules("p", stay_s=1.0), a)
+    await recording.leg_joined(b)  # from here on everybody waits for b
+    await recording.stayed(a.handle)
+    assert recording.states()[a.handle] is ConsentState.SUSPENDED_BY_JOINER
+    await recording.answer(b.handle, Answer.GRANTED, "prior", {})
+    await recording.leg_joined(c)
+    await recording.answer(b.handle, Answer.GRANTED, "web", {})
+    await recording.notice_finished(room.notice(c))  # and has not stayed
+    await recording.end()
+    await room.spool.flush()
+    rows = await room.store.evidence(recording.recording_id)
+    assert [(row.leg_id, row.how, row.state) for row in sorted(rows, key=lambda row: row.notice_ended_ns)] == [
+        ("1", "notice", "implied"),
+        ("2", "prior", "granted"),
+        ("2", "web", "granted"),
+        ("3", "notice", "notice_delivered"),
+    ]
+
+
 async def test_a_pause_is_absent_from_every_channel_and_proven_by_the_chain(room: Room) -> None:
     a, b = room.leg(1), room.leg(2)
     recording = await begin(room, ConsentRules("p"), a, b)

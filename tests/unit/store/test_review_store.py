@@ -160,11 +160,15 @@ async def test_a_row_says_who_the_agent_was_how_it_sounded_and_what_it_rests_on(
             [{"call_id": "c1", "caller": "+7", "caller_name": "", "called": "800", "state": "ended", "started_ms": 1,
               "ended_ms": 6_000, "ended_by": "callee"}],
         )  # fmt: skip
-        for leg, role, identity in (("1", "caller", "trunk:pstn"), ("2", "callee", "ann")):
+        for leg, role, identity, answered in (
+            ("1", "caller", "trunk:pstn", 1),
+            ("2", "callee", "bob", None),  # his phone only rang
+            ("3", "callee", "ann", 4),
+        ):
             await connection.execute(
                 insert(legs),
                 [{"call_id": "c1", "leg_id": leg, "role": role, "identity": identity, "number": "", "sip_call_id": "",
-                  "opened_ms": int(leg)}],
+                  "opened_ms": int(leg), "answered_ms": answered}],
             )  # fmt: skip
         for start, whole, mos in ((1, 0, 1.5), (2, 1, 3.5), (3, 1, 4.2)):
             await connection.execute(

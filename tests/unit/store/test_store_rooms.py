@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mediaserver.model import CallFacts, Cause, CodecName, LegFacts, LegHandle, LegStats, Masked, MediaAddress
+from mediaserver.model import CallFacts, Cause, CodecName, LegFacts, LegHandle, LegStats, Masked, MediaAddress, RemoteXr
 from mediaserver.store.calls import CallStore
 from mediaserver.store.database import Database
 from mediaserver.store.quality import QualityRow, QualityStore
@@ -118,6 +118,17 @@ async def test_a_call_is_followed_from_start_to_end(database: Database, spool: S
     assert call.legs[0]["cause"] == "remote"
     assert call.legs[0]["remote"] == "[::1]:4000"
     assert "20000001" not in repr(call)
+
+
+async def test_a_leg_whose_phone_sends_voip_metrics_is_kept_with_them(database: Database, spool: Spool) -> None:
+    store = CallStore(database, spool)
+    store.call_started(call_facts())
+    told = RemoteXr(0.04, 0.01, 0.5, 0.01, 200, 5_000, 90, 60, 70, 3.7, None)
+    store.leg_closed("c1", leg_facts(), leg_stats(remote_xr=told))
+    await spool.flush()
+    call = await store.show("c1")
+    assert call is not None
+    assert call.legs[0]["stats"]["remote_xr"] == dataclasses.asdict(told)
 
 
 async def test_what_peers_send_fits_the_columns(database: Database, spool: Spool) -> None:
