@@ -1,4 +1,4 @@
-"""The `mediaserver` command: run, init, check-config, version, and the groups users, calls, recordings and so on.
+"""The `mediaserver` command: run, init, check-config, version, demo, and the groups users, calls, recordings and so on.
 
 Owns what each command prints and its exit code. Heavy parts are imported by the command that needs them, so that
 `--help` and completion answer at once.
@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from mediaserver import __version__, cli_calls, cli_recordings, cli_reviewers, cli_tokens, cli_top, cli_users
+from mediaserver import __version__, cli_calls, cli_demo, cli_recordings, cli_reviewers, cli_tokens, cli_top, cli_users
 from mediaserver.cli_common import (
     EXIT_CODES_HELP,
     CommandFailed,
@@ -45,6 +45,7 @@ app.add_typer(cli_recordings.app, name="recordings")
 app.add_typer(cli_reviewers.app, name="reviewers")
 app.add_typer(cli_tokens.app, name="tokens")
 app.command("top")(cli_top.top)
+app.command("demo")(cli_demo.demo)
 
 
 @app.command()

@@ -223,3 +223,18 @@ def test_a_consent_policy_that_does_not_exist_is_found_before_the_server_starts(
         file.write('[recording]\nconsent_profiles = ["mars"]\n')
     code, _, err = mediaserver("check-config")
     assert (code, "there is no file mars.toml" in err) == (Exit.CONFIG, True)
+
+
+def test_the_demo_calls_through_no_other_machine_unless_told(mediaserver: Any) -> None:
+    code, _, error = mediaserver("demo", "--server", "192.0.2.7:5060")
+    assert (code, "192.0.2.7 is not this machine" in error) == (Exit.USAGE, True)
+    code, _, error = mediaserver("demo", "--server", "127.0.0.1")
+    assert (code, "HOST:PORT" in error) == (Exit.USAGE, True)
+
+
+def test_the_demo_says_which_rules_a_server_lacks_before_it_calls(mediaserver: Any) -> None:
+    code, _, error = mediaserver("demo", "--server", "127.0.0.1:9", "--config", "mediaserver.toml")
+    assert (code, "demo-sales" in error, "--routes" in error) == (Exit.CONFIG, True, True)
+    code, out, _ = mediaserver("demo", "--routes")
+    assert code == 0
+    assert 'name = "demo-sales"' in out
