@@ -28,11 +28,11 @@ SENTENCES = {
 CACHE = Path(tempfile.gettempdir()) / "mediaserver-test-speech"
 
 
-def speech(speaker: str, rate_hz: int, *, tail_s: float = 0.0) -> Path:
-    """About six seconds of `speaker` after half a second of silence, 16 bit mono; `tail_s` of silence behind it."""
+def speech(speaker: str, rate_hz: int, *, lead_s: float = 0.5, tail_s: float = 0.0) -> Path:
+    """About eight seconds of `speaker` after `lead_s` of silence, 16 bit mono; half a second and `tail_s` behind it."""
     voice, text = SENTENCES[speaker]
     key = hashlib.sha256(f"{voice}{text}".encode()).hexdigest()[:12]
-    path = CACHE / f"{speaker}-{key}-{rate_hz}-{tail_s:g}.wav"
+    path = CACHE / f"{speaker}-{key}-{rate_hz}-{lead_s:g}-{tail_s:g}.wav"
     if not path.exists():
         CACHE.mkdir(exist_ok=True)
         source = CACHE / f"{speaker}-{key}.wav"
@@ -53,7 +53,7 @@ def speech(speaker: str, rate_hz: int, *, tail_s: float = 0.0) -> Path:
                 "norm",
                 "-6",
                 "pad",
-                "0.5",
+                str(lead_s),
                 str(0.5 + tail_s),
             ],
             check=True,
