@@ -95,8 +95,7 @@ class Server:
             verify_token=authority.verify,
             webrtc_port=settings.webrtc.port,
         )
-        self.exports = settings.server.data_dir / EXPORTS
-        self.shelf = SealedShelf(self.exports)
+        self.shelf = SealedShelf(settings.server.data_dir / EXPORTS)
         self.recorder = JournalRecorder(
             settings.recording, settings.server.data_dir, self.engine, self.recordings, self.clock, authority
         )
@@ -184,9 +183,7 @@ class Server:
         )
         self.ways.take_calls(self.calls, self._answer_consent)
         reviews, reviewers = ReviewStore(database), ReviewerStore(database)
-        self.findable = Findable(
-            reviews, lambda one: facade.export_recording(one, "lanes"), lambda: len(self.calls), self.clock
-        )
+        self.findable = Findable(reviews, facade.lanes, lambda: len(self.calls), self.clock)
         review = ReviewApi(
             ReviewGate(reviewers, self.clock),
             reviewers,

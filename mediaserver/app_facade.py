@@ -26,7 +26,7 @@ from mediaserver.api.facade import (
 from mediaserver.errors import StorageError
 from mediaserver.model import CallFacts
 from mediaserver.recording.export import Form, export_recording
-from mediaserver.recording.sealed import SealedAudio
+from mediaserver.recording.sealed import SealedAudio, SealedFile
 from mediaserver.sip.auth import make_credentials
 from mediaserver.store.quality import QualityEvent, QualityHour, QualityRow
 from mediaserver.store.recordings import RecordingRow
@@ -194,13 +194,22 @@ class ServerFacade:
             raise NotFound(f"there is no recording {recording_id}")
         return row
 
-    async def export_recording(self, recording_id: str, form: ExportFormat) -> Path:
+    async def export_recording(self, recording_id: str, form: ExportFormat) -> SealedFile:
+        """Rendered on the first request, sealed with a key that only this process has. Raises NotFound, Conflict."""
         row = await self._ended(recording_id)
-        output = self._server.exports / f"{row.recording_id}.{EXPORT_SUFFIX[form]}"
-        async with self._turn(output):
-            if not output.exists():
-                await self._export(row, form, output)
-        return output
+        shelf, name = self._server.shelf, f"{row.recording_id}.{EXPORT_SUFFIX[form]}"
+        async with self._turn(shelf.path(name)):
+            file = await asyncio.to_thread(shelf.find_file, name)
+            if file is None:
+                await self._render(row, form, name)
+                file = await asyncio.to_thread(shelf.find_file, name)
+        if file is None:
+            raise Conflict(f"recording {recording_id} was erased meanwhile")
+        return file
+
+    async def lanes(self, recording_id: str) -> bytes:
+        """What happened when, JSON. Raises as export_recording."""
+        return await asyncio.to_thread((await self.export_recording(recording_id, "lanes")).whole)
 
     async def sealed_audio(self, recording_id: str) -> SealedAudio:
         """Rendered on the first request, sealed with a key that only this process has. Raises NotFound, Conflict."""
@@ -208,9 +217,7 @@ class ServerFacade:
         async with self._turn(shelf.path(recording_id)):
             audio = await asyncio.to_thread(shelf.find, recording_id)
             if audio is None:
-                key = shelf.new_key()
-                await self._export(await self._ended(recording_id), "sealed", shelf.path(recording_id), key)
-                shelf.keep(recording_id, key)
+                await self._render(await self._ended(recording_id), "sealed", recording_id)
                 audio = await asyncio.to_thread(shelf.find, recording_id)
         if audio is None:
             raise Conflict(f"recording {recording_id} was erased meanwhile")
@@ -226,12 +233,16 @@ class ServerFacade:
             raise Conflict(f"recording {recording_id} has not ended yet")
         return row
 
-    async def _export(self, row: RecordingRow, form: Form, output: Path, seal: bytes = b"") -> None:
+    async def _render(self, row: RecordingRow, form: Form, name: str) -> None:
+        """Nothing of it stands on the disk in the clear, not even while it is made."""
+        shelf = self._server.shelf
+        output, seal = shelf.path(name), shelf.new_key()
         await asyncio.to_thread(output.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
         try:
             ring = await self._server.recorder.keys()
             server = self._server
             await export_recording(server.recorder.root, ring, row, form, output, seal=seal, cabinet=server.cabinet)
+            await asyncio.to_thread(shelf.keep, name, seal)
         except LookupError as error:
             raise NotFound(str(error)) from error
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal, Protocol
 
 from mediaserver.model import CallFacts, EngineStats
 from mediaserver.recording.cabinet import StorageStats
+from mediaserver.recording.sealed import SealedFile
 from mediaserver.sip.counters import SipCounters
 from mediaserver.store.quality import QualityEvent, QualityHour, QualityRow
 from mediaserver.store.recordings import RecordingRow
@@ -156,8 +156,8 @@ class Facade(Protocol):
         """Raises NotFound."""
         ...
 
-    async def export_recording(self, recording_id: str, form: ExportFormat) -> Path:
-        """A playable file, rendered on the first request and kept; both legs in step, stereo; of one leg mono.
+    async def export_recording(self, recording_id: str, form: ExportFormat) -> SealedFile:
+        """A playable file, rendered on the first request and kept sealed; both legs in step, stereo; of one leg mono.
 
         Raises NotFound, Conflict while it is still being recorded.
         """

@@ -11,6 +11,7 @@ from typing import Any, cast, get_args
 from aiohttp import web
 
 from mediaserver.api.facade import ConsentAnswer, Facade, RecordAction
+from mediaserver.api.review_audio import send
 from mediaserver.api.routes import BadRequest
 
 REASON_CHARACTERS_MAX = 100  # it stands in the signed manifest
@@ -42,12 +43,12 @@ class RecordingApi:
         return web.json_response({"id": call_id, "done": action})
 
     async def _lanes(self, request: web.Request) -> web.StreamResponse:
-        path = await self._facade.export_recording(request.match_info["id"], "lanes")
-        return web.FileResponse(path, headers={"Content-Type": "application/json"})
+        file = await self._facade.export_recording(request.match_info["id"], "lanes")
+        return await send(request, file, headers={"Content-Type": "application/json"})
 
     async def _peaks(self, request: web.Request) -> web.StreamResponse:
-        path = await self._facade.export_recording(request.match_info["id"], "peaks")
-        return web.FileResponse(path, headers={"Content-Type": "application/octet-stream"})
+        file = await self._facade.export_recording(request.match_info["id"], "peaks")
+        return await send(request, file, headers={"Content-Type": "application/octet-stream"})
 
     async def _states(self, request: web.Request) -> web.Response:
         call_id = request.match_info["id"]

@@ -1,4 +1,4 @@
-"""A sealed recording over HTTP: one range at a time, decrypted while it is sent, never whole and never on disk.
+"""What is sealed over HTTP: one range at a time, decrypted while it is sent, never whole and never on disk.
 
 Owns Range (RFC 9110 §14; one range, of several none) and tells which bytes went out.
 """
@@ -6,14 +6,26 @@ Owns Range (RFC 9110 §14; one range, of several none) and tells which bytes wen
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
 
 from aiohttp import web
 
 from mediaserver.api.answers import SECURITY_HEADERS
-from mediaserver.recording.sealed import Window
 
-HEADERS = {"Accept-Ranges": "bytes", "Content-Type": "audio/wav", "Cache-Control": "no-store, private"}
+HEADERS = {"Accept-Ranges": "bytes", "Cache-Control": "no-store, private"}
+WAV = {"Content-Type": "audio/wav"}
+
+
+class Sealed(Protocol):
+    @property
+    def size(self) -> int:
+        """Bytes in the clear."""
+        ...
+
+    def read(self, start: int, end: int) -> Iterator[bytes]:
+        """Blocking."""
+        ...
 
 
 def asked_range(request: web.Request, size: int) -> tuple[int, int] | None:
@@ -28,19 +40,26 @@ def asked_range(request: web.Request, size: int) -> tuple[int, int] | None:
     return (start, end) if start < end else None
 
 
-async def send(request: web.Request, window: Window, told: Callable[[int], None]) -> web.StreamResponse:
+async def send(
+    request: web.Request,
+    sealed: Sealed,
+    told: Callable[[int], None] = lambda _last: None,
+    headers: Mapping[str, str] = WAV,
+) -> web.StreamResponse:
     """told: called with the byte after the last that the connection took, also when the player hung up."""
-    asked = asked_range(request, window.size)
+    asked = asked_range(request, sealed.size)
     if asked is None:
-        return web.Response(status=416, headers={**HEADERS, "Content-Range": f"bytes */{window.size}"})
+        return web.Response(status=416, headers={**HEADERS, **headers, "Content-Range": f"bytes */{sealed.size}"})
     start, end = asked
-    response = web.StreamResponse(status=206 if "Range" in request.headers else 200, headers=HEADERS)
+    response = web.StreamResponse(status=206 if "Range" in request.headers else 200, headers={**HEADERS, **headers})
     response.headers.update(SECURITY_HEADERS)
     response.content_length = end - start
     if response.status == 206:
-        response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{window.size}"
+        response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{sealed.size}"
     await response.prepare(request)
-    pieces, sent = window.read(start, end), start
+    if request.method == "HEAD":
+        return response
+    pieces, sent = sealed.read(start, end), start
     try:
         while piece := await asyncio.to_thread(_next, pieces):
             await response.write(piece)

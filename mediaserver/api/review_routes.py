@@ -203,8 +203,8 @@ class ReviewApi:
         who, call = await self._of(request, "")
         if who.share is not None and (who.share.from_ms or who.share.to_ms is not None):
             raise NotFound("the link is for a part of the recording")
-        path = await self._facade.export_recording(call.recording_id, form)
-        return web.FileResponse(path, headers={"Content-Type": content_type})
+        file = await self._facade.export_recording(call.recording_id, form)
+        return await send(request, file, headers={"Content-Type": content_type})
 
     async def _wav(self, request: web.Request) -> web.StreamResponse:
         who, call = await self._of(request, "listen")

@@ -14,6 +14,7 @@ from aiohttp import web
 from mediaserver import __version__
 from mediaserver.api import views
 from mediaserver.api.facade import Conflict, ExportFormat, Facade
+from mediaserver.api.review_audio import send
 from mediaserver.limits import API_RECORDINGS_PER_PAGE_MAX
 
 DAY_MS = 86_400_000
@@ -91,10 +92,10 @@ class Api:
     async def _audio(self, request: web.Request) -> web.StreamResponse:
         recording_id = request.match_info["id"]
         form, content_type = AUDIO[request.match_info["ending"]]
-        path = await self._facade.export_recording(recording_id, form)
+        file = await self._facade.export_recording(recording_id, form)
         # Ranges are answered, so a player can jump. The name is ours: the id in the URL may hold anything.
-        headers = {"Content-Type": content_type, "Content-Disposition": f'inline; filename="{path.name}"'}
-        return web.FileResponse(path, headers=headers)
+        headers = {"Content-Type": content_type, "Content-Disposition": f'inline; filename="{file.name}"'}
+        return await send(request, file, headers=headers)
 
     async def _quality(self, request: web.Request) -> web.Response:
         call_id = request.match_info["call_id"]

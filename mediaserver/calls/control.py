@@ -336,11 +336,7 @@ class CallControl:
         if isinstance(what, Tone):
             return what
         if isinstance(what, RecordedMessage):
-            path = await what.audio_file()
-            try:
-                return await house.load(path)
-            finally:  # a message lies encrypted; what was rendered to be played does not stay
-                _forget(path)
+            return await house.engine.load_samples(*await what.samples())  # a file of it would lie in the clear
         return await house.load(what if isinstance(what, Path) else house.prompts.find(what, language))
 
     async def _play(self, what: Playable, language: str, interruptible: bool, loop: bool) -> bool:
@@ -476,8 +472,3 @@ class CallControl:
     async def _join(self, room: str) -> None:
         await self._call.primary.answer()
         await self._call.rooms.join(self._call, self._call.primary, room, record=self._call.records)
-
-
-def _forget(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        path.unlink()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mediaserver.calls.notice import NotedRecording
@@ -35,9 +34,9 @@ class RecordedMessage:
     spoken: bool
     _recording: NotedRecording = field(repr=False)
 
-    async def audio_file(self) -> Path:
-        """Raises StorageError."""
-        return await self._recording.render()
+    async def samples(self) -> tuple[int, bytes]:
+        """Rate and int16 mono samples. Raises StorageError."""
+        return await self._recording.samples()
 
 
 async def record_message(

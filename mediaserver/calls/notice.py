@@ -339,9 +339,9 @@ class NotedRecording:
         except (MediaServerError, OSError) as error:
             log.error("a recording could not be completed", recording=self.recording_id, error=str(error))
 
-    async def render(self) -> Path:
-        """An audio file of it, after `end`. Raises StorageError."""
-        return await self._recording.render()
+    async def samples(self) -> tuple[int, bytes]:
+        """Rate and int16 mono samples of it, after `end`. Raises StorageError."""
+        return await self._recording.samples()
 
     async def _failed(self, error: Exception) -> None:
         log.error("a notice failed; recording ends here, the call goes on", error=str(error))

@@ -176,8 +176,8 @@ class Recording(Protocol):
     async def end(self) -> None:
         """Idempotent. The recording is complete on disk when this returns."""
 
-    async def render(self) -> Path:
-        """After `end`: an audio file of it that can be played."""
+    async def samples(self) -> tuple[int, bytes]:
+        """After `end`: rate and int16 mono samples of it, to be played."""
         ...
 
 

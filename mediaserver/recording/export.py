@@ -45,7 +45,7 @@ async def export_recording(
     """Renders the recording to `output`, which appears whole or not at all. Returns it.
 
     directory: the recordings directory. progress: percent done. only_leg: one party's journal alone, by its name.
-    seal: the key of the form "sealed". cabinet: fetches what lies in the bucket.
+    seal: a key that seals the file. cabinet: fetches what lies in the bucket.
     Raises LookupError if the journals are gone,
     StorageError if rendering or writing fails. What people said is for the server's user only: the file is 0600.
     """

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import structlog
 
@@ -29,11 +28,11 @@ class Findable:
     def __init__(
         self,
         store: ReviewStore,
-        lanes_of: Callable[[str], Awaitable[Path]],
+        lanes_of: Callable[[str], Awaitable[bytes]],
         calls_running: Callable[[], int],
         clock: Clock,
     ) -> None:
-        """lanes_of: the lanes file of a recording; raises LookupError, StorageError or ValueError if there is none."""
+        """lanes_of: the lanes of a recording, JSON; raises LookupError, StorageError or ValueError if there is none."""
         self._store, self._lanes_of, self._calls_running, self._clock = store, lanes_of, calls_running, clock
         self._since_ms = 0  # everything that ended before is done, but for those in _waiting
         self._waiting: dict[str, None] = {}  # recordings whose calls still run
@@ -81,15 +80,14 @@ class Findable:
                 return
             self._unheard.pop(recording_id)
             try:
-                path = await self._lanes_of(recording_id)
-                silence, overtalk = shares(await asyncio.to_thread(path.read_text, "utf-8"))
+                silence, overtalk = shares(await self._lanes_of(recording_id))
             except (LookupError, StorageError, OSError, ValueError) as error:
                 log.info("review.not_heard", recording=recording_id, error=str(error))
                 continue
             await self._store.put({"recording_id": recording_id, "silence": silence, "overtalk": overtalk})
 
 
-def shares(lanes: str) -> tuple[float, float]:
+def shares(lanes: bytes | str) -> tuple[float, float]:
     """Silence and overtalk of a lanes file as shares of its length, 0..1."""
     values = json.loads(lanes)
     length = max(float(values["length"]), 0.1)

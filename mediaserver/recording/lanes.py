@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Sequence
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -53,11 +52,18 @@ def stretches(flags: npt.NDArray[np.bool_], shortest_s: float) -> list[list[floa
     return [[round(a, 3), round(b, 3)] for a, b in runs.tolist() if b - a >= shortest_s - 1e-9]
 
 
+class Target(Protocol):
+    """Where a render goes: a file, or one that seals. Written in order."""
+
+    def write(self, data: bytes, /) -> int: ...
+    def close(self) -> None: ...
+
+
 class LaneSink:
     """Writes the JSON when it is closed."""
 
-    def __init__(self, output: Path, legs: Sequence[Leg], start_ns: int, rate_hz: int, wall: float) -> None:
-        self._output, self._legs, self._start_ns, self._wall = output, legs, start_ns, wall
+    def __init__(self, target: Target, legs: Sequence[Leg], start_ns: int, rate_hz: int, wall: float) -> None:
+        self._target, self._legs, self._start_ns, self._wall = target, legs, start_ns, wall
         self._levels = Levels(len(legs), rate_hz)
 
     def __enter__(self) -> Self:
@@ -70,7 +76,8 @@ class LaneSink:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
-            self._output.write_text(json.dumps(self.lanes(), separators=(",", ":")), "utf-8")
+            self._target.write(json.dumps(self.lanes(), separators=(",", ":")).encode())
+        self._target.close()
 
     def lanes(self) -> dict[str, Any]:
         speaks = np.array(self._levels.dbov, dtype=np.int16) > SPEECH_DBOV
@@ -146,8 +153,8 @@ class PeakSink:
     each an audiowaveform data file of version 2, 8 bit. Little-endian.
     """
 
-    def __init__(self, output: Path, parties: int, rate_hz: int) -> None:
-        self._output, self._rate_hz = output, rate_hz
+    def __init__(self, target: Target, parties: int, rate_hz: int) -> None:
+        self._target, self._rate_hz = target, rate_hz
         self._parties = parties
         self._fine = round(rate_hz * PEAK_ZOOMS_MS[0] / 1_000)
         self._rest: list[Samples] = [np.zeros(0, dtype=np.float32)] * parties
@@ -169,8 +176,11 @@ class PeakSink:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None:
-            return
+        if kind is None:
+            self._target.write(self._file())
+        self._target.close()
+
+    def _file(self) -> bytes:
         fine = [np.concatenate(pairs) if pairs else np.zeros((0, 2), np.int8) for pairs in self._pairs]
         zooms = [
             (self._fine * ms // PEAK_ZOOMS_MS[0], self._zoom(fine, ms // PEAK_ZOOMS_MS[0])) for ms in PEAK_ZOOMS_MS
@@ -180,7 +190,7 @@ class PeakSink:
         for pixel, data in zooms:
             head += struct.pack("<III", pixel, offset + len(body), len(data))
             body += data
-        self._output.write_bytes(head + body)
+        return head + body
 
     def _zoom(self, fine: Sequence[npt.NDArray[np.int8]], factor: int) -> bytes:
         columns = []

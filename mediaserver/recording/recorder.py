@@ -255,7 +255,7 @@ class JournalRecorder:
         return Keeper(self.root, self.store, self.signer, self._ring, self._data_dir / EXPORTS)
 
     async def _sweep_on(self) -> None:
-        """Retention, and rendered files that nobody has asked for lately: they are in the clear."""
+        """Retention, and rendered files that nobody has asked for lately."""
         while True:
             try:
                 await self.keeper().sweep(self.clock.wall())

@@ -22,15 +22,17 @@ import numpy as np
 import numpy.typing as npt
 
 from mediaserver.limits import RECORDING_SECONDS_MAX
-from mediaserver.recording.lanes import LaneSink, PeakSink
+from mediaserver.recording.lanes import LaneSink, PeakSink, Target
 from mediaserver.recording.mixdown import LegPlayer, is_wideband
 from mediaserver.recording.played import PromptTrack
-from mediaserver.recording.sealed import SealedSink as SealedFile
+from mediaserver.recording.sealed import SealedSink as SealedPcm
+from mediaserver.recording.sealed import SealedWriter
 from mediaserver.recording.timeline import Leg, survey
 
 OPUS_BITRATE_BPS_PER_CHANNEL = 32_000
 OPUS_CHANNELS_MAX = 2  # more would be surround sound, which players play otherwise
 FORMS = ("wav", "opus", "lanes", "peaks", "sealed")
+RIFF_BYTES_MAX = 0xFFFFFFFF  # what its header can say; players read on to the end
 LAST_PACKET_NS = 20_000_000
 PCM = npt.NDArray[np.int16]
 
@@ -70,7 +72,8 @@ def render(
 
     channels: "two" (the first party left, all others right), "each" (one per party), "one" (all together).
     prompts: folder of what the server played, by hash; it is heard on the channel of whoever heard it. None: left out.
-    seal: the key of a sealed form. Raises ValueError if nothing was captured, OSError or FFmpegError.
+    seal: the key to seal the file with; "sealed" needs one.
+    Raises ValueError if nothing was captured, OSError or FFmpegError.
     """
     legs = [survey(path, key) for path, key in journals.items()]
     legs = [leg for leg in legs if leg.opened_ns]
@@ -82,7 +85,7 @@ def render(
     players = [LegPlayer(leg, start_ns, rate_hz) for leg in legs]
     played = [PromptTrack(leg, prompts, start_ns, rate_hz) for leg in legs] if prompts is not None else []
     wide = {"one": 1, "two": min(2, len(legs)), "each": len(legs)}[channels]
-    with open_sink(form, output, rate_hz, wide, legs, start_ns, seal) as sink:
+    with open_sink(form, output, rate_hz, wide, frames, legs, start_ns, seal) as sink:
         done = 0
         while done < frames:
             count = min(rate_hz, frames - done)
@@ -132,52 +135,54 @@ def mix(blocks: Sequence[npt.NDArray[np.float32]], channels: int) -> PCM:
 
 
 def open_sink(
-    form: str, output: Path, rate_hz: int, channels: int, legs: Sequence[Leg], start_ns: int, seal: bytes = b""
+    form: str,
+    output: Path,
+    rate_hz: int,
+    channels: int,
+    frames: int,
+    legs: Sequence[Leg],
+    start_ns: int,
+    seal: bytes = b"",
 ) -> Sink:
-    wall = _wall(legs[0], start_ns)
-    if form == "wav":
-        return WavSink(output, rate_hz, channels, wall)
-    if form == "opus" and channels <= OPUS_CHANNELS_MAX:
-        return OpusSink(output, rate_hz, channels, wall)
-    if form == "lanes":
-        return LaneSink(output, legs, start_ns, rate_hz, wall)
+    """seal: the key, for "sealed" and for a sealed file of any form; without it the file is in the clear."""
+    if form not in FORMS or (form == "opus" and channels > OPUS_CHANNELS_MAX):
+        raise ValueError(f"a recording of {channels} channels is rendered to one of {', '.join(FORMS)} (opus: 1 or 2)")
     if form == "sealed":
         return SealedSink(output, rate_hz, channels, seal)
-    if form == "peaks":
-        return PeakSink(output, len(legs), rate_hz)
-    raise ValueError(f"a recording of {channels} channels is rendered to one of {', '.join(FORMS)} (opus: 1 or 2)")
+    wall = _wall(legs[0], start_ns)
+    target: Target = SealedWriter(output, seal) if seal else output.open("wb")
+    if form == "wav":
+        return WavSink(target, rate_hz, channels, frames, wall)
+    if form == "opus":
+        return OpusSink(target, rate_hz, channels, wall)
+    if form == "lanes":
+        return LaneSink(target, legs, start_ns, rate_hz, wall)
+    return PeakSink(target, len(legs), rate_hz)
 
 
 class WavSink:
-    """RIFF/WAVE, 16-bit PCM, sizes filled in at the end."""
+    """RIFF/WAVE, 16-bit PCM of `frames` frames: sizes are known before, so that nothing is written twice."""
 
-    def __init__(self, output: Path, rate_hz: int, channels: int, wall: float) -> None:
-        self._file = output.open("wb")
-        self._channels = channels
-        self._frame_bytes = 2 * channels
+    def __init__(self, target: Target, rate_hz: int, channels: int, frames: int, wall: float) -> None:
+        self._target, self._channels = target, channels
+        frame_bytes = 2 * channels
+        size = frames * frame_bytes
         bext = _bext(rate_hz, wall)
-        form = struct.pack("<HHIIHH", 1, channels, rate_hz, rate_hz * self._frame_bytes, self._frame_bytes, 16)
-        self._file.write(b"RIFF\0\0\0\0WAVE")
-        self._file.write(b"bext" + struct.pack("<I", len(bext)) + bext)
-        self._file.write(b"fmt " + struct.pack("<I", len(form)) + form)
-        self._file.write(b"data\0\0\0\0")
-        self._data_at = self._file.tell()
+        form = struct.pack("<HHIIHH", 1, channels, rate_hz, rate_hz * frame_bytes, frame_bytes, 16)
+        head = b"bext" + struct.pack("<I", len(bext)) + bext + b"fmt " + struct.pack("<I", len(form)) + form
+        head = b"WAVE" + head + b"data" + struct.pack("<I", min(size, RIFF_BYTES_MAX))
+        target.write(b"RIFF" + struct.pack("<I", min(len(head) + size, RIFF_BYTES_MAX)) + head)
 
     def __enter__(self) -> Self:
         return self
 
     def write_blocks(self, blocks: Sequence[npt.NDArray[np.float32]]) -> None:
-        self._file.write(mix(blocks, self._channels).tobytes())
+        self._target.write(mix(blocks, self._channels).tobytes())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        size = self._file.tell()
-        self._file.seek(4)
-        self._file.write(struct.pack("<I", size - 8))
-        self._file.seek(self._data_at - 4)
-        self._file.write(struct.pack("<I", size - self._data_at))
-        self._file.close()
+        self._target.close()
 
 
 def _bext(rate_hz: int, wall: float) -> bytes:
@@ -201,7 +206,7 @@ def _bext(rate_hz: int, wall: float) -> bytes:
     return chunk + history + b"\0" * (len(history) % 2)
 
 
-class SealedSink(SealedFile):
+class SealedSink(SealedPcm):
     def __init__(self, output: Path, rate_hz: int, channels: int, key: bytes) -> None:
         super().__init__(output, rate_hz, channels, key)
         self._mixed = channels
@@ -213,8 +218,9 @@ class SealedSink(SealedFile):
 class OpusSink:
     """Ogg Opus by FFmpeg's libopus, start time in the metadata."""
 
-    def __init__(self, output: Path, rate_hz: int, channels: int, wall: float) -> None:
-        self._container: Any = av.open(str(output), "w", format="ogg")
+    def __init__(self, target: Target, rate_hz: int, channels: int, wall: float) -> None:
+        self._target = target
+        self._container: Any = av.open(_OnlyWrites(target), "w", format="ogg")
         self._container.metadata["DATE"] = datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds")
         layout = "mono" if channels == 1 else "stereo"
         self._stream: Any = self._container.add_stream(
@@ -243,12 +249,23 @@ class OpusSink:
         if kind is None:
             self._container.mux(self._stream.encode(None))
         self._container.close()
+        self._target.close()
+
+
+class _OnlyWrites:
+    """All that a muxer of Ogg needs; it is not tempted to go back then."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+
+    def write(self, data: bytes) -> int:
+        return self._target.write(data)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The worker process: one JSON line per percent and one for the result; errors go to stderr, exit code 1.
 
-    On stdin it takes a JSON list: each journal's key in hexadecimal, or null; for "sealed" then the key to seal with.
+    On stdin it takes a JSON list: each journal's key in hexadecimal, or null; then the key to seal with, if any.
     """
     parser = argparse.ArgumentParser(prog="mediaserver.recording.render")
     parser.add_argument("--form", choices=FORMS, required=True)
@@ -267,7 +284,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         given = [bytes.fromhex(key) if key else None for key in json.load(sys.stdin)]
-        seal = (given.pop() or b"") if options.form == "sealed" else b""
+        seal = (given.pop() or b"") if len(given) > len(options.journals) else b""
         rendered = render(
             dict(zip(options.journals, given, strict=True)),
             options.output,

@@ -25,6 +25,7 @@ from mediaserver.recording.consent import Evidence, evidence_row
 from mediaserver.recording.journal import Kind, note
 from mediaserver.recording.keys import KeyRing
 from mediaserver.recording.played import FOLDER, keep
+from mediaserver.recording.sealed import SUFFIX, SealedAudio, SealedShelf
 from mediaserver.recording.writer import LegFile
 from mediaserver.store.recordings import RecordingRow
 
@@ -150,16 +151,24 @@ class JournalRecording:
         self._capture.shut_windows(everybody=True)
         await self._to_its_end(self._finish())
 
-    async def render(self) -> Path:
-        """A WAV of the ended recording, made beside its journals once. Raises StorageError."""
+    async def samples(self) -> tuple[int, bytes]:
+        """Rate and int16 mono samples of the ended recording; nowhere else in the clear. Raises StorageError."""
         from mediaserver.recording.export import export_recording
 
         if not self._ended:
             raise StorageError(f"recording {self.recording_id} is still running: end it before rendering")
         if self._row is None or self._capture.directory is None:
             raise StorageError(f"recording {self.recording_id} captured nothing: no party heard the notice to its end")
-        target = self._capture.directory / "message.wav"
-        return await export_recording(self._recorder.root, self._ring, self._row, "wav", target)
+        target, key = self._capture.directory / f"message.{SUFFIX}", SealedShelf.new_key()
+        try:
+            await export_recording(
+                self._recorder.root, self._ring, self._row, "sealed", target, channels="one", seal=key
+            )
+            return await asyncio.to_thread(_all_of, target, key)
+        except OSError as error:
+            raise StorageError(f"recording {self.recording_id}: cannot be read: {error.strerror}") from error
+        finally:
+            target.unlink(missing_ok=True)
 
     # -- driven by the recorder
 
@@ -382,3 +391,8 @@ def codec_map(stream: StreamSettings) -> dict[str, dict[str, Any]]:
         str(codec.payload_type): {"name": codec.name.value, "clock_hz": codec.clock_hz, "channels": codec.channels}
         for codec in stream.receive
     }
+
+
+def _all_of(path: Path, key: bytes) -> tuple[int, bytes]:
+    audio = SealedAudio.open(path, key)
+    return audio.rate_hz, b"".join(audio.read(0, 2 * audio.channels * audio.frames))

@@ -271,6 +271,12 @@ class FakeEngine:
         self._prompts[handle] = str(path)
         return handle
 
+    async def load_samples(self, rate_hz: int, samples: bytes) -> PromptHandle:
+        await asyncio.sleep(0)
+        handle = PromptHandle(self._number())
+        self._prompts[handle] = samples.decode()
+        return handle
+
     async def play(
         self, leg: LegHandle, prompt: PromptHandle, *, loop: bool = False, gain_db: float = 0.0, start_ms: int = 0
     ) -> PlayId:
@@ -575,9 +581,9 @@ class FakeRecording:
         self.ended = True
         self._settle()
 
-    async def render(self) -> Path:
+    async def samples(self) -> tuple[int, bytes]:
         assert self.ended
-        return Path(f"/recordings/{self.recording_id}.wav")
+        return 8_000, self.recording_id.encode()
 
 
 class FakeRecorder:

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from mediaserver.recording import keys, manifest
 from mediaserver.recording.journal import Kind, Record, Window, create, note, records
 from mediaserver.recording.keys import KeyRing, MasterKey, Signer
+from mediaserver.recording.sealed import SealedFile, SealedWriter
 from mediaserver.recording.segment import Sealer
 from mediaserver.recording.writer import LegFile
 from tests.support.synthetic_taps import CODECS, T0_NS, WALL0, packet_record
@@ -73,3 +74,10 @@ def sign(directory: Path, *files: LegFile, state: str = "complete") -> None:
 def read_sealed(path: Path, ring: KeyRing = RING) -> list[Record]:
     values = keys.read_key(path)
     return list(records(path, None if values is None else ring.unwrap(values)))
+
+
+def sealed_file(path: Path, data: bytes, key: bytes = bytes(32)) -> SealedFile:
+    writer = SealedWriter(path, key)
+    writer.write(data)
+    writer.close()
+    return SealedFile.open(path, key)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from mediaserver.api.facade import (
     CallView,
@@ -17,6 +16,7 @@ from mediaserver.api.facade import (
     UserView,
 )
 from mediaserver.model import CallFacts, LegFacts, LegHandle, Masked
+from mediaserver.recording.sealed import SealedFile
 from mediaserver.store.quality import QualityEvent, QualityHour, QualityRow
 from mediaserver.store.recordings import RecordingRow
 
@@ -89,7 +89,7 @@ def score(mos: float = 4.2, *, whole_call: bool = False, direction: str = "recei
 
 @dataclass
 class FakeFacade:
-    audio: Path | None = None
+    audio: SealedFile | None = None
     parts: dict[str, str] = field(default_factory=lambda: {"sip": "", "database": ""})
     known: dict[str, str] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
@@ -151,7 +151,7 @@ class FakeFacade:
             raise NotFound(f"there is no recording {recording_id}")
         return RECORDING
 
-    async def export_recording(self, recording_id: str, form: ExportFormat) -> Path:
+    async def export_recording(self, recording_id: str, form: ExportFormat) -> SealedFile:
         await self.recording(recording_id)
         if self.audio is None:
             raise Conflict(f"recording {recording_id} is still running")

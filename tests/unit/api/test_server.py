@@ -17,6 +17,7 @@ from mediaserver.api.server import HttpServer, plain_app, secure_app, tls_contex
 from mediaserver.bootstrap import ensure_certificate
 from mediaserver.errors import ConfigError
 from mediaserver.settings import HttpSettings, Settings
+from tests.support.sealed import sealed_file
 from tests.unit.api.fake_facade import FakeFacade
 
 SIGNED_IN = {"Authorization": "Basic " + base64.b64encode(b"admin:secret").decode()}
@@ -134,12 +135,17 @@ async def test_recordings_are_paged_by_time(api: Client) -> None:
 async def test_a_recording_plays_from_any_place(api: Client, facade: FakeFacade, tmp_path: Path) -> None:
     async with api.get("/api/v1/recordings/r1/audio.wav", headers=SIGNED_IN) as answer:
         assert answer.status == 409
-    facade.audio = tmp_path / "r1.wav"
-    facade.audio.write_bytes(bytes(range(100)))
+    facade.audio = sealed_file(tmp_path / "r1.wav.sealed", bytes(range(100)))
     headers = {**SIGNED_IN, "Range": "bytes=10-19"}
     async with api.get("/api/v1/recordings/r1/audio.wav", headers=headers) as answer:
         assert (answer.status, answer.content_type) == (206, "audio/wav")
         assert await answer.read() == bytes(range(10, 20))
+        assert answer.headers["Content-Range"] == "bytes 10-19/100"
+    async with api.get("/api/v1/recordings/r1/audio.wav", headers=SIGNED_IN) as answer:
+        assert (answer.status, await answer.read()) == (200, bytes(range(100)))
+        assert answer.headers["Content-Disposition"] == 'inline; filename="r1.wav"'
+    async with api.head("/api/v1/recordings/r1/audio.wav", headers=SIGNED_IN) as answer:
+        assert (answer.status, answer.headers["Content-Length"]) == (200, "100")
     async with api.get("/api/v1/recordings/r1/audio.ogg", headers=SIGNED_IN) as answer:
         assert answer.content_type == "audio/ogg"
     async with api.get("/api/v1/recordings/r1/audio.mp3", headers=SIGNED_IN) as answer:

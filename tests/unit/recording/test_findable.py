@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -35,12 +34,11 @@ def store() -> FakeStore:
     return FakeStore()
 
 
-async def test_a_running_call_waits_and_is_found_after_its_end(store: FakeStore, tmp_path: Path) -> None:
-    lanes = tmp_path / "lanes.json"
-    lanes.write_text(json.dumps({"length": 10, "silence": [[0, 2.5]], "overtalk": [[3, 3.5], [4, 4.5]]}))
+async def test_a_running_call_waits_and_is_found_after_its_end(store: FakeStore) -> None:
+    lanes = json.dumps({"length": 10, "silence": [[0, 2.5]], "overtalk": [[3, 3.5], [4, 4.5]]}).encode()
     busy = REVIEW_ANALYSIS_CALLS_MAX + 1
 
-    async def lanes_of(recording_id: str) -> Path:
+    async def lanes_of(recording_id: str) -> bytes:
         if recording_id == "r2":
             raise LookupError("erased")
         return lanes

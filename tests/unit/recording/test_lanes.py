@@ -109,7 +109,7 @@ def test_each_party_can_have_a_channel_of_its_own_or_all_share_one(call: dict[Pa
 def test_a_prompt_is_heard_on_the_channel_of_whoever_heard_it(tmp_path: Path) -> None:
     """The journal says which file, from when to when; the sound comes from the copy that was kept by its hash."""
     source = tmp_path / "welcome.wav"
-    with WavSink(source, 8_000, 1, 0.0) as sink:
+    with WavSink(source.open("wb"), 8_000, 1, 8_000, 0.0) as sink:
         sink.write_blocks([tone(1_000, 1.0).astype(np.float32)])
     digest = sha256(source.read_bytes()).hexdigest()
     played.keep(tmp_path / "prompts", source, digest)

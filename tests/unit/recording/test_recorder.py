@@ -180,7 +180,7 @@ async def test_nothing_is_captured_when_the_played_notice_cannot_be_proven(room:
     await room.spool.flush()
     assert await room.store.list() == []
     with pytest.raises(StorageError, match="captured nothing"):
-        await recording.render()
+        await recording.samples()
 
 
 async def test_no_random_call_writes_a_byte_before_everybody_has_heard_the_notice(room: Room) -> None:
@@ -307,19 +307,19 @@ async def test_a_codec_change_in_mid_call_is_noted_in_the_journal(room: Room) ->
     assert record.values["codecs"] == {"96": {"name": "opus", "clock_hz": 48_000, "channels": 1}}
 
 
-async def test_an_ended_message_renders_to_a_wav_in_a_worker_process(room: Room) -> None:
+async def test_an_ended_message_comes_as_samples_and_leaves_no_file(room: Room) -> None:
     recording = await room.recorder.begin(room.call(), NoticeKind.MESSAGE)
     a = room.leg(1)
     await recording.leg_joined(a)
     await recording.notice_finished(room.notice(a))
     with pytest.raises(StorageError, match="still running"):
-        await recording.render()
+        await recording.samples()
     room.talk(a, packets=100)
     await recording.end()
-    path = await recording.render()
-    assert path.read_bytes()[:4] == b"RIFF"
-    assert abs((path.stat().st_size - 700) / 16_000 - 2.0) <= 0.1
-    assert not list(path.parent.glob("*.part"))
+    rate_hz, samples = await recording.samples()
+    assert rate_hz == 8_000
+    assert abs(len(samples) / 16_000 - 2.0) <= 0.1
+    assert {path.suffix for path in room.journals()[0].parent.iterdir()} == {".journal", ".key", ".jsonl"}
 
 
 async def test_a_leg_that_comes_back_with_the_same_number_gets_its_own_journal(room: Room) -> None:

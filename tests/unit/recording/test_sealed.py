@@ -7,12 +7,14 @@ import random
 import wave
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 from mediaserver.errors import StorageError
 from mediaserver.recording.render import render
-from mediaserver.recording.sealed import CHUNK_BYTES, SealedAudio, SealedShelf, SealedSink
+from mediaserver.recording.sealed import CHUNK_BYTES, SealedAudio, SealedFile, SealedShelf, SealedSink, SealedWriter
+from tests.support.sealed import sealed_file
 from tests.support.synthetic_taps import T0_NS, Talker, tone, write_journal
 
 KEY = bytes(range(32))
@@ -90,6 +92,61 @@ def test_a_render_is_the_same_sealed_and_in_the_clear_and_the_disk_holds_none_of
     assert pcm[20_000:20_032] not in (tmp_path / "a.sealed").read_bytes()
 
 
+@pytest.mark.parametrize("form", ["wav", "lanes", "peaks", "opus"])
+def test_a_file_of_any_form_is_sealed_as_it_would_be_in_the_clear(form: str, tmp_path: Path) -> None:
+    talk = list(Talker(tone(440, 3), "PCMU").packets())
+    journals = {write_journal(tmp_path / "1.journal", talk, closed_ns=T0_NS + 3_000_000_000): None}
+    render(journals, tmp_path / "clear", form)
+    render(journals, tmp_path / "a.sealed", form, seal=KEY)
+    clear, file = (tmp_path / "clear").read_bytes(), SealedFile.open(tmp_path / "a.sealed", KEY)
+    whole = file.whole()
+    assert len(whole) == file.size
+    if form == "opus":  # its container draws a number for each stream
+        clear, whole = (_decoded(io.BytesIO(data)) for data in (clear, whole))
+        assert len(whole) > 2.9 * 48_000 * 2
+    assert whole == clear
+    disk = (tmp_path / "a.sealed").read_bytes()
+    assert not any(mark in disk for mark in (b"RIFF", b"OggS", b"MSPEAKS1", b'{"version"'))
+
+
+def _decoded(file: io.BytesIO) -> bytes:
+    with av.open(file) as container:
+        return b"".join(frame.to_ndarray().tobytes() for frame in container.decode(audio=0))
+
+
+def test_every_range_of_a_sealed_file_is_that_of_the_whole(tmp_path: Path) -> None:
+    data = random.Random(5).randbytes(CHUNK_BYTES * 2 + 77)
+    file = sealed_file(tmp_path / "x.peaks.sealed", data)
+    assert (file.size, file.name) == (len(data), "x.peaks")
+    for start, end in ((0, 0), (0, 1), (CHUNK_BYTES - 1, CHUNK_BYTES + 1), (len(data) - 1, len(data)), (5, len(data))):
+        assert b"".join(file.read(start, end)) == data[start:end]
+    with pytest.raises(StorageError, match="no file"):
+        sealed(tmp_path / "pcm", 100)
+        SealedFile.open(tmp_path / "pcm", KEY)
+
+
+def test_what_broke_off_while_it_was_sealed_does_not_open(tmp_path: Path) -> None:
+    writer = SealedWriter(tmp_path / "a", KEY)
+    writer.write(bytes(3 * CHUNK_BYTES))
+    writer.abandon()
+    with pytest.raises(StorageError, match="changed"):
+        SealedFile.open(tmp_path / "a", KEY)
+
+
+def test_keys_of_files_that_are_gone_do_not_pile_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mediaserver.recording.sealed.SHELF_LOOKED_THROUGH_AT", 4)
+    shelf = SealedShelf(tmp_path)
+    for number in range(100):
+        sealed_file(shelf.path(f"r{number}.wav"), b"x")
+        shelf.keep(f"r{number}.wav", bytes(32))
+        if number:
+            shelf.path(f"r{number - 1}.wav").unlink()
+    assert len(shelf._keys) <= 4
+    last = shelf.find_file("r99.wav")
+    assert last is not None
+    assert last.whole() == b"x"
+
+
 def test_a_shelf_knows_only_what_this_process_sealed(tmp_path: Path) -> None:
     shelf = SealedShelf(tmp_path)
     sealed(shelf.path("r1"), 100)
@@ -101,5 +158,6 @@ def test_a_shelf_knows_only_what_this_process_sealed(tmp_path: Path) -> None:
     shelf.path("r1").unlink()
     assert shelf.find("r1") is None
     sealed(shelf.path("r2"), 100)
+    (tmp_path / "r3.wav").touch()  # of a version that sealed nothing
     shelf.sweep()
     assert not list(tmp_path.iterdir())

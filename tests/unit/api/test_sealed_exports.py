@@ -1,0 +1,72 @@
+"""What the server renders for the API stands on its disk only sealed, and is rendered once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mediaserver.api.facade import NotFound
+from mediaserver.app_facade import ServerFacade
+from mediaserver.model import Masked
+from mediaserver.recording.cabinet import Cabinet
+from mediaserver.recording.keys import destroy_key
+from mediaserver.recording.sealed import SealedShelf
+from mediaserver.store.recordings import RecordingRow
+from tests.support.sealed import RING, write_sealed
+from tests.support.synthetic_taps import T0_NS, Talker, tone
+
+ROW = RecordingRow("r1", "c1", "complete", "call", "2026/09/21/r1", Masked("1"), Masked("2"), 1)
+
+
+class Catalogue:
+    async def get(self, recording_id: str) -> RecordingRow | None:
+        return ROW if recording_id == "r1" else None
+
+
+@pytest.fixture
+def facade(tmp_path: Path) -> ServerFacade:
+    folder = tmp_path / ROW.directory
+    folder.mkdir(parents=True)
+    write_sealed(folder, list(Talker(tone(440, 1)).packets()), closed_ns=T0_NS + 1_000_000_000)
+
+    async def keys() -> Any:
+        return RING
+
+    server: Any = SimpleNamespace(
+        shelf=SealedShelf(tmp_path / "exports"),
+        recordings=Catalogue(),
+        recorder=SimpleNamespace(root=tmp_path, keys=keys),
+        cabinet=Cabinet(tmp_path, None, 0, 0),
+    )
+    return ServerFacade(server)
+
+
+async def test_an_export_is_rendered_once_and_nothing_of_it_is_in_the_clear(
+    facade: ServerFacade, tmp_path: Path
+) -> None:
+    wav = await facade.export_recording("r1", "wav")
+    clear = wav.whole()
+    assert clear[:4] == b"RIFF"
+    assert json.loads(await facade.lanes("r1"))["length"] == 1.0
+    disk = {path.name: path for path in (tmp_path / "exports").iterdir()}
+    assert sorted(disk) == ["r1.lanes.json.sealed", "r1.wav.sealed"]
+    for path in disk.values():
+        data = path.read_bytes()
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert not any(mark in data for mark in (b"RIFF", b"WAVE", b'"version"', clear[2_000:2_032]))
+    made = disk["r1.wav.sealed"].stat().st_mtime_ns
+    assert (await facade.export_recording("r1", "wav")).whole() == clear
+    assert disk["r1.wav.sealed"].stat().st_mtime_ns == made
+    disk["r1.wav.sealed"].unlink()  # nobody had asked for it for an hour
+    assert (await facade.export_recording("r1", "wav")).whole() == clear
+
+
+async def test_what_was_erased_is_not_found(facade: ServerFacade, tmp_path: Path) -> None:
+    destroy_key(tmp_path / ROW.directory / "1.journal")
+    with pytest.raises(NotFound, match="keys were destroyed"):
+        await facade.export_recording("r1", "peaks")
+    assert list((tmp_path / "exports").iterdir()) == []
