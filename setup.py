@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent
 # pkg-config names a module needs beside libc: everything else links nothing.
 SYSTEM_LIBRARIES = {
     "codecs/opus": ["opus"],
+    "ext/sink": ["libcrypto"],
     "ext/srtp_cipher": ["libcrypto"],
 }
 COMPILE_ARGS = ["-O3", "-g0", "-Wno-unused-function"]

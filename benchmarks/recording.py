@@ -20,7 +20,6 @@ import json
 import os
 import platform
 import statistics
-import struct
 import subprocess
 import sys
 import tempfile
@@ -157,72 +156,68 @@ def relayed_and_recorded(load: Path, streams: int, seconds: float, base: Path) -
 # --- lag
 
 
-class RealTaps:
-    """The engine's own rings without its calls: what the writer needs of a media engine."""
-
-    def __init__(self, count: int) -> None:
-        from mediaserver.ext.tap import TapRing
-
-        self.rings = [TapRing(number) for number in range(count)]
-
-    def drain_tap(self, tap: int, into: bytearray) -> int:
-        return self.rings[tap].drain(into)
-
-
 def lag(recordings: int, seconds: float, base: Path) -> dict[str, float]:
-    """Age of the oldest packet of each segment when its write has returned: then `kill -9` cannot take it any more."""
+    """Age of each leg's oldest packet in each round when the write has returned: `kill -9` cannot take it any more."""
     from mediaserver.ext.tap_harness import Feeder
-    from mediaserver.recording.writer import JournalWriter, LegFile
+    from mediaserver.media.taps import TapRing
+    from mediaserver.recording.writer import JournalWriter
+    from mediaserver.settings import RecordingSettings
     from tests.support.sealed import begin_sealed
     from tests.support.synthetic_taps import rtp
 
-    ages: list[float] = []
-    keep = JournalWriter._keep
-
-    def noting(self: JournalWriter, file: LegFile, size: int) -> None:
-        arrival_ns = struct.unpack_from("<q", self._buffer, 16)[0]
-        keep(self, file, size)
-        ages.append((time.monotonic_ns() - arrival_ns) / 1e6)
-
-    JournalWriter._keep = noting  # type: ignore[method-assign]
+    settings = RecordingSettings()
     with tempfile.TemporaryDirectory(dir=base) as folder:
         root = Path(folder)
-        taps: Any = RealTaps(2 * recordings)
         writer = JournalWriter(
-            taps, root, flush_interval_ms=100, fsync_interval_ms=200, min_free_mb=0, on_failure=lambda file, why: None
+            root,
+            flush_interval_ms=settings.flush_interval_ms,
+            fsync_interval_ms=settings.fsync_interval_ms,
+            min_free_mb=0,
+            on_failure=lambda file, why: sys.exit(f"{file.path}: {why}"),
         )
+        feeder = Feeder(2 * recordings, rtp(0, 0, b"\x55" * 160))
         files = [begin_sealed(root, str(number)) for number in range(2 * recordings)]
         for number, file in enumerate(files):
-            writer.attach(file, number, b"", 0)  # type: ignore[arg-type]
+            ring = TapRing(number)
+            feeder.add(ring)
+            writer.attach(file, ring, b"", 0)
         writer.start()
-        feeder = Feeder(taps.rings, rtp(0, 0, b"\x55" * 160))
         feeding = threading.Thread(target=feeder.run)
         feeding.start()
         time.sleep(1.5)
-        ages.clear()
         own = [thread.native_id or 0 for thread in writer._threads]
         before, packets, writing_ns = threads_ns(os.getpid(), own)["writer"], feeder.packets, feeder.writing_ns
+        lags_before = writer._rounds.lag_histogram()
         time.sleep(seconds)
+        lags = [after - before for before, after in zip(lags_before, writer._rounds.lag_histogram(), strict=True)]
         used = threads_ns(os.getpid(), own)["writer"] - before
         packets, writing_ns = feeder.packets - packets, feeder.writing_ns - writing_ns
-        told = sorted(ages)
         feeder.stop()
         feeding.join()
         writer.stop()
-        kept = sum(file.bytes_written for file in files)
-    JournalWriter._keep = keep  # type: ignore[method-assign]
+        kept = writer.stats.bytes_written
     return {
         "recordings": recordings,
         "packets": packets,
         "packets_refused": feeder.refused,
         "bytes_on_disk": kept,
-        "lag_p50_ms": told[len(told) // 2],
-        "lag_p99_ms": told[len(told) * 99 // 100],
-        "lag_max_ms": told[-1],
+        "lag_p50_ms": quantile(lags, 0.5),
+        "lag_p99_ms": quantile(lags, 0.99),
+        "lag_max_ms": quantile(lags, 1.0),
         "writer_core": used / 1e9 / seconds,
         "writer_us_per_packet": used / 1000 / packets,
         "copy_us_per_packet": writing_ns / 1000 / packets,
     }
+
+
+def quantile(counts: list[int], share: float) -> int:
+    """Upper edge of the bucket, one per millisecond, that holds this share of all."""
+    left = share * sum(counts)
+    for edge, count in enumerate(counts, 1):
+        left -= count
+        if left <= 0:
+            return edge
+    return len(counts)
 
 
 # --- rendering

@@ -35,6 +35,11 @@ cdef struct Tap:
     uint64_t tail                      # bytes ever written; the worker's
     uint8_t* ring
 
+# Whose packets are kept: those that arrived from from_ns on and before until_ns, which any thread may set (atomic).
+cdef struct Window:
+    int64_t from_ns
+    int64_t until_ns
+
 # Allocates: control path only. NULL without memory.
 cdef Tap* tap_new() noexcept nogil
 cdef void tap_free(Tap* t) noexcept nogil
@@ -42,6 +47,13 @@ cdef void tap_free(Tap* t) noexcept nogil
 cdef int tap_write(Tap* t, const Packet* packet, int flags) noexcept nogil
 # Moves whole records into out[capacity], their CRCs filled in; returns bytes. Any one thread at a time.
 cdef int64_t tap_read(Tap* t, uint8_t* out, int64_t capacity) noexcept nogil
+# The same behind out[size], which grows; what arrived outside the window is thrown away and counted. oldest_ns becomes
+# the first arrival if that is older. Returns packets kept.
+cdef int64_t tap_take(Tap* t, uint8_t* out, int64_t* size, int64_t capacity, const Window* window, int64_t* oldest_ns,
+                      uint64_t* outside) noexcept nogil
+# As zlib.crc32.
+cdef uint32_t crc32(const uint8_t* p, int64_t size) noexcept nogil
+cdef void put_le(uint8_t* p, uint64_t value, int bytes_wide) noexcept nogil
 
 cdef class TapRing:
     cdef Tap* tap

@@ -85,7 +85,7 @@ cdef void copy_out(const Tap* t, uint64_t at, uint8_t* out, int64_t size) noexce
     memcpy(out + first, t.ring, size - first)
 
 
-cdef inline void put_le(uint8_t* p, uint64_t value, int bytes_wide) noexcept nogil:
+cdef void put_le(uint8_t* p, uint64_t value, int bytes_wide) noexcept nogil:
     cdef int i
     for i in range(bytes_wide):
         p[i] = <uint8_t>(value >> (8 * i))
@@ -134,6 +134,37 @@ cdef int64_t tap_read(Tap* t, uint8_t* out, int64_t capacity) noexcept nogil:
         head += size
     store_release_64(&t.head, head)
     return written
+
+
+cdef int64_t tap_take(Tap* t, uint8_t* out, int64_t* size, int64_t capacity, const Window* window, int64_t* oldest_ns,
+                      uint64_t* outside) noexcept nogil:
+    cdef uint64_t head = load_relaxed_64(&t.head)
+    cdef uint64_t tail = load_acquire_64(&t.tail)
+    # Read after the tail: a packet that arrived after the end of permission was told is never taken for an earlier one.
+    cdef int64_t until_ns = <int64_t>load_acquire_64(<const uint64_t*>&window.until_ns)
+    cdef int64_t packets = 0
+    cdef int64_t bytes_of
+    cdef int64_t arrival_ns
+    cdef uint8_t* record
+    while head != tail and size[0] + TAP_HEADER_BYTES <= capacity:
+        record = out + size[0]
+        copy_out(t, head, record, TAP_HEADER_BYTES)
+        bytes_of = TAP_HEADER_BYTES + (record[6] | (record[7] << 8))
+        if size[0] + bytes_of > capacity:
+            break
+        memcpy(&arrival_ns, record + 16, 8)  # little-endian like every machine this runs on
+        if window.from_ns <= arrival_ns < until_ns:
+            copy_out(t, head + TAP_HEADER_BYTES, record + TAP_HEADER_BYTES, bytes_of - TAP_HEADER_BYTES)
+            put_le(record + 12, crc32(record, bytes_of), 4)
+            if arrival_ns < oldest_ns[0]:
+                oldest_ns[0] = arrival_ns
+            size[0] += bytes_of
+            packets += 1
+        else:
+            outside[0] += 1
+        head += bytes_of
+    store_release_64(&t.head, head)
+    return packets
 
 
 cdef class TapRing:

@@ -4,9 +4,10 @@
 spread, at the moment the clock says so, without the GIL.
 """
 
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
+from mediaserver.ext.atomic cimport load_acquire_32, store_release_32
 from mediaserver.ext.net cimport monotonic_ns
 from mediaserver.ext.packet cimport PACKET_BYTES, Packet
 from mediaserver.ext.tap cimport TAP_FLAG_AUDIO, Tap, TapRing, tap_write
@@ -38,42 +39,44 @@ def put(TapRing ring, int64_t arrival_ns, bytes packet, int flags=TAP_FLAG_AUDIO
 
 
 cdef class Feeder:
-    """Writes `packet`, with counted sequence numbers, into each of `rings` every 20 ms while `run` runs."""
+    """Writes `packet`, with counted sequence numbers, into each ring every 20 ms while `run` runs."""
 
     cdef list rings
+    cdef int room
     cdef Tap** taps
     cdef int64_t* due
-    cdef int count
+    cdef uint32_t count
     cdef Packet slot
     cdef volatile bint stopping
     cdef readonly int64_t packets
     cdef readonly int64_t refused
     cdef readonly int64_t writing_ns
 
-    def __cinit__(self, list rings, bytes packet):
-        cdef TapRing ring
-        cdef int i
-        self.rings = rings
-        self.count = len(rings)
-        self.taps = <Tap**>calloc(max(1, self.count), sizeof(Tap*))
-        self.due = <int64_t*>calloc(max(1, self.count), sizeof(int64_t))
+    def __cinit__(self, int room, bytes packet):
+        self.rings = []
+        self.room = room
+        self.taps = <Tap**>calloc(max(1, room), sizeof(Tap*))
+        self.due = <int64_t*>calloc(max(1, room), sizeof(int64_t))
         if self.taps is NULL or self.due is NULL:
             raise MemoryError
         fill(&self.slot, packet)
-        for i in range(self.count):
-            ring = rings[i]
-            self.taps[i] = ring.tap
 
     def __dealloc__(self):
         free(self.taps)
         free(self.due)
 
+    def add(self, TapRing ring not None) -> None:
+        """Fed from now on, until the end. Raises ValueError when there is no room."""
+        cdef uint32_t count = self.count
+        if <int>count == self.room:
+            raise ValueError(f"this feeder has room for {self.room} rings")
+        self.rings.append(ring)
+        self.taps[count] = ring.tap
+        self.due[count] = monotonic_ns() + <int64_t>count * 7_919_000 % PTIME_NS
+        store_release_32(&self.count, count + 1)
+
     def run(self) -> None:
         """Until `stop`; for a thread of its own."""
-        cdef int64_t began = monotonic_ns()
-        cdef int i
-        for i in range(self.count):
-            self.due[i] = began + <int64_t>i * PTIME_NS // self.count
         with nogil:
             while not self.stopping:
                 self.turn()
@@ -82,9 +85,10 @@ cdef class Feeder:
     cdef void turn(self) noexcept nogil:
         cdef int64_t now = monotonic_ns()
         cdef int64_t number
-        cdef int i
+        cdef uint32_t count = load_acquire_32(&self.count)
+        cdef uint32_t i
         self.slot.arrival_ns = now
-        for i in range(self.count):
+        for i in range(count):
             if self.due[i] > now:
                 continue
             number = self.due[i] // PTIME_NS

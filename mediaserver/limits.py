@@ -112,7 +112,6 @@ SHIP_TROUBLED_MAX: Final = 1_000  # recordings whose own trouble is remembered; 
 STORED_BYTES_MAX: Final = 4_194_304  # of a stored.json: 50,000 parts, days of a busy room
 RENDER_KEPT_S: Final = 3_600.0  # a rendered file that nobody asks for again goes after that: PCM takes room
 CONSENT_POLICIES_MAX: Final = 1_000  # each call walks the matches in order
-TAP_DRAIN_BYTES: Final = 262_144  # one call of drain_tap: a whole ring, so that a late writer catches up in one go
 REORDER_NS_MAX: Final = 2_000_000_000  # a packet later than this is not put back into its place when rendering
 RECORDING_SECONDS_MAX: Final = 86_400  # a render stops there: 5.5 GB of 16 kHz stereo would not fit a WAV header
 RENDER_PROCESSES_MAX: Final = 1  # at a time: media has the other cores

@@ -413,35 +413,28 @@ class MediaEngine(VideoFace):
         try:
             await found.link.reply(command_id)
         except MediaError:
-            del self._taps[handle]
+            self._taps.pop(handle, None)
             raise
         return handle
 
-    def drain_tap(self, tap: TapHandle, into: bytearray | memoryview) -> int:
-        """Moves whole tap records (docs/recording-and-consent.md: journal record) into `into`; returns bytes written.
-
-        Called from the recording writer's thread; releases the GIL; never blocks; 0 when empty.
-        """
+    def tap_ring(self, tap: TapHandle) -> TapRing:
+        """The ring that an open tap's packets go to, for the one thread that reads it; it outlives tap and leg."""
         found = self._taps.get(tap)
         if found is None:
-            return 0
-        was_open = found.open
-        written = found.ring.drain(into)
-        if written == 0 and not was_open:
-            self._taps.pop(tap, None)
-        return written
+            raise StaleHandle(f"tap {tap} is closed")
+        return found.ring
 
     async def close_tap(self, tap: TapHandle) -> None:
-        """No packet is captured after this returns; what is in the ring can still be drained until it returned 0."""
+        """No packet is captured after this returns; what is in the ring can still be drained."""
         found = self._taps.get(tap)
-        if found is None or not found.open:
+        if found is None:
             raise StaleHandle(f"tap {tap} is closed")
         try:
             leg = await self._settled(found.leg)
             await leg.link.reply(leg.link.worker.close_tap(leg.native, found.ring))
         except StaleHandle:
             pass  # the leg went first, and its taps with it
-        found.open = False
+        self._taps.pop(tap, None)
 
     # --- statistics
 
@@ -569,9 +562,8 @@ class MediaEngine(VideoFace):
         self._video.forget_leg(leg.handle)
         for bridge in self._bridges.values():
             bridge.legs.discard(leg.handle)
-        for tap in self._taps.values():
-            if tap.leg == leg.handle:
-                tap.open = False
+        for handle in [handle for handle, tap in self._taps.items() if tap.leg == leg.handle]:
+            del self._taps[handle]  # its ring lives on with whoever drains it
 
     def _on_message(self, link: WorkerLink, message: tuple[Any, ...]) -> None:
         event: MediaEvent | VideoEvent | None

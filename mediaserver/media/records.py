@@ -71,7 +71,6 @@ class Tap:
     handle: TapHandle
     leg: LegHandle
     ring: TapRing
-    open: bool = True
 
 
 def event_of(doors: Doors, link: WorkerLink, message: tuple[Any, ...]) -> MediaEvent | None:

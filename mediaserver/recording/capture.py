@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from mediaserver.errors import MediaError, StorageError
+from mediaserver.media.taps import LegSink
 from mediaserver.model import LegFacts, LegHandle, TapHandle
 from mediaserver.recording import catalogue, keys, manifest
 from mediaserver.recording.consent import CallConsent
@@ -71,8 +72,8 @@ class Capture:
         self._shuts += 1
         for leg in self._taps:
             file = self._open[leg]
-            if file.open_until_ns is None and (everybody or not self._consent.may_capture(leg)):
-                file.open_until_ns = now_ns
+            if not file.sink.window_closed and (everybody or not self._consent.may_capture(leg)):
+                file.sink.close_window(now_ns)
 
     async def open_taps(self, legs: Mapping[LegHandle, LegFacts]) -> None:
         """Of all legs that may be captured and are not. Raises OSError if a journal cannot be made."""
@@ -94,6 +95,7 @@ class Capture:
         file = self._open[leg]
         try:
             tap = await self._recorder.engine.open_tap(leg, token)
+            ring = self._recorder.engine.tap_ring(tap)
         except MediaError as error:
             log.warning("recording.tap_refused", call=self._recording.call_id, error=str(error))
             return
@@ -101,12 +103,12 @@ class Capture:
         self._recorder.taps[tap] = (self._recording, file)
         file.windows.append(Window(now_ns, now_ns, evidence.evidence_id))
         opening = note(Kind.OPEN, now_ns, {"evidence": asdict(evidence)})
-        attached = self._recorder.writer.attach(file, tap, opening, now_ns)
+        attached = self._recorder.writer.attach(file, ring, opening, now_ns)
         self.first_ns = self.first_ns or now_ns
         if shuts != self._shuts:
             # Permission ended for somebody while the tap was being opened: an empty window. Whoever ended it adjusts
             # the taps next, and opens this one anew if that is allowed.
-            file.open_until_ns = now_ns
+            file.sink.close_window(now_ns)
         await asyncio.wrap_future(attached)
 
     async def close_taps(self, legs: Sequence[LegHandle], reason: str) -> None:
@@ -118,8 +120,7 @@ class Capture:
             with contextlib.suppress(MediaError):  # the leg may be gone already, and its tap with it
                 await self._recorder.engine.close_tap(tap)
             closed_ns = self._recorder.clock.now_ns()
-            if file.open_until_ns is not None:
-                closed_ns = min(closed_ns, file.open_until_ns)
+            closed_ns = min(closed_ns, file.sink.window_until_ns)
             file.windows[-1].to_ns, file.windows[-1].reason = closed_ns, reason
             closing = note(Kind.CLOSE, closed_ns, {"reason": reason})
             await asyncio.wrap_future(self._recorder.writer.detach(file, closing))
@@ -153,7 +154,8 @@ class Capture:
         sealer, key_id, now_ns = Sealer(key), keys.fingerprint(key), self._recorder.clock.now_ns()
         clear = {"recording": recording_id, "journal": path.name, "key": key_id}
         descriptor, size = create(path, sealer, clear, self._header(facts, now_ns), now_ns)
-        return LegFile(path, descriptor, sealer, size, key_id, facts.leg_id, dirty=True)
+        sink = LegSink(descriptor, key, sealer.number, sealer.previous, size)
+        return LegFile(path, descriptor, sink, key_id, facts.leg_id)
 
     async def shred(self, leg: LegHandle, reason: str, actor: str) -> None:
         """Destroys the key of what this leg's journal holds; what it says later gets a new one. Its tap is closed."""

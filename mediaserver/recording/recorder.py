@@ -20,6 +20,7 @@ import structlog
 from mediaserver.clock import Clock
 from mediaserver.errors import StorageError
 from mediaserver.limits import RENDER_KEPT_S, RETENTION_LOOK_S, WRITER_LOOK_S, WRITER_STALLED_S_MAX
+from mediaserver.media.taps import TapRing
 from mediaserver.model import (
     CallFacts,
     ConsentToken,
@@ -51,7 +52,7 @@ class TapEngine(Protocol):
     """What recording needs of the media engine."""
 
     async def open_tap(self, leg: LegHandle, token: ConsentToken) -> TapHandle: ...
-    def drain_tap(self, tap: TapHandle, into: bytearray | memoryview) -> int: ...
+    def tap_ring(self, tap: TapHandle) -> TapRing: ...
     async def close_tap(self, tap: TapHandle) -> None: ...
 
 
@@ -99,7 +100,6 @@ class JournalRecorder:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.writer = JournalWriter(
-            engine,
             self.root,
             flush_interval_ms=settings.flush_interval_ms,
             fsync_interval_ms=settings.fsync_interval_ms,

@@ -240,7 +240,7 @@ class JournalRecording:
             return
         await self._capture.close_forbidden(reason)
         # A window that shut and may open again needs a tap of its own: what lay between was never permitted.
-        reopened = [leg for leg in self._capture.tapped if (f := self._capture.file(leg)) and f.open_until_ns]
+        reopened = [leg for leg in self._capture.tapped if (f := self._capture.file(leg)) and f.sink.window_closed]
         await self._capture.close_taps(reopened, reason)
         try:
             await self._capture.open_taps(self._legs)

@@ -1,8 +1,9 @@
 """The writer: one thread that moves what taps captured into journals, and one that makes it durable.
 
-Owns draining, the permission window of each file, lag, disk space and what happens when a write fails: that recording
-is marked failed and its call goes on. Media never waits for it: a tap that is not drained in time drops packets and
-says so. Knows no calls and no consent beyond the window it is given.
+Owns the commands of both, disk space and what happens when a write fails: that recording is marked failed and its call
+goes on. Draining, the permission window of each file, sealing and writing are native (`ext/rounds`, `ext/sink`): a
+round of all legs is one call without the GIL. Media never waits for it: a tap that is not drained in time drops
+packets and says so. Knows no calls and no consent beyond the window it is given.
 """
 
 from __future__ import annotations
@@ -20,17 +21,13 @@ from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import structlog
 
-from mediaserver.errors import MediaError
-from mediaserver.limits import TAP_DRAIN_BYTES
-from mediaserver.model import TapHandle
+from mediaserver.media.taps import LegSink, Rounds, TapRing
 from mediaserver.recording import catalogue
-from mediaserver.recording.journal import FRAME, SYNC, Window
+from mediaserver.recording.journal import Window
 from mediaserver.recording.manifest import FileFacts
-from mediaserver.recording.segment import Sealer
 
 log = structlog.get_logger(__name__)
 
@@ -42,58 +39,61 @@ _LIBC = ctypes.CDLL(
 REASONS = {errno.ENOSPC: "disk_full", errno.EDQUOT: "disk_full", errno.EIO: "disk_error", errno.EROFS: "read_only"}
 
 
-class TapSource(Protocol):
-    """What the writer needs of the media engine."""
-
-    def drain_tap(self, tap: TapHandle, into: bytearray | memoryview) -> int: ...
-
-
 @dataclass(slots=True, eq=False)
 class LegFile:
     """One journal being written. The window is set on the loop; all else belongs to the writer's threads."""
 
     path: Path
     descriptor: int
-    sealer: Sealer
-    bytes_written: int  # whole segments that are in the file
+    sink: LegSink  # what is in the file: how many segments, the digest of the last
     key_id: str = ""
     leg_id: str = ""
     windows: list[Window] = field(default_factory=list)
-    segments: int = 0  # in the file, and the digest of the last one: what the manifest will say
-    head: bytes = b""
-    tap: TapHandle | None = None
-    open_from_ns: int = 0  # nothing that arrived earlier may be written
-    open_until_ns: int | None = None  # set at the very moment permission ends: nothing that arrived later is written
     packets_lost: int = 0  # of the open tap
     failure: str = ""
     finished: bool = False  # complete and closed before the recording ended
     named: bool = False  # its directory entry is synced too
-    fresh: bool = False  # the first drain after opening is checked record by record
-    dirty: bool = False
 
-    def __post_init__(self) -> None:
-        self.segments, self.head = self.sealer.number, self.sealer.previous
+    @property
+    def bytes_written(self) -> int:
+        """Whole segments that are in the file."""
+        return self.sink.file_bytes
 
     def facts(self) -> FileFacts:
         """What the manifest says of it, once it is closed."""
-        head = self.head.hex()
+        sink = self.sink
         return FileFacts(
-            self.path.name, self.leg_id, self.bytes_written, self.segments, head, self.key_id, self.windows
+            self.path.name, self.leg_id, sink.file_bytes, sink.number, sink.head.hex(), self.key_id, self.windows
         )
 
 
-@dataclass(slots=True)
 class WriterStats:
-    """Counters for /metrics. lag: age of the oldest packet at the moment it was written."""
+    """Figures for /metrics. lag: age of the oldest packet at the moment it was written."""
 
-    bytes_written: int = 0
-    packets_outside_window: int = 0
-    lag_s: float = 0.0  # of the last round, worst file
-    lag_s_max: float = 0.0
-    fsync_s_total: float = 0.0
-    fsyncs: int = 0
-    free_bytes: int = -1
-    failures: Counter[str] = field(default_factory=Counter)
+    def __init__(self, rounds: Rounds) -> None:
+        self._rounds = rounds
+        self.bytes_closed = self.outside_closed = 0  # of files that are finished
+        self.fsync_s_total = 0.0
+        self.fsyncs = 0
+        self.free_bytes = -1
+        self.failures: Counter[str] = Counter()
+
+    @property
+    def bytes_written(self) -> int:
+        return self.bytes_closed + self._rounds.bytes_written
+
+    @property
+    def packets_outside_window(self) -> int:
+        return self.outside_closed + self._rounds.packets_outside
+
+    @property
+    def lag_s(self) -> float:
+        """Of the last round, worst file."""
+        return self._rounds.lag_ns / 1e9
+
+    @property
+    def lag_s_max(self) -> float:
+        return self._rounds.lag_ns_max / 1e9
 
 
 Command = tuple[Callable[[], None], "Future[None] | None"]
@@ -104,7 +104,6 @@ class JournalWriter:
 
     def __init__(
         self,
-        source: TapSource,
         directory: Path,
         *,
         flush_interval_ms: int,
@@ -114,21 +113,20 @@ class JournalWriter:
         now_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         """on_failure is called from the writer's threads. fsync_interval_ms 0: only when a file is finished."""
-        self._source = source
         self._directory = directory
-        self._flush_s = flush_interval_ms / 1000
+        self._flush_ns = flush_interval_ms * 1_000_000
         self._fsync_s = fsync_interval_ms / 1000
         self._min_free_bytes = min_free_mb << 20
         self._on_failure = on_failure
         self._now_ns = now_ns
+        self._rounds = Rounds()
         self._files: set[LegFile] = set()
         self._commands: queue.SimpleQueue[Command | None] = queue.SimpleQueue()
         self._closing: queue.SimpleQueue[tuple[LegFile, Future[None]] | None] = queue.SimpleQueue()
-        self._buffer = bytearray(TAP_DRAIN_BYTES)
         self._space_checked_ns = -SPACE_CHECK_NS
         self._threads: list[threading.Thread] = []
-        self._busy_since: float | None = None  # of the writer thread; read by the loop
-        self.stats = WriterStats()
+        self._busy_since: float | None = None  # of a command under way; read by the loop
+        self.stats = WriterStats(self._rounds)
 
     # -- called on the loop
 
@@ -142,52 +140,58 @@ class JournalWriter:
 
     def stop(self) -> None:
         """Ends both threads after what was asked of them; blocks, call it off the loop."""
-        self._commands.put(None)
+        self._command(None)
         for thread in self._threads:
             thread.join()
         self._threads = []
 
-    def attach(self, file: LegFile, tap: TapHandle, note: bytes, from_ns: int) -> Future[None]:
+    def attach(self, file: LegFile, ring: TapRing, note: bytes, from_ns: int) -> Future[None]:
         """From now on the tap is drained into the file, after `note` (its OPEN record)."""
 
         def work() -> None:
-            self._files.add(file)
-            self._write(file, note)
-            file.tap = tap
-            file.fresh = True
+            if file not in self._files:
+                self._files.add(file)
+                self._rounds.add(file.sink)
+            self._put(file, note)
+            file.sink.open(ring, from_ns)
 
-        file.open_from_ns, file.open_until_ns, file.packets_lost = from_ns, None, 0
+        file.packets_lost = 0
+        file.sink.open_window(from_ns)
         return self._submit(work)
 
     def detach(self, file: LegFile, note: bytes) -> Future[None]:
         """Drains what the closed tap still holds, keeps what its window covers, writes `note` (its CLOSE record)."""
 
         def work() -> None:
-            while file.tap is not None and self._drain(file):
-                pass
-            file.tap = None
-            self._write(file, note)
+            file.sink.close(self._now_ns())
+            self._put(file, note)
 
         return self._submit(work)
 
     def append(self, file: LegFile, note: bytes) -> Future[None]:
-        return self._submit(lambda: self._write(file, note))
+        return self._submit(lambda: self._put(file, note))
 
     def finish(self, file: LegFile, note: bytes) -> Future[None]:
         """Writes the END record, syncs and closes. Resolves when it is on the disk, or failed."""
         done: Future[None] = Future()
 
         def work() -> None:
-            self._files.discard(file)
-            self._write(file, note)
+            self._put(file, note)
+            if file in self._files:
+                self._files.discard(file)
+                self._rounds.remove(file.sink)
+            self.stats.bytes_closed += file.sink.file_bytes
+            self.stats.outside_closed += file.sink.outside
             self._closing.put((file, done))
 
-        self._commands.put((work, None))
+        self._command((work, None))
         return done
 
     def stalled_s(self) -> float:
         """How long the present round or command has been under way; 0 when the thread is at rest."""
-        began = self._busy_since
+        began, round_ns = self._busy_since, self._rounds.busy_since_ns
+        if began is None and round_ns:
+            began = round_ns / 1e9
         return 0.0 if began is None else max(0.0, time.monotonic() - began)
 
     def space_is_short(self) -> bool:
@@ -200,22 +204,21 @@ class JournalWriter:
 
     def _submit(self, work: Callable[[], None]) -> Future[None]:
         done: Future[None] = Future()
-        self._commands.put((work, done))
+        self._command((work, done))
         return done
+
+    def _command(self, command: Command | None) -> None:
+        self._commands.put(command)
+        self._rounds.wake()
 
     # -- the writer thread
 
     def _write_loop(self) -> None:
-        due = time.monotonic() + self._flush_s
         while True:
             try:
-                command = self._commands.get(timeout=max(0.0, due - time.monotonic()))
+                command = self._commands.get_nowait()
             except queue.Empty:
-                self._busy_since = time.monotonic()
-                self.round()
-                self._busy_since = None
-                # After a stall the next round is one interval away: no burst of empty rounds.
-                due = max(due + self._flush_s, time.monotonic())
+                self._after_round(self._rounds.run(self._flush_ns, time.monotonic_ns() + SPACE_CHECK_NS))
                 continue
             if command is None:
                 self._closing.put(None)
@@ -235,13 +238,12 @@ class JournalWriter:
 
     def round(self) -> None:
         """One drain of every open tap. Public for tests that drive it without the thread."""
-        self.stats.lag_s = 0.0
-        for file in list(self._files):
-            try:
-                self._drain(file)
-            except Exception:  # one file's trouble is never another's
-                log.exception("recording.writer_error", path=str(file.path))
-                self._fail(file, "writer_error")
+        self._after_round(self._rounds.round(self._now_ns()))
+
+    def _after_round(self, failed: int) -> None:
+        """failed: journals whose last write failed, in native code, where nothing can be told."""
+        for file in list(self._files) if failed else ():
+            self._look_at(file)
         now_ns = self._now_ns()
         if self._files and now_ns - self._space_checked_ns >= SPACE_CHECK_NS:
             self._space_checked_ns = now_ns
@@ -249,76 +251,20 @@ class JournalWriter:
                 for file in list(self._files):
                     self._fail(file, "disk_low")
 
-    def _drain(self, file: LegFile) -> int:
-        """Moves everything the tap holds. Returns bytes drained; 0: empty, closed or failed."""
-        if file.tap is None:
-            return 0
-        total = 0
-        while True:
-            try:
-                size = self._source.drain_tap(file.tap, self._buffer)
-            except MediaError:  # the leg went away with its tap
-                file.tap = None
-                return total
-            if size == 0:
-                return total
-            total += size
-            self._note_lag(size)
-            self._keep(file, size)
-            if size < TAP_DRAIN_BYTES // 2:
-                return total
+    def _put(self, file: LegFile, note: bytes) -> None:
+        file.sink.put(note, self._now_ns())
+        self._look_at(file)
 
-    def _keep(self, file: LegFile, size: int) -> None:
-        """Writes the drained bytes, less what arrived outside the window."""
-        if file.failure:
-            return
-        view = memoryview(self._buffer)[:size]
-        until_ns = file.open_until_ns
-        if not file.fresh and until_ns is None:
-            self._write(file, view)
-            return
-        file.fresh = False
-        kept = bytearray()
-        for start, end, arrival_ns in _records(view):
-            if arrival_ns < file.open_from_ns or (until_ns is not None and arrival_ns >= until_ns):
-                self.stats.packets_outside_window += 1
-            else:
-                kept += view[start:end]
-        self._write(file, kept)
-
-    def _note_lag(self, size: int) -> None:
-        """Of the oldest packet, which comes first. Hundreds of times a second for each hundred calls: kept short."""
-        if size >= FRAME.size:
-            lag_s = (self._now_ns() - int.from_bytes(self._buffer[16:24], "little", signed=True)) / 1e9
-            if lag_s > self.stats.lag_s:
-                self.stats.lag_s = lag_s
-                if lag_s > self.stats.lag_s_max:
-                    self.stats.lag_s_max = lag_s
-
-    def _write(self, file: LegFile, records: bytes | bytearray | memoryview) -> None:
-        """Seals whole records as one segment and appends it: encryption costs here, on the writer's thread."""
-        if file.failure or not len(records):
-            return
-        segment = file.sealer.seal(records, self._now_ns())
-        view = memoryview(segment)
-        try:
-            while view:
-                written = os.write(file.descriptor, view)
-                view = view[written:]
-        except OSError as error:
-            with contextlib.suppress(OSError):  # half a segment proves nothing
-                os.ftruncate(file.descriptor, file.bytes_written)
-            self._fail(file, REASONS.get(error.errno or 0, "write_error"), error)
-            return
-        file.segments, file.head = file.sealer.number, file.sealer.previous
-        file.bytes_written += len(segment)
-        self.stats.bytes_written += len(segment)
-        file.dirty = True
+    def _look_at(self, file: LegFile) -> None:
+        code = file.sink.failure
+        if code and not file.failure:
+            self._fail(file, REASONS.get(code, "write_error"), OSError(code, os.strerror(code)))
 
     def _fail(self, file: LegFile, reason: str, error: OSError | None = None) -> None:
         if file.failure:
             return
         file.failure = reason
+        file.sink.fail(errno.ECANCELED)  # nothing is written any more, whatever the reason
         self.stats.failures[reason] += 1
         log.critical(
             "recording.failed",
@@ -352,13 +298,11 @@ class JournalWriter:
 
     def _sync_all(self) -> None:
         """Many files are made durable by one call: two thousand fdatasync would keep the disk busy for good."""
-        dirty = [file for file in list(self._files) if file.dirty]
+        dirty = [file for file in list(self._files) if file.sink.take_dirty()]
         if len(dirty) <= SYNCED_ONE_BY_ONE_MAX:
             for file in dirty:
-                self._sync(file)
+                self._make_durable(file)
             return
-        for file in dirty:
-            file.dirty = False
         started = time.perf_counter()
         if _LIBC.syncfs(dirty[0].descriptor) != 0:
             code = ctypes.get_errno()
@@ -371,9 +315,10 @@ class JournalWriter:
         self.stats.fsyncs += 1
 
     def _sync(self, file: LegFile) -> None:
-        if not file.dirty:
-            return
-        file.dirty = False
+        if file.sink.take_dirty():
+            self._make_durable(file)
+
+    def _make_durable(self, file: LegFile) -> None:
         started = time.perf_counter()
         try:
             os.fdatasync(file.descriptor)
@@ -390,17 +335,3 @@ class JournalWriter:
 def _resolve(done: Future[None]) -> None:
     with contextlib.suppress(InvalidStateError):  # whoever waited was cancelled; the work is done all the same
         done.set_result(None)
-
-
-def _records(view: memoryview) -> list[tuple[int, int, int]]:
-    """Start, end and arrival of each record a tap handed out; whole and intact by its contract."""
-    found = []
-    position = 0
-    while position + FRAME.size <= len(view):
-        sync, header_size, body_size, _, _, _, _, arrival_ns, _ = FRAME.unpack_from(view, position)
-        if sync != SYNC:
-            break
-        end = position + header_size + body_size
-        found.append((position, end, arrival_ns))
-        position = end
-    return found

@@ -5,16 +5,17 @@ from __future__ import annotations
 import threading
 
 from mediaserver.errors import ConsentError, StaleHandle
+from mediaserver.ext.tap import TapRing
+from mediaserver.ext.tap_harness import put
 from mediaserver.model import ConsentToken, LegHandle, TapHandle
 from mediaserver.recording.consent import ConsentAuthority
-from tests.support.synthetic_taps import packet_record
 
 
 class FakeTaps:
     def __init__(self, authority: ConsentAuthority) -> None:
         self._authority = authority
         self._lock = threading.Lock()
-        self._rings: dict[TapHandle, list[bytes]] = {}
+        self._rings: dict[TapHandle, TapRing] = {}
         self._open: dict[TapHandle, LegHandle] = {}
         self._last = 0
         self.tokens: list[ConsentToken] = []
@@ -25,20 +26,15 @@ class FakeTaps:
         with self._lock:
             self._last += 1
             tap = TapHandle(self._last)
-            self._rings[tap], self._open[tap] = [], leg
+            self._rings[tap], self._open[tap] = TapRing(tap), leg
             self.tokens.append(token)
         return tap
 
-    def drain_tap(self, tap: TapHandle, into: bytearray | memoryview) -> int:
-        with self._lock:
-            if tap not in self._rings:
-                raise StaleHandle("no such tap")
-            ring, size = self._rings[tap], 0
-            while ring and size + len(ring[0]) <= len(into):
-                record = ring.pop(0)
-                into[size : size + len(record)] = record
-                size += len(record)
-            return size
+    def tap_ring(self, tap: TapHandle) -> TapRing:
+        try:
+            return self._rings[tap]
+        except KeyError:
+            raise StaleHandle("no such tap") from None
 
     async def close_tap(self, tap: TapHandle) -> None:
         with self._lock:
@@ -50,7 +46,7 @@ class FakeTaps:
         with self._lock:
             taps = [tap for tap, tapped in self._open.items() if tapped == leg]
             for tap in taps:
-                self._rings[tap].append(packet_record(arrival_ns, packet))
+                put(self._rings[tap], arrival_ns, packet)
         return bool(taps)
 
     def leg_is_gone(self, leg: LegHandle) -> None:

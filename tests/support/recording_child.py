@@ -5,10 +5,12 @@ Prints one line when capture has begun. Packets exist the moment the clock says 
 
 import asyncio
 import sys
-import time
+import threading
 from pathlib import Path
 
 from mediaserver.clock import SystemClock
+from mediaserver.ext.tap import TapRing
+from mediaserver.ext.tap_harness import Feeder
 from mediaserver.model import (
     CallFacts,
     CodecName,
@@ -28,31 +30,23 @@ from mediaserver.settings import RecordingSettings
 from mediaserver.store.database import open_database
 from mediaserver.store.recordings import RecordingStore
 from mediaserver.store.spool import Spool
-from tests.support.synthetic_taps import packet_record, rtp
-
-PTIME_NS = 20_000_000
+from tests.support.synthetic_taps import rtp
 
 
 class RealTimeTaps:
-    """Every 20 ms a packet, from the moment a tap is opened."""
+    """Every 20 ms a packet in each ring, from the moment a tap is opened; a thread without the GIL makes them."""
 
-    def __init__(self) -> None:
-        self._next: dict[TapHandle, tuple[int, int]] = {}
+    def __init__(self, legs: int) -> None:
+        self._feeder = Feeder(legs, rtp(0, 0, b"\x55" * 160))
+        threading.Thread(target=self._feeder.run, daemon=True).start()
 
     async def open_tap(self, leg: LegHandle, token: ConsentToken) -> TapHandle:
-        tap = TapHandle(len(self._next) + 1)
-        self._next[tap] = (time.monotonic_ns(), 0)
-        return tap
+        return TapHandle(leg)
 
-    def drain_tap(self, tap: TapHandle, into: bytearray | memoryview) -> int:
-        due, number = self._next[tap]
-        size = 0
-        while due <= time.monotonic_ns():
-            record = packet_record(due, rtp(number, number * 160, b"\x55" * 160, ssrc=tap))
-            into[size : size + len(record)] = record
-            size, due, number = size + len(record), due + PTIME_NS, number + 1
-        self._next[tap] = (due, number)
-        return size
+    def tap_ring(self, tap: TapHandle) -> TapRing:
+        ring = TapRing(tap)
+        self._feeder.add(ring)
+        return ring
 
     async def close_tap(self, tap: TapHandle) -> None:
         pass
@@ -65,7 +59,7 @@ async def main(data_dir: Path, calls: int) -> None:
     await spool.start()
     settings = RecordingSettings(flush_interval_ms=50, min_free_mb=0)
     recorder = JournalRecorder(
-        settings, data_dir, RealTimeTaps(), RecordingStore(database, spool), clock, ConsentAuthority()
+        settings, data_dir, RealTimeTaps(2 * calls), RecordingStore(database, spool), clock, ConsentAuthority()
     )
     await recorder.start()
     began = [await record(recorder, clock, number) for number in range(calls)]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from mediaserver.media.taps import LegSink
 from mediaserver.recording import keys, manifest
 from mediaserver.recording.journal import Kind, Record, Window, create, note, records
 from mediaserver.recording.keys import KeyRing, MasterKey, Signer
@@ -32,14 +33,12 @@ def begin_sealed(
     values = {"recording": recording_id, "call": "c1", "kind": "call", "caller": "100", "called": "200", "leg": name,
               "party": "100", "clock": clock, "codecs": CODECS, **header}  # fmt: skip
     descriptor, size = create(path, sealer, facts, values, T0_NS)
-    return LegFile(path, descriptor, sealer, size, keys.fingerprint(key), name)
+    sink = LegSink(descriptor, key, sealer.number, sealer.previous, size)
+    return LegFile(path, descriptor, sink, keys.fingerprint(key), name)
 
 
 def put(file: LegFile, data: bytes, at_ns: int = T0_NS) -> None:
-    segment = file.sealer.seal(data, at_ns)
-    os.write(file.descriptor, segment)
-    file.bytes_written += len(segment)
-    file.segments, file.head = file.sealer.number, file.sealer.previous
+    file.sink.put(data, at_ns)
 
 
 def write_sealed(

@@ -10,6 +10,7 @@ missing in between, and no mark may be left. What each leg lacks at its end is t
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 import shutil
 import signal
@@ -27,7 +28,6 @@ from mediaserver.recording.verify import Verdict, verify_directory
 from mediaserver.settings import RecordingSettings
 
 ROOT = Path(__file__).resolve().parents[2]
-PTIME_NS = 20_000_000
 
 
 @dataclass
@@ -36,6 +36,14 @@ class Told:
     recordings: int = 0
     legs: int = 0
     lost_ms: list[float] = field(default_factory=list)  # of each leg: from its last packet on disk to the kill
+
+
+def packets_of(path: Path, key: bytes) -> tuple[list[int], bool]:
+    """Arrivals of all packets, and whether their sequence numbers have no gap and no repetition."""
+    found = [record for record in records(path, key) if record.kind == Kind.RTP]
+    numbers = [int.from_bytes(record.body[2:4]) for record in found]
+    steps = {(after - before) & 0xFFFF for before, after in itertools.pairwise(numbers)}
+    return [record.arrival_ns for record in found], steps <= {1}
 
 
 def kill_once(folder: Path, calls: int, draw: random.Random, told: Told) -> None:
@@ -66,10 +74,10 @@ def kill_once(folder: Path, calls: int, draw: random.Random, told: Told) -> None
         report = verify_directory(directory, signer.public)
         assert report.verdict is Verdict.PROVEN, report.findings
         for path in catalogue.journals(root, row.directory):
-            arrivals = [r.arrival_ns for r in records(path, ring.unwrap(read_key(path) or {})) if r.kind == Kind.RTP]
+            arrivals, whole = packets_of(path, ring.unwrap(read_key(path) or {}))
+            assert whole, "a packet is missing in between"
             told.legs += 1
             if arrivals:
-                assert arrivals[-1] - arrivals[0] == (len(arrivals) - 1) * PTIME_NS, "a packet is missing in between"
                 told.lost_ms.append((killed_ns - arrivals[-1]) / 1e6)
         told.recordings += 1
     told.kills += 1

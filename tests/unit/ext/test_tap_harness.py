@@ -40,7 +40,11 @@ def test_what_is_no_packet_is_refused(size: int) -> None:
 
 def test_a_feeder_gives_each_ring_its_packets_in_order() -> None:
     rings = [TapRing(number) for number in range(3)]
-    feeder = Feeder(rings, PACKET)
+    feeder = Feeder(3, PACKET)
+    for ring in rings:
+        feeder.add(ring)
+    with pytest.raises(ValueError, match="room for 3"):
+        feeder.add(TapRing(9))
     running = threading.Thread(target=feeder.run)
     running.start()
     room, got = bytearray(1 << 18), [b""] * 3

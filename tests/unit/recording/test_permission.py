@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import threading
 from collections.abc import Callable
@@ -251,7 +250,7 @@ async def act(
 async def test_a_disk_that_hangs_holds_no_media_up_and_ends_what_may_not_go_on(
     make_room: Callable[..., Room], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The writer's thread stands in a write; taps still take packets, the loop still answers."""
+    """The writer's thread stands (test_writer: in a write); taps still take packets, the loop still answers."""
     monkeypatch.setattr("mediaserver.recording.recorder.WRITER_STALLED_S_MAX", 0.05)
     monkeypatch.setattr("mediaserver.recording.recorder.WRITER_LOOK_S", 0.01)
     room = make_room()
@@ -259,20 +258,13 @@ async def test_a_disk_that_hangs_holds_no_media_up_and_ends_what_may_not_go_on(
     a, failed, go_on = room.leg(1), asyncio.Event(), threading.Event()
     recording = await begin(room, ConsentRules("p", on_failure="closed"), a)
     recording.on_failure = lambda _reason: failed.set()
-    real = os.write
-
-    def hanging(descriptor: int, data: bytes) -> int:
-        if Path(f"/proc/self/fd/{descriptor}").readlink().suffix == ".journal":
-            go_on.wait(10)
-        return real(descriptor, data)
-
-    monkeypatch.setattr(os, "write", hanging)
+    room.recorder.writer._submit(lambda: go_on.wait(10) and None)
     assert room.talk(a, packets=10) == 10
     async with asyncio.timeout(10):
         await failed.wait()
     with pytest.raises(StorageError, match="has not answered"):
         await room.recorder.begin(room.call(), NoticeKind.CALL)
-    assert room.taps.arrives(a.handle, room.clock.now_ns(), b"still taken") is True
+    assert room.taps.arrives(a.handle, room.clock.now_ns(), b"is still taken") is True
     go_on.set()
     await recording.end()
     await room.spool.flush()

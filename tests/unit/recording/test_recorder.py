@@ -2,13 +2,11 @@
 
 import asyncio
 import dataclasses
-import errno
 import os
 import random
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -214,24 +212,19 @@ async def test_no_random_call_writes_a_byte_before_everybody_has_heard_the_notic
         assert bool(captured) is bool(allowed), seed
 
 
-async def test_a_full_disk_fails_the_recording_and_nothing_else(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_disk_fails_the_recording_and_nothing_else(room: Room) -> None:
     recording = await room.recorder.begin(room.call(), NoticeKind.CALL)
     a = room.leg(1)
     await recording.leg_joined(a)
     await recording.notice_finished(room.notice(a))
     room.talk(a, packets=10)
     room.recorder.writer.round()
-    real_write = os.write
-
-    def full(descriptor: int, data: Any) -> int:
-        if Path(f"/proc/self/fd/{descriptor}").readlink().suffix == ".journal":
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return real_write(descriptor, data)
-
-    monkeypatch.setattr(os, "write", full)
+    full = os.open("/dev/full", os.O_WRONLY)
+    (file,) = recording._capture.files
+    os.dup2(full, file.descriptor)
+    os.close(full)
     room.talk(a, packets=10)
     await recording.leg_left(a.handle)  # drains: the write fails, the call room sees nothing of it
-    monkeypatch.undo()
     await recording.end()
     await room.spool.flush()
     (row,) = await room.store.list()

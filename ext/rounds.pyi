@@ -1,0 +1,48 @@
+"""The recording writer's round; see rounds.pyx."""
+
+from mediaserver.ext.sink import LegSink
+
+class Rounds:
+    """Every open journal of a process. All but `wake` and the figures belong to the writer's thread."""
+
+    packets: int  # taken from rings and kept
+    lag_ns: int  # age of the oldest packet when it was written: of the last round, and the worst ever
+    lag_ns_max: int
+    spool_failure: int  # errno; the spool is given up then until `use_spool`
+    spool_bytes: int
+    circle_done: bool  # the last round was the last of a circle: every journal has been sealed once in it
+
+    def __init__(self, turns: int = 1) -> None:
+        """turns: rounds in a circle."""
+
+    def add(self, sink: LegSink) -> None: ...
+    def remove(self, sink: LegSink) -> None: ...
+    def use_spool(self, descriptor: int, key: bytes) -> None:
+        """Batches go there from now on. -1 and b"": nowhere; each round seals every leg. Raises ValueError."""
+
+    def round(self, now_ns: int) -> int:
+        """One round at this time. How many journals have failed so far; the spool's failure is `spool_failure`."""
+
+    def seal(self, now_ns: int) -> None:
+        """What waits in any journal's buffer goes to its file now."""
+
+    def run(self, flush_ns: int, until_ns: int) -> int:
+        """Rounds every flush_ns until woken, until the time, the end of a circle, or a new failure. Journals failed."""
+
+    def wake(self) -> None:
+        """Ends `run`, or the next one. Any thread."""
+
+    @property
+    def journals(self) -> int: ...
+    @property
+    def bytes_written(self) -> int:
+        """To journals that are open now, since they were made."""
+
+    @property
+    def packets_outside(self) -> int: ...
+    @property
+    def busy_since_ns(self) -> int:
+        """When the present round of `run` began; 0: at rest."""
+
+    def lag_histogram(self) -> list[int]:
+        """Legs' rounds by lag, a millisecond each; the last bucket takes all that is later."""
