@@ -35,6 +35,14 @@ SIP_FORKS_MAX: Final = 16  # early dialogs of one INVITE of ours; further ones a
 SIP_REDIALS_MAX: Final = 4  # times one request is sent again with credentials before its failure is reported
 SIP_QUEUED_REQUESTS_MAX: Final = 16  # re-INVITEs, INFOs waiting in one session; more is a caller gone mad
 
+# --- recording sessions of others (SIPREC)
+SIPREC_STREAMS_MAX: Final = 16  # audio sections of one session: a call has two, a conference one each or one mixed
+SIPREC_METADATA_BYTES_MAX: Final = 65_535  # what one SIP message carries; two parties take 2 to 4 KB
+SIPREC_ELEMENTS_MAX: Final = 4_000  # XML elements of one document, extensions included
+SIPREC_DEPTH_MAX: Final = 24  # of nesting; RFC 7865 has four levels, an SBC's own extensions some more
+SIPREC_OBJECTS_MAX: Final = 128  # sessions, participants and streams known of one recording session, of each
+SIPREC_TEXT_CHARS_MAX: Final = 256  # of a name, an address or an id; what is longer is cut
+
 # --- media
 LEGS_PER_WORKER_MAX: Final = 4_096  # two descriptors each; stays under the usual 20,000 of a process
 BRIDGES_PER_WORKER_MAX: Final = 4_096  # one per call, or per room

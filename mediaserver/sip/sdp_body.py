@@ -1,12 +1,17 @@
-"""The session description inside a message body: plain, or one part of a multipart body (RFC 5621, RFC 2046 §5.1)."""
+"""What a message body holds: the session description and, of a recording session, its metadata (RFC 7866 §9).
+
+Plain, or one part each of a multipart body (RFC 5621, RFC 2046 §5.1).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from mediaserver.errors import ParseError
 from mediaserver.sip.address import parse_params, unquote_string
 from mediaserver.sip.message import Message
+from mediaserver.sip.rs_metadata import TYPES as METADATA_TYPES
 
 SDP_TYPE: Final = "application/sdp"
 _PARTS_MAX: Final = 16  # real bodies have two or three parts
@@ -28,7 +33,10 @@ def sdp_of(message: Message) -> bytes | None:
             raise ParseError(f"body is encoded as {encoding[:16]}", 415)
         return body
     if kind.startswith("multipart/"):
-        return _sdp_part(message.headers.get("Content-Type") or "", body)
+        sdp = next((part for found, part in _parts(message) if found == SDP_TYPE), None)
+        return sdp if sdp is None or sdp.endswith(b"\r\n") else sdp + b"\r\n"
+    if kind in METADATA_TYPES:  # an UPDATE may bring nothing else
+        return None
     if "handling=optional" in (message.headers.get("Content-Disposition") or "").replace(" ", "").lower():
         return None
     raise ParseError("body is not SDP", 415)
@@ -38,7 +46,18 @@ def sdp_headers(sdp: bytes | None) -> tuple[tuple[str, str], ...]:
     return (("Content-Type", SDP_TYPE),) if sdp else ()
 
 
-def _sdp_part(content_type: str, body: bytes) -> bytes | None:
+def metadata_of(message: Message) -> bytes | None:
+    """The metadata of a recording session, None without. Raises ParseError for a multipart without a boundary."""
+    if message.content_type in METADATA_TYPES:
+        return message.body or None
+    if not message.content_type.startswith("multipart/"):
+        return None
+    return next((part for kind, part in _parts(message) if kind in METADATA_TYPES), None)
+
+
+def _parts(message: Message) -> Iterator[tuple[str, bytes]]:
+    """Type, in lower case and without parameters, and content of each part that has one."""
+    content_type, body = message.headers.get("Content-Type") or "", message.body
     semicolon = content_type.find(";")
     boundary = unquote_string(parse_params(content_type[semicolon:]).get("boundary") or "") if semicolon >= 0 else ""
     if not boundary:
@@ -51,6 +70,5 @@ def _sdp_part(content_type: str, body: bytes) -> bytes | None:
         for line in head.split(b"\r\n"):
             name, _, value = line.partition(b":")
             kind = value.partition(b";")[0].strip().lower()
-            if name.strip().lower() == b"content-type" and kind == SDP_TYPE.encode():
-                return content if content.endswith(b"\r\n") else content + b"\r\n"
-    return None
+            if name.strip().lower() == b"content-type":
+                yield kind.decode("utf-8", "surrogateescape"), content
