@@ -130,6 +130,10 @@ def check_config(config: ConfigOption = None, as_json: JsonOption = False) -> No
                 raise ConfigError(
                     f"{routing.path}: rule {rule.name}: consent: no policy {rule.consent!r}; known: {known}"
                 )
+        for name, trunk in settings.trunks.items():
+            if trunk.siprec_policy and trunk.siprec_policy not in policies:
+                known = ", ".join(sorted(policies))
+                raise ConfigError(f"trunks.{name}.siprec_policy: no policy {trunk.siprec_policy!r}; known: {known}")
         path = find_config(config)
         if as_json:
             typer.echo(settings.model_dump_json())

@@ -29,6 +29,7 @@ from mediaserver.webrtc.sctp import DataChannel
 if TYPE_CHECKING:
     from mediaserver.calls.leg import Leg
     from mediaserver.calls.leg_video import Track
+    from mediaserver.calls.voice import Voice
 
 log = structlog.get_logger()
 TakeChannel = Callable[[str, LegFacts, DataChannel], bool]  # call id, leg; False: the channel is closed
@@ -50,6 +51,7 @@ class House:
     data_dropped: Counter[str] = field(default_factory=Counter)  # what those broke, by reason
     identity: DtlsIdentity = field(default_factory=DtlsIdentity)  # our certificate towards browsers
     legs: dict[LegHandle, Leg] = field(default_factory=dict)  # open ones, to find whom a media event concerns
+    voices: dict[LegHandle, Voice] = field(default_factory=dict)  # the same of recording sessions, which have no legs
     tracks: dict[TrackHandle, Track] = field(default_factory=dict)  # the same of their video
     prompt_paths: dict[PromptHandle, Path] = field(default_factory=dict)  # of what was loaded: for recordings
     desk: ConsentDesk = field(init=False)  # consent, pauses and keys of recordings

@@ -20,6 +20,7 @@ from mediaserver.calls.house import House, TakeChannel
 from mediaserver.calls.library import ProgramLibrary
 from mediaserver.calls.ports import CallObserver, NewsReader, Prompts, Recorder, Session, SipGateway, VideoPlane
 from mediaserver.calls.room_facts import Action, Outcome, RoomFacts
+from mediaserver.calls.siprec import SiprecCall
 from mediaserver.calls.watch import RoutingFile
 from mediaserver.clock import Clock
 from mediaserver.media.engine import MediaEngine, Tone
@@ -67,7 +68,7 @@ class CallManager:
         self._routing = RoutingFile.of(settings, routing_file)
         self._programs = ProgramLibrary(settings.routing.programs_dir)
         self._rooms = Rooms(self._house)
-        self._calls: dict[str, Call] = {}
+        self._calls: dict[str, Call | SiprecCall] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._watch: asyncio.Task[None] | None = None
         self._draining = False
@@ -117,7 +118,11 @@ class CallManager:
             session.reject(503, headers=[("Retry-After", str(RETRY_AFTER_S))])
             return
         call_id = secrets.token_hex(8)
-        call = Call(call_id, session, self._house, self._routing, self._programs, self._rooms)
+        call: Call | SiprecCall
+        if session.siprec:
+            call = SiprecCall(call_id, session, self._house)
+        else:
+            call = Call(call_id, session, self._house, self._routing, self._programs, self._rooms)
         self._calls[call_id] = call
         loop = asyncio.get_running_loop()
         task = loop.create_task(self._run(call), name=f"call {call_id}", context=call.context)
@@ -131,7 +136,7 @@ class CallManager:
         count = len(self._calls)
         return count >= limit and (count >= 2 * limit or sum(not c.ending for c in self._calls.values()) >= limit)
 
-    async def _run(self, call: Call) -> None:
+    async def _run(self, call: Call | SiprecCall) -> None:
         try:
             await call.run()
         finally:
@@ -160,8 +165,9 @@ class CallManager:
             self._rooms.speaks(event.bridge, event.leg)
             return
         leg = self._house.legs.get(event.leg)
-        if leg is not None:
-            leg.voice.take(event)
+        voice = leg.voice if leg is not None else self._house.voices.get(event.leg)
+        if voice is not None:
+            voice.take(event)
 
     def _on_video_event(self, event: VideoEvent) -> None:
         track = self._house.tracks.get(event.track)

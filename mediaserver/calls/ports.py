@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mediaserver.model import (
     CallFacts,
@@ -46,6 +46,8 @@ class Session(Protocol):
     remote_sdp: bytes | None  # the offer of an incoming one
     rights: frozenset[str] | None  # of the token it came with: publish, subscribe, record, moderate; None: all
     takes_offers: bool  # False: nothing can be offered to it later
+    siprec: bool  # a recording session (RFC 7866): its streams are recorded, nobody is talked to
+    metadata: bytes | None  # of it, in the first INVITE
     one_way: bool  # only speaks, or only listens, by its nature: that is no hold
     on_event: Callable[[SessionEvent], None]  # set by the call room at once; told in order, never re-entrantly
 
@@ -169,6 +171,9 @@ class Recording(Protocol):
         """Nothing of anybody is stored until `resume`."""
 
     async def resume(self) -> None: ...
+
+    def noted(self, leg: LegHandle, values: Mapping[str, Any]) -> None:
+        """Something to keep with that party's channel: JSON values."""
 
     async def leg_left(self, leg: LegHandle) -> None:
         """Called before the leg is closed: its tap is closed and drained."""

@@ -69,6 +69,9 @@ def _unheard(_event: SessionEvent) -> None:
 class WebSession:
     """One leg. The call room uses the `Session` part, whoever carries it the `far_…` part."""
 
+    siprec: bool = False
+    metadata: bytes | None = None
+
     def __init__(
         self,
         carrier: Carrier,

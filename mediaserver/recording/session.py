@@ -195,6 +195,10 @@ class JournalRecording:
         del values["leg"], values["path"]
         self._note(heard.leg, Kind.PROMPT, {**values, "sha256": digest})
 
+    def noted(self, leg: LegHandle, values: Mapping[str, Any]) -> None:
+        """What somebody says of this party: kept with its channel, as an event of the journal."""
+        self._note(leg, Kind.EVENT, values)
+
     def _note(self, leg: LegHandle, kind: Kind, values: Mapping[str, Any]) -> None:
         file = self._capture.file(leg)
         if file is not None and not self._ended:

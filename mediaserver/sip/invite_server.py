@@ -11,7 +11,7 @@ from mediaserver.errors import ParseError
 from mediaserver.sip.dialog import Dialog
 from mediaserver.sip.flow import Flow
 from mediaserver.sip.message import Request
-from mediaserver.sip.sdp_body import sdp_headers, sdp_of
+from mediaserver.sip.sdp_body import metadata_of, sdp_headers, sdp_of
 from mediaserver.sip.session import InviteSession, Stage
 from mediaserver.sip.session_events import Cancelled, Confirmed
 from mediaserver.sip.session_host import SessionHost, reason_of
@@ -54,6 +54,10 @@ class IncomingSession(InviteSession):
         self._invite = request
         self.dialog = Dialog.of_server(request, tx.to_tag, flow)
         self.contact = host.contact(flow, self.called_user)
+        if "siprec" in request.headers.tokens("Require"):
+            self.siprec = True
+            self.metadata = metadata_of(request)
+            self.contact += ";+sip.srs"  # RFC 7866 §6.1.2: a recording server answers
         host.keep(self, self.dialog.id)
 
     @property

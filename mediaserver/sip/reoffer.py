@@ -16,8 +16,8 @@ from mediaserver.sip.exchange import Exchange
 from mediaserver.sip.flow import Flow
 from mediaserver.sip.machines import T1_NS
 from mediaserver.sip.message import Request, Response
-from mediaserver.sip.sdp_body import sdp_headers, sdp_of
-from mediaserver.sip.session_events import Confirmed, Reoffer, ReofferAnswered, ReofferFailed
+from mediaserver.sip.sdp_body import metadata_of, sdp_headers, sdp_of
+from mediaserver.sip.session_events import Confirmed, MetadataReceived, Reoffer, ReofferAnswered, ReofferFailed
 from mediaserver.sip.timers import Timer
 from mediaserver.sip.transaction import ServerTransaction
 
@@ -164,11 +164,14 @@ class Reoffers:
         session = self._session
         try:
             sdp = sdp_of(request)
+            metadata = metadata_of(request) if session.siprec else None
         except ParseError as error:
             session.respond(tx, request, error.status, headers=(("Accept", "application/sdp"),))
             return
         if request.method == "UPDATE" and sdp is None:  # target refresh alone, RFC 3311 §5.2
             self._accept(tx, request, None)
+            if metadata is not None:
+                session.tell(MetadataReceived(metadata))
             return
         if self._own is not None or session.offer_open:
             session.respond(tx, request, 491)
@@ -178,7 +181,7 @@ class Reoffers:
             session.respond(tx, request, 491)  # RFC 5407 §3.1.4: the answer to our late offer is still on its way
         else:
             self._peer = (tx, request, sdp)
-            session.tell(Reoffer(sdp))
+            session.tell(Reoffer(sdp, metadata))
 
     def answer(self, sdp: bytes) -> None:
         if self._peer is None:

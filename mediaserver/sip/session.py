@@ -36,6 +36,7 @@ from mediaserver.sip.session_events import (
     Ended,
     Failed,
     InfoReceived,
+    MetadataReceived,
     Progress,
     ReferProgress,
     ReferReceived,
@@ -55,6 +56,7 @@ __all__ = [
     "Failed",
     "InfoReceived",
     "InviteSession",
+    "MetadataReceived",
     "Progress",
     "ReferProgress",
     "ReferReceived",
@@ -86,6 +88,8 @@ class InviteSession:
     rights: frozenset[str] | None = None
     takes_offers: bool = True
     one_way: bool = False
+    siprec: bool = False  # a recording session (RFC 7866): what it carries is said elsewhere
+    metadata: bytes | None = None  # of it, in the first INVITE
 
     def __init__(
         self,

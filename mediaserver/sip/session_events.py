@@ -47,9 +47,13 @@ class Confirmed:
 
 @dataclass(frozen=True, slots=True)
 class Reoffer:
-    """The peer's re-INVITE or UPDATE. sdp None: it asks us to offer. Reply with answer_reoffer or reject_reoffer."""
+    """The peer's re-INVITE or UPDATE. sdp None: it asks us to offer. Reply with answer_reoffer or reject_reoffer.
+
+    metadata: of a recording session, when it came along (RFC 7866 §9.1).
+    """
 
     sdp: bytes | None = field(repr=False, default=None)
+    metadata: bytes | None = field(repr=False, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,13 @@ class ReofferFailed:
 class InfoReceived:
     content_type: str  # lower case, without parameters
     body: bytes = field(repr=False, default=b"")
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataReceived:
+    """Metadata of a recording session that came without an offer, by UPDATE; answered already."""
+
+    metadata: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +118,7 @@ SessionEvent = (
     | ReofferAnswered
     | ReofferFailed
     | InfoReceived
+    | MetadataReceived
     | ReferReceived
     | ReferProgress
     | Ended

@@ -90,6 +90,7 @@ class UserAgent:
             random_token=lambda: entropy(12).hex(),
             local_address=local_address,
             requests_per_source_per_s=sip.requests_per_source_per_s,
+            extensions=frozenset({"siprec"} if any(t.siprec_policy for t in settings.trunks.values()) else ()),
             stream_for=stream_for,
             counters=counters,
         )

@@ -23,10 +23,13 @@ VECTORS = [path.read_bytes() for path in sorted((Path(__file__).parents[1] / "ve
 NS = b'xmlns="urn:ietf:params:xml:ns:recording:1"'
 PIECES = (
     b"<recording " + NS + b">", b"</recording>", b"<datamode>partial</datamode>", b'<session session_id="s"/>',
-    b'<participant participant_id="p">', b"</participant>", b'<nameID aor="sip:a@b">', b"</nameID>", b"<name>N</name>",
+    b'<participant participant_id="p">',
+    b"</participant>", b'<nameID aor="sip:a@b">', b"</nameID>", b"<name>N</name>",
     b'<stream stream_id="t" session_id="s"><label>1</label></stream>', b"<send>t</send>", b"<label>1</label>",
-    b'<participantstreamassoc participant_id="p">', b"</participantstreamassoc>", b"&amp;", b"&lol;", b"<!--x-->",
-    b'<!DOCTYPE r [<!ENTITY lol "lol">]>', b"<![CDATA[x]]>", b"<?pi x?>", b"\x00", b"\xff", b"<x:y/>", b'<a xmlns="q"/>',
+    b'<participantstreamassoc participant_id="p">', b"</participantstreamassoc>", b"&amp;", b"&lol;",
+    b"<!--x-->",
+    b'<!DOCTYPE r [<!ENTITY lol "lol">]>', b"<![CDATA[x]]>", b"<?pi x?>", b"\x00", b"\xff", b"<x:y/>",
+    b'<a xmlns="q"/>',
 )  # fmt: skip
 
 

@@ -376,6 +376,8 @@ class FakeSession:
         self.rights: frozenset[str] | None = None
         self.takes_offers = True
         self.one_way = False
+        self.siprec = False
+        self.metadata: bytes | None = None
         self.on_did: Callable[[str], None] | None = None
         self.last_words: tuple[tuple[str, str], ...] = ()  # headers of the hang-up
 
@@ -511,6 +513,7 @@ class FakeRecording:
         self.paused = False
         self.ended = False
         self.notices: list[Notice] = []
+        self.notes: list[tuple[LegHandle, dict[str, Any]]] = []
         self.played: list[tuple[LegHandle, str]] = []
         self.answers: list[tuple[LegHandle, Answer, str, dict[str, str]]] = []
         self.on_failure: Callable[[str], None] | None = None
@@ -549,6 +552,9 @@ class FakeRecording:
             return self._set(notice.leg, ConsentState.NOTICE_FAILED)
         implied = self.rules.ask == "announce" or (self.rules.ask == "stay" and not self.rules.stay_s)
         return self._set(notice.leg, ConsentState.IMPLIED if implied else ConsentState.NOTICE_DELIVERED)
+
+    def noted(self, leg: LegHandle, values: Mapping[str, Any]) -> None:
+        self.notes.append((leg, dict(values)))
 
     async def stayed(self, leg: LegHandle) -> None:
         if leg in self.joined:

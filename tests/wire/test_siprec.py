@@ -1,0 +1,124 @@
+"""A recording client on the wire: INVITE with SDP and metadata, two streams, an update, BYE; and what is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mediaserver.cli_common import load_settings
+from mediaserver.store.calls import CallStore
+from mediaserver.store.database import open_database
+from mediaserver.store.recordings import RecordingStore
+from tests.support.rawcall import RawCall, rtp_packet
+from tests.support.server import Server
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+EXTRA_CONFIG = """
+[trunks.sbc]
+uri = "sip:127.0.0.1:5998"
+allow_from = ["127.0.0.1"]
+siprec_policy = "declared-by-client"
+"""
+METADATA = (Path(__file__).resolve().parents[1] / "vectors" / "siprec" / "two-parties.xml").read_text()
+PACKETS = 60
+
+
+class RecordingClient(RawCall):
+    """Sends two streams with labels 96 and 97."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.second = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.second.bind((self.host, 0))
+
+    def sdp(self) -> str:
+        head = f"v=0\r\no=src 1 1 IN IP4 {self.host}\r\ns=-\r\nc=IN IP4 {self.host}\r\nt=0 0\r\n"
+        sections = [
+            f"m=audio {one.getsockname()[1]} RTP/AVP 0\r\na=label:{label}\r\na=sendonly\r\n"
+            for one, label in ((self.rtp, 96), (self.second, 97))
+        ]
+        sdp = head + "".join(sections)
+        return (
+            f"--b\r\nContent-Type: application/sdp\r\n\r\n{sdp}\r\n--b\r\nContent-Type: application/rs-metadata+xml\r\n"
+            f"Content-Disposition: recording-session\r\n\r\n{METADATA}\r\n--b--\r\n"
+        )
+
+    def _request(self, method: str, cseq: int, body: str = "", target: str = "", branch: str = "") -> bytes:
+        request = super()._request(method, cseq, body, target, branch)
+        kind = (
+            b"multipart/mixed;boundary=b\r\nRequire: siprec" if method == "INVITE" else b"application/rs-metadata+xml"
+        )
+        return request.replace(b"Content-Type: application/sdp", b"Content-Type: " + kind, 1)
+
+    def speak(self) -> None:
+        ports = [int(port) for port in re.findall(r"^m=audio (\d+)", self.answer, re.M)]
+        for number in range(PACKETS):
+            for index, (one, port) in enumerate(zip((self.rtp, self.second), ports, strict=True)):
+                packet = rtp_packet(number, number * 160, 0x1000 + index, bytes([64 + index]) * 160)
+                one.sendto(packet, (self.media[0], port))
+            time.sleep(0.005)
+
+    def update(self) -> str:
+        body = METADATA.replace("complete", "partial").replace("Bob B", "Robert")
+        self.sip.sendto(self._request("UPDATE", 2, body, self._target), self.server)
+        return self.sip.recv(65_535).decode()
+
+    def bye(self) -> None:
+        self.sip.sendto(self._request("BYE", 3, target=self._target), self.server)
+        assert self.sip.recv(65_535).decode().startswith("SIP/2.0 200")
+
+
+def recorded(server: Server) -> tuple[str, str]:
+    """The answer to the INVITE and to the UPDATE."""
+    client = RecordingClient((server.host, server.base_port), "srs")
+    try:
+        assert client.dial() == 200
+        client.speak()
+        updated = client.update()
+        client.bye()
+        return client.answer, updated
+    finally:
+        client.second.close()
+        client.close()
+
+
+async def found(server: Server) -> tuple[dict[str, Any], Any, Any]:
+    """The only recording once it is complete, its evidence and its call."""
+    settings = load_settings(server.config)
+    database = await open_database(settings.store.url, settings.server.data_dir)
+    try:
+        store = RecordingStore(database)
+        async with asyncio.timeout(20):
+            while not (rows := [row for row in await store.list() if row.state == "complete"]):
+                await asyncio.sleep(0.1)
+        async with asyncio.timeout(20):
+            while (call := await CallStore(database).show(rows[0].call_id)) is None or call.ended_ms is None:
+                await asyncio.sleep(0.1)
+        return {"row": rows[0]}, await store.evidence(rows[0].recording_id), call
+    finally:
+        await database.close()
+
+
+async def test_two_streams_of_a_recording_client_are_one_conversation_that_can_be_proven(server: Server) -> None:
+    answer, updated = await asyncio.to_thread(recorded, server)
+    assert answer.count("a=recvonly") == 2
+    assert "+sip.srs" in answer
+    assert updated.startswith("SIP/2.0 200")
+    values, evidence, call = await found(server)
+    row = values["row"]
+    assert (row.legs, row.packets_lost, row.policy, row.route) == (2, 0, "declared-by-client", "siprec-sbc")
+    assert (str(row.caller), str(row.called)) == ("+442079460101", "bob")
+    assert [(one.leg_id, one.how, one.state) for one in evidence] == [
+        ("1", "siprec", "granted"),
+        ("2", "siprec", "granted"),
+    ]
+    assert [leg["stats"]["packets_received"] for leg in call.legs] == [PACKETS, PACKETS]
+    code, text, error = await server.cli("recordings", "verify", row.recording_id)
+    assert code == 0, text + error
