@@ -50,11 +50,15 @@ def check_journal(data, facts):
 
 folder, public, name = Path(sys.argv[1]), load_pem_public_key(Path(sys.argv[2]).read_bytes()), "manifest.jsonl"
 try:
-    files = {file["name"]: file for file in check_lines((folder / name).read_bytes(), public)[0]["files"]}
+    closing, *later = check_lines((folder / name).read_bytes(), public)
+    removed = [body for body in later if body["format"] == "mediaserver-removal"]
+    files = {file["name"]: file for file in closing["files"] if not removed}
     if extra := {path.name for path in folder.glob("*.journal")} ^ set(files):
         raise ValueError(f"missing, or not part of it: {sorted(extra)}")
     for name, facts in files.items():
         check_journal((folder / name).read_bytes(), facts)
 except (OSError, ValueError, KeyError, struct.error, InvalidSignature) as error:
     sys.exit(f"{name}: NOT as it was signed: {error or type(error).__name__}")
+for body in removed:
+    print(f"removed by {body['actor']} at {body['removed']} (UTC seconds): {body['reason']}")
 print(f"proven: {len(files)} journals are as they were signed")

@@ -14,7 +14,16 @@ from typing import Annotated
 
 import typer
 
-from mediaserver import __version__, cli_calls, cli_demo, cli_recordings, cli_reviewers, cli_tokens, cli_top, cli_users
+from mediaserver import (
+    __version__,
+    cli_calls,
+    cli_demo,
+    cli_keeping,
+    cli_reviewers,
+    cli_tokens,
+    cli_top,
+    cli_users,
+)
 from mediaserver.cli_common import (
     EXIT_CODES_HELP,
     CommandFailed,
@@ -41,7 +50,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_users.app, name="users")
 app.add_typer(cli_calls.app, name="calls")
-app.add_typer(cli_recordings.app, name="recordings")
+app.add_typer(cli_keeping.app, name="recordings")  # adds its own to those of cli_recordings
 app.add_typer(cli_reviewers.app, name="reviewers")
 app.add_typer(cli_tokens.app, name="tokens")
 app.command("top")(cli_top.top)

@@ -153,7 +153,7 @@ def rewrap(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
         settings = load_settings(config)
         ring = keys.load_ring(settings.recording, settings.server.data_dir)
-        changed, kept = keys.rewrap(_root(settings), ring)
+        changed, kept = keys.rewrap(recordings_root(settings), ring)
         text = f"{changed} keys wrapped by master key {ring.current.master_id}, {kept} were so already"
         done(text, as_json=as_json, changed=changed, kept=kept, master=ring.current.master_id)
 
@@ -174,7 +174,7 @@ def erase(
     """Make a recording, or one party of it, unreadable for ever: its key is destroyed. A signed note of that stays."""
     with told_as_text():
         settings, now = load_settings(config), time.time()
-        gone = asyncio.run(_keep(settings, lambda keeper: keeper.erase(recording_id, party, reason, "CLI", now)))
+        gone = asyncio.run(keep(settings, lambda keeper: keeper.erase(recording_id, party, reason, "CLI", now)))
         done(f"unreadable now: {', '.join(gone)}", as_json=as_json, id=recording_id, journals=gone)
 
 
@@ -187,7 +187,7 @@ def hold(
 ) -> None:
     """Put a recording on legal hold, so that neither retention nor erasure touches it; --reason "" releases it."""
     with told_as_text():
-        asyncio.run(_keep(load_settings(config), lambda keeper: keeper.hold(recording_id, reason)))
+        asyncio.run(keep(load_settings(config), lambda keeper: keeper.hold(recording_id, reason)))
         done(f"{recording_id}: {'on hold' if reason else 'released'}", as_json=as_json, id=recording_id, hold=reason)
 
 
@@ -222,12 +222,12 @@ async def _verify_kept(settings: Settings, folder: Path, public: Ed25519PublicKe
     from mediaserver.recording.cabinet import open_cabinet
     from mediaserver.recording.verify import verify_directory
 
-    root = _root(settings)
+    root = recordings_root(settings)
     async with open_cabinet(settings, root).held(str(folder.relative_to(root))):
         return await asyncio.to_thread(verify_directory, folder, public)
 
 
-async def _keep(settings: Settings, work: Callable[[Keeper], Awaitable[Any]]) -> Any:
+async def keep(settings: Settings, work: Callable[[Keeper], Awaitable[Any]]) -> Any:
     from mediaserver.recording import keys
     from mediaserver.recording.keeping import EXPORTS, Keeper
     from mediaserver.store.database import open_database
@@ -238,7 +238,9 @@ async def _keep(settings: Settings, work: Callable[[Keeper], Awaitable[Any]]) ->
     try:
         ring = keys.load_ring(settings.recording, data_dir)
         store = RecordingStore(database)
-        return await work(Keeper(_root(settings), store, keys.load_signer(data_dir), ring, data_dir / EXPORTS))
+        return await work(
+            Keeper(recordings_root(settings), store, keys.load_signer(data_dir), ring, data_dir / EXPORTS)
+        )
     except LookupError as error:
         raise CommandFailed(str(error.args[0])) from error
     finally:
@@ -267,7 +269,7 @@ async def _vcon(settings: Settings, recording_id: str, target: Path) -> None:
             audio.unlink(missing_ok=True)
         await asyncio.to_thread(_write_private, target, json.dumps(made, indent=2, ensure_ascii=False))
 
-    await _keep(settings, work)
+    await keep(settings, work)
 
 
 def _write_private(target: Path, text: str) -> None:
@@ -283,10 +285,10 @@ async def _subject(settings: Settings, number: str, output: Path) -> int:
         with tempfile.TemporaryDirectory(dir=output.parent) as folder:
             return await collect_subject(keeper, number, output, Path(folder), open_cabinet(settings, keeper.root))
 
-    return int(await _keep(settings, work))
+    return int(await keep(settings, work))
 
 
-def _root(settings: Settings) -> Path:
+def recordings_root(settings: Settings) -> Path:
     return settings.recording.directory or settings.server.data_dir / "recordings"
 
 
@@ -294,9 +296,9 @@ def _folder_of(settings: Settings, recording_id: str) -> Path:
     from mediaserver.recording.catalogue import SAFE_NAME
 
     safe = SAFE_NAME.fullmatch(recording_id)
-    found = next(_root(settings).glob(f"[0-9]*/[0-9]*/[0-9]*/{recording_id}"), None) if safe else None
+    found = next(recordings_root(settings).glob(f"[0-9]*/[0-9]*/[0-9]*/{recording_id}"), None) if safe else None
     if found is None:
-        raise CommandFailed(f"there is no recording {recording_id} under {_root(settings)}")
+        raise CommandFailed(f"there is no recording {recording_id} under {recordings_root(settings)}")
     return found
 
 
@@ -317,7 +319,7 @@ async def _export(settings: Settings, recording_id: str, form: Form, channels: C
 
     ring = load_ring(settings.recording, settings.server.data_dir)
     try:
-        root = _root(settings)
+        root = recordings_root(settings)
         cabinet = open_cabinet(settings, root)
         return await export_recording(root, ring, row, form.value, target, channels=channels.value, cabinet=cabinet)
     except LookupError as error:

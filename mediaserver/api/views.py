@@ -80,7 +80,14 @@ def recording_json(row: RecordingRow) -> dict[str, Any]:
         "failure": row.failure,
         "storage": row.storage,
         "storage_problem": row.storage_problem,
+        "removed": None if row.removed_ms is None else removed_json(row),
     }
+
+
+def removed_json(row: RecordingRow) -> dict[str, Any]:
+    """Who made it unreadable as a whole."""
+    assert row.removed_ms is not None
+    return {"at": row.removed_ms / 1000, "by": row.removed_by, "why": row.removed_why}
 
 
 def quality_json(row: QualityRow) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import structlog
 from mediaserver.errors import MediaError, StorageError
 from mediaserver.media.taps import LegSink
 from mediaserver.model import LegFacts, LegHandle, TapHandle
-from mediaserver.recording import catalogue, keys, manifest
+from mediaserver.recording import catalogue, keys, ledger, manifest
 from mediaserver.recording.consent import CallConsent
 from mediaserver.recording.journal import Kind, Window, create, note
 from mediaserver.recording.segment import Sealer
@@ -195,3 +195,6 @@ class Capture:
         for file, reason, actor in self._tombs:
             tomb = manifest.tombstone_body(recording_id, file.path.name, file.key_id, reason, actor, wall)
             manifest.append(directory, tomb, self._recorder.signer)
+        ledger.closed(
+            self._recorder.root, self._recording.relative_directory, recording_id, self._recorder.signer, wall
+        )

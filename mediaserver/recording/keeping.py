@@ -19,7 +19,7 @@ from typing import Any
 import structlog
 
 from mediaserver.errors import StorageError
-from mediaserver.recording import catalogue, keys, manifest
+from mediaserver.recording import catalogue, keys, ledger, manifest
 from mediaserver.recording.cabinet import Cabinet, journal_names
 from mediaserver.recording.export import export_recording
 from mediaserver.recording.journal import is_sealed, summarize
@@ -28,8 +28,10 @@ from mediaserver.store.recordings import EvidenceRow, RecordingRow, RecordingSto
 
 log = structlog.get_logger(__name__)
 EXPORTS = "exports"  # under data_dir: what was rendered for the API
+RETENTION, SERVER = "retention", "server"  # why and who, when nobody did it
 EXPIRED = "expired"
 ERASED = "erased"
+REMOVED = "removed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,28 @@ class Keeper:
 
         Raises LookupError if there is no such recording or party, StorageError while it is captured or on hold.
         """
+        row = await self._may_go(recording_id)
+        gone = await asyncio.to_thread(self._destroy, row, leg, reason, actor, wall)
+        if leg is None or not await asyncio.to_thread(self._readable, row):
+            await self.store.change(recording_id, state=ERASED, **_told(reason, actor, wall))
+        await self.store.move(recording_id, "remote", "uploading")  # the bucket's copy of the manifest is old now
+        await asyncio.to_thread(self._forget_renders, row)
+        return gone
+
+    async def remove(self, recording_id: str, reason: str, actor: str, wall: float) -> None:
+        """All of it goes, here and in the bucket; manifest, ledger and catalogue say who removed it, when and why.
+
+        Raises LookupError if it is not there (any more), StorageError while it is captured or on hold.
+        """
+        row = await self._may_go(recording_id)
+        if row.state in (EXPIRED, REMOVED):
+            raise LookupError(f"recording {recording_id} is gone already ({row.state})")
+        await asyncio.to_thread(self._remove, row, reason, actor, wall)
+        await self.store.change(recording_id, state=REMOVED, **_told(reason, actor, wall))
+        await self._leave_bucket(recording_id)
+        log.warning("recording.removed", recording=recording_id, by=actor)
+
+    async def _may_go(self, recording_id: str) -> RecordingRow:
         row = await self._row(recording_id)
         if row.state == "capturing":
             raise StorageError(
@@ -54,23 +78,18 @@ class Keeper:
             )
         if row.legal_hold:
             raise StorageError(f"recording {recording_id} is on legal hold: {row.legal_hold}")
-        gone = await asyncio.to_thread(self._destroy, row, leg, reason, actor, wall)
-        if leg is None or not await asyncio.to_thread(self._readable, row):
-            await self.store.change(recording_id, state=ERASED)
-        await self.store.move(recording_id, "remote", "uploading")  # the bucket's copy of the manifest is old now
-        await asyncio.to_thread(self._forget_renders, row)
-        return gone
+        return row
 
     async def sweep(self, wall: float) -> list[str]:
         """Ends everything whose retention is over and that is not on hold. Returns the recordings."""
         done = []
         for row in await self.store.due(round(wall * 1000)):
             try:
-                await asyncio.to_thread(self._expire, row, wall)
+                await asyncio.to_thread(self._remove, row, RETENTION, SERVER, wall)
             except (OSError, StorageError) as error:
                 log.error("recording.not_expired", recording=row.recording_id, error=str(error))
                 continue
-            await self.store.change(row.recording_id, state=EXPIRED)
+            await self.store.change(row.recording_id, state=EXPIRED, **_told(RETENTION, SERVER, wall))
             await self._leave_bucket(row.recording_id)
             log.info("recording.expired", recording=row.recording_id)
             done.append(row.recording_id)
@@ -144,13 +163,19 @@ class Keeper:
         paths = [folder / name for name in journal_names(self.root, row.directory)]
         return any(not _is_sealed(path) or keys.read_key(path) for path in paths)
 
-    def _expire(self, row: RecordingRow, wall: float) -> None:
-        journals = [self.root / row.directory / name for name in journal_names(self.root, row.directory)]
-        if any(map(_is_sealed, journals)):
+    def _remove(self, row: RecordingRow, reason: str, actor: str, wall: float) -> None:
+        """The words before the deed, so that a crash leaves none of it unsaid. What was said is not said again."""
+        folder = self.root / row.directory
+        names = journal_names(self.root, row.directory)
+        if manifest.read_lines(folder / manifest.NAME) and manifest.removal(folder) is None:
+            body = manifest.removal_body(row.recording_id, names, reason, actor, wall)
+            manifest.append(folder, body, self.signer)
+            ledger.removed(self.root, row.directory, row.recording_id, reason, actor, self.signer, wall)
+        if any(_is_sealed(folder / name) for name in names):
             with contextlib.suppress(LookupError):
-                self._destroy(row, None, "retention", "server", wall)
-        for path in journals:
-            path.unlink(missing_ok=True)
+                self._destroy(row, None, reason, actor, wall)
+        for name in names:
+            (folder / name).unlink(missing_ok=True)
         self._forget_renders(row)
 
     def _forget_renders(self, row: RecordingRow) -> None:
@@ -158,6 +183,10 @@ class Keeper:
             path.unlink(missing_ok=True)
         for path in self.exports.glob(f"{row.recording_id}.*") if self.exports is not None else ():
             path.unlink(missing_ok=True)
+
+
+def _told(reason: str, actor: str, wall: float) -> dict[str, str | int]:
+    return {"removed_ms": round(wall * 1000), "removed_by": actor[:64], "removed_why": reason}
 
 
 def _is_sealed(path: Path) -> bool:

@@ -25,6 +25,8 @@ from mediaserver.recording.keys import Signer
 
 NAME = "manifest.jsonl"
 FORMAT = "mediaserver-manifest"
+TOMBSTONE = "mediaserver-tombstone"
+REMOVAL = "mediaserver-removal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def tombstone_body(
     recording_id: str, journal: str, key_id: str, reason: str, actor: str, wall: float
 ) -> dict[str, Any]:
     return {
-        "format": "mediaserver-tombstone",
+        "format": TOMBSTONE,
         "version": 1,
         "recording": recording_id,
         "journal": journal,
@@ -66,6 +68,19 @@ def tombstone_body(
         "reason": reason,
         "actor": actor,
         "destroyed": round(wall, 3),
+    }
+
+
+def removal_body(recording_id: str, journals: Sequence[str], reason: str, actor: str, wall: float) -> dict[str, Any]:
+    """The last word: all of it was removed."""
+    return {
+        "format": REMOVAL,
+        "version": 1,
+        "recording": recording_id,
+        "journals": list(journals),
+        "reason": reason,
+        "actor": actor,
+        "removed": round(wall, 3),
     }
 
 
@@ -146,6 +161,16 @@ def tombstones(directory: Path) -> dict[str, dict[str, Any]]:
             body = json.loads(json.loads(text)["body"])
         except (ValueError, KeyError, TypeError):
             continue
-        if isinstance(body, dict) and body.get("format") == "mediaserver-tombstone":
+        if isinstance(body, dict) and body.get("format") == TOMBSTONE:
             found[str(body.get("journal"))] = body
     return found
+
+
+def removal(directory: Path) -> dict[str, Any] | None:
+    """What was said of its removal. Not checked."""
+    for text in read_lines(directory / NAME)[1:]:
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            body = json.loads(json.loads(text)["body"])
+            if isinstance(body, dict) and body.get("format") == REMOVAL:
+                return body
+    return None

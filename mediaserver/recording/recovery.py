@@ -15,7 +15,7 @@ import structlog
 
 from mediaserver.errors import StorageError
 from mediaserver.model import Masked
-from mediaserver.recording import catalogue, keys, manifest, segment
+from mediaserver.recording import catalogue, keys, ledger, manifest, segment
 from mediaserver.recording.journal import Kind, Summary, note, summarize
 from mediaserver.recording.keys import KeyRing, Signer
 from mediaserver.store.recordings import RecordingRow
@@ -66,7 +66,7 @@ def _recover_one(tools: _Tools, recording_id: str, directory: str) -> RecordingR
     captured = [summary for summary in summaries if summary.first_ns]
     state = "complete" if all(summary.ended for summary in captured) else "recovered"
     if captured and len(sealed) == len(summaries):
-        _sign(tools, tools.root / directory, recording_id, str(captured[0].header.get("call", "")), state, sealed)
+        _sign(tools, directory, recording_id, str(captured[0].header.get("call", "")), state, sealed)
     catalogue.finished(tools.root, recording_id)
     return _row(recording_id, directory, state, captured) if captured else None
 
@@ -106,13 +106,14 @@ def _key(tools: _Tools, path: Path) -> bytes | None:
 
 
 def _sign(
-    tools: _Tools, directory: Path, recording_id: str, call_id: str, state: str, files: list[manifest.FileFacts]
+    tools: _Tools, directory: str, recording_id: str, call_id: str, state: str, files: list[manifest.FileFacts]
 ) -> None:
-    if manifest.read_lines(directory / manifest.NAME):  # the crash came after it: it stands
-        return
     if tools.signer is None:
         raise StorageError("the key that signs recordings is missing")
-    manifest.append(directory, manifest.manifest_body(recording_id, call_id, state, tools.wall, files), tools.signer)
+    folder = tools.root / directory
+    if not manifest.read_lines(folder / manifest.NAME):  # else the crash came after it: it stands
+        manifest.append(folder, manifest.manifest_body(recording_id, call_id, state, tools.wall, files), tools.signer)
+    ledger.closed(tools.root, directory, recording_id, tools.signer, tools.wall)  # perhaps again: that is no harm
 
 
 def _facts(path: Path, summary: Summary) -> manifest.FileFacts:

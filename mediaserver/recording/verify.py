@@ -10,6 +10,7 @@ import enum
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -69,11 +70,13 @@ def verify(
             "that signed nothing"
         )
         return report
-    tombs = _check_manifest(lines, public, trailing, report)
+    tombs, removal = _check_manifest(lines, public, trailing, report)
     for file in report.body.get("files", []):
         name = str(file["name"])
         if name not in journals:
-            if name in tombs:
+            if name in removal.get("journals", ()):
+                pass  # told already, for all of them
+            elif name in tombs:
                 report.facts.append(f"{name}: was removed on purpose ({tombs[name]['reason']})")
             else:
                 report.wrong(f"{name}: is missing")
@@ -94,22 +97,28 @@ def verify(
     return report
 
 
-def _check_manifest(lines: list[bytes], public: Ed25519PublicKey, trailing: int, report: Report) -> dict[str, Any]:
+def _check_manifest(
+    lines: list[bytes], public: Ed25519PublicKey, trailing: int, report: Report
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Tombstones by journal, and the word of removal if there is one."""
     previous = b""
     tombs: dict[str, Any] = {}
+    removal: dict[str, Any] = {}
     for number, text in enumerate(lines):
         try:
             body = manifest.check_line(text, previous, public)
         except ValueError as error:
             report.wrong(f"the manifest's line {number + 1} is not genuine: {error}")
-            return tombs
+            return tombs, removal
         previous = text
-        expected = manifest.FORMAT if number == 0 else "mediaserver-tombstone"
-        if body.get("format") != expected:
+        expected = (manifest.FORMAT,) if number == 0 else (manifest.TOMBSTONE, manifest.REMOVAL)
+        if body.get("format") not in expected:
             report.wrong(f"the manifest's line {number + 1} is of another kind than it must be")
-            return tombs
+            return tombs, removal
         if number == 0:
             report.body = body
+        elif body["format"] == manifest.REMOVAL:
+            removal = body
         else:
             tombs[str(body["journal"])] = body
     if trailing:
@@ -117,7 +126,10 @@ def _check_manifest(lines: list[bytes], public: Ed25519PublicKey, trailing: int,
     report.facts.append(
         f"signed by {signer_id(public)}: recording {report.body['recording']}, closed {report.body['state']}"
     )
-    return tombs
+    if removal:
+        when = datetime.fromtimestamp(removal["removed"], UTC).isoformat(timespec="seconds")
+        report.facts.append(f"all of it was removed on purpose ({removal['reason']}), by {removal['actor']}, at {when}")
+    return tombs, removal
 
 
 class _Walk:

@@ -24,7 +24,7 @@ from mediaserver.store.models import (
 )
 from mediaserver.store.spool import Spool
 
-GONE = ("expired", "erased")
+GONE = ("expired", "erased", "removed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class RecordingStore:
         query = (
             select(recordings)
             .where(recordings.c.delete_after_ms <= now_ms, recordings.c.legal_hold == "")
-            .where(recordings.c.state.not_in(("capturing", "expired")))
+            .where(recordings.c.state.not_in(("capturing", "expired", "removed")))
             .order_by(recordings.c.delete_after_ms)
             .limit(limit)
         )

@@ -63,3 +63,28 @@ def test_commands_read_from_the_bucket_and_tell_what_is_wrong_there(
     assert "is not what was brought there" in " ".join(text.split())
     assert s3.SECRET not in text
     assert not (tmp_path / "again.wav").exists()
+
+
+def test_a_recording_is_removed_by_name_and_the_ledger_tells_it(
+    tmp_path: Path, faulty: s3.FaultyS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = asyncio.run(move_one(tmp_path, faulty.endpoint))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mediaserver.toml").write_text('[server]\ndata_dir = "."\n')
+
+    def run(*words: str) -> tuple[int, str]:
+        result = CliRunner().invoke(app, ["recordings", *words])
+        return result.exit_code, " ".join(result.output.split())
+
+    code, text = run("ledger")
+    assert (code, text.startswith("whole: 1 closed, 0 of them removed; head ")) == (0, True)
+    assert run("remove", kept.id, "--reason", " ")[0] == 1
+    assert run("remove", kept.id, "--reason", "wrong number", "--by", "anna")[0] == 0
+    assert run("remove", kept.id, "--reason", "wrong number")[0] == 1
+    code, text = run("ledger", "--expect", text.rsplit(" ", 1)[1])
+    assert code == 0
+    assert f"{kept.id}: removed by anna at " in text
+    (row,) = json.loads(run("list", "--json")[1])
+    assert (row["state"], row["storage"]) == ("removed", "removing")
+    code, text = run("ledger", "--expect", "0" * 64)
+    assert (code, "its end was cut off" in text) == (1, True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import zipfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from mediaserver.errors import StorageError
-from mediaserver.recording import keys
+from mediaserver.recording import keys, ledger, manifest
 from mediaserver.recording.keeping import collect_subject, drop_old
 from mediaserver.recording.verify import Verdict, verify_directory
 from tests.support.recorder_room import Room, recorded, records
@@ -64,13 +65,59 @@ async def test_after_its_time_the_sound_is_gone_and_the_manifest_says_why(room: 
     assert [path.name for path in folder.iterdir()] == ["manifest.jsonl"]
     report = verify_directory(folder, room.recorder.signer.public)
     assert report.verdict is Verdict.PROVEN
-    assert report.facts[1:] == [
-        "1.journal: was removed on purpose (retention)",
-        "2.journal: was removed on purpose (retention)",
-    ]
+    when = datetime.fromtimestamp(room.clock.wall() + 31 * DAY_S, UTC).isoformat(timespec="seconds")
+    assert report.facts[1:] == [f"all of it was removed on purpose (retention), by server, at {when}"]
     row = await room.store.get(recording_id)
     assert row is not None
     assert (row.state, row.policy) == ("expired", "p")
+    assert (row.removed_by, row.removed_why) == ("server", "retention")
+
+
+async def test_a_removed_recording_tells_by_whom_when_and_why_in_catalogue_and_manifest(room: Room) -> None:
+    recording_id, folder = await recorded(room)
+    keeper, wall = room.recorder.keeper(), room.clock.wall()
+    await keeper.hold(recording_id, "case 42")
+    with pytest.raises(StorageError, match="on legal hold"):
+        await keeper.remove(recording_id, "wrong number", "anna", wall)
+    await keeper.hold(recording_id, "")
+    await keeper.remove(recording_id, "wrong number", "anna", wall)
+    assert [path.name for path in folder.iterdir()] == ["manifest.jsonl"]
+    row = await room.store.get(recording_id)
+    assert row is not None
+    assert (row.state, row.storage) == ("removed", "none")
+    assert (row.removed_ms, row.removed_by, row.removed_why) == (round(wall * 1000), "anna", "wrong number")
+    report = verify_directory(folder, room.recorder.signer.public)
+    assert report.verdict is Verdict.PROVEN
+    when = datetime.fromtimestamp(wall, UTC).isoformat(timespec="seconds")
+    assert report.facts[1:] == [f"all of it was removed on purpose (wrong number), by anna, at {when}"]
+    with pytest.raises(LookupError, match="gone already"):
+        await keeper.remove(recording_id, "again", "eve", wall)
+    # Nobody puts other words into the last line, and nobody takes it away and the chain stays silent.
+    lines = (folder / "manifest.jsonl").read_bytes().splitlines(keepends=True)
+    for forged in (lines[:1], [*lines[:1], *(line.replace(b"anna", b"anne") for line in lines[1:])]):
+        (folder / "manifest.jsonl").write_bytes(b"".join(forged))
+        assert verify_directory(folder, room.recorder.signer.public).verdict is Verdict.BROKEN
+
+
+async def test_a_removal_that_a_crash_broke_off_is_finished_and_said_once(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording_id, folder = await recorded(room)
+    keeper, wall = room.recorder.keeper(), room.clock.wall()
+
+    def dies(path: Path) -> bool:
+        raise OSError(5, "killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keys, "destroy_key", dies)
+        with pytest.raises(OSError, match="killed"):
+            await keeper.remove(recording_id, "wrong number", "anna", wall)
+    await keeper.remove(recording_id, "wrong number", "anna", wall + 60)
+    assert [path.name for path in folder.iterdir()] == ["manifest.jsonl"]
+    told = [json.loads(json.loads(line)["body"]) for line in (folder / "manifest.jsonl").read_bytes().splitlines()]
+    assert [body["format"] for body in told].count(manifest.REMOVAL) == 1
+    report = ledger.verify(room.recorder.root, room.recorder.signer.public)
+    assert (report.findings, len(report.removals)) == ([], 1)
 
 
 async def test_a_person_gets_its_own_channel_and_nobody_elses_number(room: Room, tmp_path: Path) -> None:

@@ -1,0 +1,88 @@
+"""`mediaserver recordings remove` and `ledger`: recordings that go as a whole, and the proof that no other went."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mediaserver import cli_recordings
+from mediaserver.cli_common import CommandFailed, ConfigOption, JsonOption, done, errors, load_settings, told_as_text
+from mediaserver.cli_recordings import Reason, RecordingId, keep, recordings_root
+from mediaserver.limits import REMOVAL_REASON_CHARACTERS_MAX
+
+app = cli_recordings.app  # with what it has already
+
+
+@app.command()
+def remove(
+    recording_id: RecordingId,
+    reason: Reason,
+    by: Annotated[str, typer.Option("--by", help="Who; without it the user who runs this.")] = "",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove a recording as a whole, here and in a bucket. Its manifest stays and says who, when and why."""
+    with told_as_text():
+        if not reason.strip() or len(reason) > REMOVAL_REASON_CHARACTERS_MAX or not reason.isprintable():
+            raise CommandFailed(f"--reason must say something, in up to {REMOVAL_REASON_CHARACTERS_MAX} characters")
+        actor, now = by or _user(), time.time()
+        asyncio.run(keep(load_settings(config), lambda keeper: keeper.remove(recording_id, reason, actor, now)))
+        done(f"{recording_id}: removed; the ledger says by {actor}", as_json=as_json, id=recording_id, by=actor)
+
+
+@app.command()
+def ledger(
+    expect: Annotated[
+        str, typer.Option("--expect", help="A head that was noted before: it must be in the chain.")
+    ] = "",
+    public_key: Annotated[
+        Path | None, typer.Option("--public-key", help="PEM of the signer; without it the one in data_dir.")
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Prove that every recording that was closed is still here, or was removed by somebody who signed for it.
+
+    Note the head it prints somewhere else: with --expect a cut tail is found, too. Exit codes: 0 proven, 1 not.
+    """
+    with told_as_text():
+        from mediaserver.recording import ledger as book
+        from mediaserver.recording.keys import PUBLIC_NAME, load_public
+
+        settings = load_settings(config)
+        public = load_public(public_key or settings.server.data_dir / PUBLIC_NAME)
+        report = book.verify(recordings_root(settings), public, expect)
+        for one in [] if as_json else report.removals:
+            when = datetime.fromtimestamp(one["at"], UTC).isoformat(timespec="seconds")
+            done(f"{one['recording']}: removed by {one['actor']} at {when}: {one['reason']}")
+        for text in [] if as_json else report.findings:
+            errors.print(text, style="red", markup=False)
+        word = "NOT whole" if report.findings else "whole"
+        text = (
+            f"{word}: {report.closed} closed, {len(report.removals)} of them removed; head {report.head or 'none yet'}"
+        )
+        done(
+            text,
+            as_json=as_json,
+            whole=not report.findings,
+            findings=report.findings,
+            closed=report.closed,
+            removals=report.removals,
+            head=report.head,
+        )
+        if report.findings:
+            raise typer.Exit(1)
+
+
+def _user() -> str:
+    try:
+        return f"CLI: {getpass.getuser()}"[:64]
+    except (KeyError, OSError):  # a container's user without a name
+        return f"CLI: user {os.getuid()}"
