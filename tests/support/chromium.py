@@ -34,9 +34,9 @@ FLAGS = (
 
 
 def bundle() -> Path:
-    """phone.js with JsSIP in one file; installs what the lockfile says on first use."""
+    """phone.js with JsSIP and SIP.js in one file; installs what the lockfile says on first use."""
     modules, built = BROWSER / "node_modules", BROWSER / "node_modules" / "phone.bundle.js"
-    if not (modules / "jssip").exists():
+    if not all((modules / name).exists() for name in ("jssip", "sip.js")):
         subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=BROWSER, check=True)
     newest = max(path.stat().st_mtime for path in BROWSER.glob("*.js"))
     if not built.exists() or built.stat().st_mtime < newest:

@@ -15,7 +15,7 @@ from tests.support.lanes import PHONE_RTP_OFFSET, SERVER_PORT, SERVER_RTP, phone
 from tests.support.pjsua import Pjsua
 from tests.support.server import Server
 from tests.support.speech import speech
-from tests.support.witness import Machine, Witness
+from tests.support.witness import Witness
 
 HEARINGS = 3  # of a test that failed each time while the machine had no time for it
 
@@ -144,22 +144,27 @@ MakePhones = Callable[[], Phones]
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
     """A test that fails while the machine had no time for it is heard again; on a quiet machine it has failed."""
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    hearings: list[Machine] = []
+    before: list[str] = []  # what failed and how the machine was
     while True:
         with Witness() as witness:
             reports = runtestprotocol(item, nextitem=nextitem, log=False)
-        hearings.append(witness.machine)
-        failed = any(report.failed for report in reports)
-        if not failed or not witness.machine.short or len(hearings) == HEARINGS:
+        failed = [report for report in reports if report.failed]
+        if not failed or not witness.machine.short or len(before) + 1 == HEARINGS:
             break
+        before.append(f"{_message(failed[0])} ({witness.machine})")
     for report in reports:
         if report.when == "call":
-            report.user_properties += [("heard again", str(machine)) for machine in hearings[:-1]]
+            report.user_properties += [("heard again", text) for text in before]
         if report.failed:
-            report.sections.append(("The machine meanwhile", str(hearings[-1])))
+            report.sections.append(("The machine meanwhile", str(witness.machine)))
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True
+
+
+def _message(report: pytest.TestReport) -> str:
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return str(crash.message if crash is not None else report.longrepr).strip().partition("\n")[0][:200]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -168,4 +173,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for report in terminalreporter.stats.get(outcome, []):
             for name, value in report.user_properties:
                 if name == "heard again":
-                    terminalreporter.write_line(f"{outcome} when heard again: {report.nodeid}; before, {value}")
+                    terminalreporter.write_line(f"{outcome} when heard again: {report.nodeid}; before: {value}")

@@ -1,6 +1,7 @@
 // A phone made of JsSIP as it comes, for the wire tests: registers, calls, answers, and keeps what it hears and sees.
 import JsSIP from "jssip";
 import { camera, watch as look } from "./pictures.js";
+import { makeSipJsPhone } from "./sipjs.js";
 
 const AUDIO = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
 let pcConfig = { iceServers: [] };
@@ -193,3 +194,4 @@ function makePhone() {
 
 window.makePhone = makePhone;
 window.phone = makePhone();
+window.sipJsPhone = makeSipJsPhone();
