@@ -34,6 +34,7 @@ class ConsentDesk:
         self._settings = settings
         self._entries: dict[LegHandle, tuple[Leg, NotedRecording]] = {}
         self._typed: dict[LegHandle, str] = {}
+        self._preferred: dict[LegHandle, str] = {}  # a=recordpref as last acted on
         self.listeners: list[Listener] = []  # told call id, leg id and state of every change; must return at once
 
     # -- by the recording
@@ -41,6 +42,7 @@ class ConsentDesk:
     def enter(self, leg: Leg, recording: NotedRecording) -> None:
         """A message recorded inside a recorded call does not take its place."""
         if self._entries.setdefault(leg.voice.handle, (leg, recording))[1] is recording:
+            self._preferred[leg.voice.handle] = leg.record.preference
             leg.voice.on_play = lambda what, loop, offset_ms, heard: recording.plays(leg, what, loop, offset_ms, heard)
 
     def leave(self, leg: Leg, recording: NotedRecording) -> None:
@@ -49,6 +51,7 @@ class ConsentDesk:
             del self._entries[leg.voice.handle]
             leg.voice.on_play = None
             self._typed.pop(leg.voice.handle, None)
+            self._preferred.pop(leg.voice.handle, None)
 
     def changed(self, leg: Leg, state: ConsentState) -> None:
         for listener in self.listeners:
@@ -144,6 +147,21 @@ class ConsentDesk:
         elif _is_ours(leg):
             await (self.pause(leg.call_id, "SIP INFO") if word in ("pause", "off") else self.resume(leg.call_id))
         return True
+
+    async def prefers(self, leg: Leg, preference: str) -> None:
+        """What a phone says by a=recordpref, in mid-call (RFC 7866 §7.2.2): "off" is a no, of anybody; "pause", and
+        what follows it, is heard of our own users. "on" is no consent: a device says it, not knowing to what.
+        """
+        entry = self._entries.get(leg.voice.handle)
+        if entry is None or preference == self._preferred.get(leg.voice.handle):
+            return
+        before, self._preferred[leg.voice.handle] = self._preferred.get(leg.voice.handle), preference
+        if preference == "off":
+            await entry[1].answer(leg, Answer.WITHDRAWN, "sip", {"recordpref": preference})
+        elif _is_ours(leg) and preference == "pause":
+            await self.pause(leg.call_id, "recordpref")
+        elif _is_ours(leg) and before == "pause":
+            await self.resume(leg.call_id)
 
 
 def _is_ours(leg: Leg) -> bool:

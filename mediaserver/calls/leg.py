@@ -21,6 +21,7 @@ from mediaserver.calls.leg_video import Track, Wish
 from mediaserver.calls.media_control import MEDIA_CONTROL, asks_for_key_frame, key_frame_request
 from mediaserver.calls.parties import LegOwner, LegState, Party
 from mediaserver.calls.ports import Session
+from mediaserver.calls.record_signal import RecordSignal
 from mediaserver.calls.tasks import TaskGroup
 from mediaserver.errors import MediaError, NegotiationError, ParseError
 from mediaserver.limits import LEG_EVENTS_MAX
@@ -95,6 +96,7 @@ class Leg:
         self._opened_wall = house.clock.wall()
         self._events: asyncio.Queue[SessionEvent | PathChanged] = asyncio.Queue(LEG_EVENTS_MAX)
         self._offers = LegOffers(self)
+        self.record = RecordSignal(self)
         self._ended = asyncio.Event()
         self.voice.on_digit = lambda digit, source: owner.leg_digit(self, digit, source)
         self.voice.on_silence = lambda: owner.leg_silent(self)
@@ -352,9 +354,11 @@ class Leg:
 
     async def _on_reoffer(self, event: Reoffer) -> None:
         await self._offers.on_reoffer(self._session(), event)
+        await self._house.desk.prefers(self, self.record.preference)
 
     async def _on_reoffer_answered(self, event: ReofferAnswered) -> None:
         await self._offers.on_answered(event)
+        await self._house.desk.prefers(self, self.record.preference)
 
     async def _on_reoffer_failed(self, event: ReofferFailed) -> None:
         await self._offers.on_failed(event)

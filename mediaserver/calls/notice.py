@@ -172,6 +172,9 @@ class NotedRecording:
         rules, leg = self._rules, party.leg
         identity = leg.party.identity
         ours = identity is not None and not identity.startswith("trunk:")
+        if leg.record.preference == "off":  # its phone said so in its description (RFC 7866)
+            party.answer = (Answer.DENIED, "sip", {"recordpref": "off"})
+            return True
         if rules.ask == "prior" or (rules.prior_for_users and ours):
             party.answer = (Answer.GRANTED, "prior", {"identity": identity or ""})
             return True
@@ -362,6 +365,7 @@ class NotedRecording:
     def _news(self, leg: Leg, state: RecordingState) -> None:
         facts, news = leg.facts(), RecordingNews(state, self.recording_id)
         self._house.news(lambda reader: reader.leg_news(leg.call_id, facts, news))
+        leg.record.show(state)
 
     # -- the notice itself
 

@@ -48,6 +48,7 @@ class Session(Protocol):
     takes_offers: bool  # False: nothing can be offered to it later
     siprec: bool  # a recording session (RFC 7866): its streams are recorded, nobody is talked to
     metadata: bytes | None  # of it, in the first INVITE
+    record_aware: bool  # the far end shows its user what a=record says (RFC 7866)
     one_way: bool  # only speaks, or only listens, by its nature: that is no hold
     on_event: Callable[[SessionEvent], None]  # set by the call room at once; told in order, never re-entrantly
 

@@ -21,6 +21,7 @@ from mediaserver.sdp.parse import host_of, number_between
 PLAIN = ("RTP/AVP", "RTP/AVPF")
 SECURE = ("RTP/SAVP", "RTP/SAVPF")  # keys by a=crypto; UDP/TLS/RTP/SAVP(F), keys by DTLS, joins with WebRTC
 _DIRECTIONS = {direction.value: direction for direction in Direction}
+RECORD_PREFERENCES = ("on", "off", "pause", "nopreference")
 SrtpPolicy = Literal["off", "optional", "required"]
 
 
@@ -38,6 +39,7 @@ class PeerMedia:
     rtcp_mux: bool
     ptime_ms: int | None
     maxptime_ms: int | None
+    record_preference: str = ""  # a=recordpref (RFC 7866 §7.2.2); "": not said
     xr_blocks: int = 0  # RTCP extended reports it asks for (`extended_reports`)
 
     @property
@@ -101,8 +103,14 @@ def read_media(session: Session, index: int) -> PeerMedia:
         rtcp_mux=media.has("rtcp-mux"),
         ptime_ms=_milliseconds(wished),
         maxptime_ms=_milliseconds(longest),
+        record_preference=_preference(session, media),
         xr_blocks=asked_blocks(session, media),
     )
+
+
+def _preference(session: Session, media: Media) -> str:
+    said = (session.attribute_of(media, "recordpref") or "").strip().lower()
+    return said if said in RECORD_PREFERENCES else ""
 
 
 def _direction(session: Session, media: Media) -> Direction:

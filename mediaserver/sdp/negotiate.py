@@ -88,6 +88,9 @@ class Negotiator:
         self.video = VideoLines(bundled=False, cname=cname, make_keys=lambda: KeyRing(random_bytes))
         self.local: LocalMedia | None = None
         self.stream: StreamSettings | None = None
+        self.record = ""  # on, off or paused, which our next descriptions say (RFC 7866 §7.2.1); "": nothing
+        self.record_said = ""  # in our last one
+        self.record_preference = ""  # the peer's
         self.peer_holds = False  # the peer does not want to hear us: sendonly, inactive or c=0.0.0.0
 
     @property
@@ -299,6 +302,7 @@ class Negotiator:
         remote = peer.remote or (former if self._peer_stops_listening(peer) else None)
         secured = own_crypto is not None and peer.crypto is not None
         self.peer_holds = self._peer_stops_listening(peer)
+        self.record_preference = peer.record_preference
         self.stream = StreamSettings(
             send=send,
             receive=receive,
@@ -356,6 +360,9 @@ class Negotiator:
             attributes.append(Attribute("rtcp", str(local.rtcp_port)))
         attributes += [line.attribute() for line in crypto]
         attributes.append(Attribute("rtcp-xr", OURS))
+        if self.record:
+            attributes.append(Attribute("record", self.record))
+        self.record_said = self.record
         attributes.append(Attribute(direction.value))
         payload_types = [str(codec.payload_type) for codec in formats]
         return Media("audio", local.rtp_port, protocol, payload_types, attributes=attributes)

@@ -165,6 +165,7 @@ class OutgoingSession(InviteSession):
         dialog.confirm(response)
         dialog.flow = flow
         self.dialog = dialog
+        self.record_aware = "record-aware" in response.headers.tokens("Supported")
         self._drop_early()
         self.stage = Stage.ANSWERED
         self.log.info("call answered", incoming=False)

@@ -54,6 +54,7 @@ class IncomingSession(InviteSession):
         self._invite = request
         self.dialog = Dialog.of_server(request, tx.to_tag, flow)
         self.contact = host.contact(flow, self.called_user)
+        self.record_aware = "record-aware" in request.headers.tokens("Supported")
         if "siprec" in request.headers.tokens("Require"):
             self.siprec = True
             self.metadata = metadata_of(request)

@@ -90,6 +90,7 @@ class InviteSession:
     one_way: bool = False
     siprec: bool = False  # a recording session (RFC 7866): what it carries is said elsewhere
     metadata: bytes | None = None  # of it, in the first INVITE
+    record_aware: bool = False  # the peer shows its user what a=record says (RFC 7866 §6.2)
 
     def __init__(
         self,

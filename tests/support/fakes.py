@@ -378,6 +378,7 @@ class FakeSession:
         self.one_way = False
         self.siprec = False
         self.metadata: bytes | None = None
+        self.record_aware = False
         self.on_did: Callable[[str], None] | None = None
         self.last_words: tuple[tuple[str, str], ...] = ()  # headers of the hang-up
 
@@ -572,10 +573,18 @@ class FakeRecording:
         self.paused = True
         self.log.append(reason)
         self._settle()
+        self._tell_all()
 
     async def resume(self) -> None:
         self.paused = False
         self._settle()
+        self._tell_all()
+
+    def _tell_all(self) -> None:
+        """As the real one: a pause moves everybody who may be captured, and its end moves them back."""
+        for leg, state in self.joined.items():
+            if self.on_state is not None and state in (ConsentState.IMPLIED, ConsentState.GRANTED):
+                self.on_state(leg, ConsentState.PAUSED if self.paused else state)
 
     async def leg_left(self, leg: LegHandle) -> None:
         await asyncio.sleep(0)

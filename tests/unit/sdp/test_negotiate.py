@@ -407,3 +407,15 @@ def test_who_asks_for_no_extended_reports_gets_none() -> None:
     made.write_answer()
     assert made.stream is not None
     assert made.stream.xr_blocks == 0
+
+
+def test_what_is_recorded_stands_in_every_description_once_it_is_known():
+    leg = negotiator()
+    leg.read_offer(offer("m=audio 4000 RTP/AVP 0", "a=recordpref:OFF"))
+    assert b"a=record" not in leg.write_answer()
+    assert leg.record_preference == "off"
+    leg.record = "on"
+    assert b"a=record:on\r\n" in leg.write_offer()
+    assert leg.record_said == "on"
+    leg.read_answer(offer("m=audio 4000 RTP/AVP 0", "a=recordpref:loud"))
+    assert leg.record_preference == ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mediaserver.settings import Settings
 from mediaserver.sip.session import Confirmed, MetadataReceived, Reoffer
-from tests.support.sip_calls import OURS, THEIRS, TRUSTED, IncomingCall, request
+from tests.support.sip_calls import OURS, THEIRS, TRUSTED, IncomingCall, OutgoingCall, request
 from tests.support.sip_net import SDP_A, SDP_B, Network, Script, Site
 
 CLIENT = Settings.model_validate(
@@ -63,3 +63,12 @@ def test_metadata_comes_later_by_update_alone_and_with_an_offer():
     assert reoffer.sdp.startswith(b"v=0")
     assert reoffer.metadata == METADATA
     assert "recording" not in repr(reoffer)
+
+
+def test_a_phone_says_in_its_invite_or_its_answer_that_it_shows_recording():
+    aware, unaware = IncomingCall(lines=("Supported: timer, record-aware",)), IncomingCall(lines=("Supported: timer",))
+    assert (aware.session.record_aware, unaware.session.record_aware) == (True, False)
+    for headers, expected in (([("Supported", "record-aware")], True), ([], False)):
+        call = OutgoingCall()
+        call.answer(200, sdp=SDP_B, headers=headers)
+        assert call.session.record_aware is expected
