@@ -73,6 +73,25 @@ def pesq_of_loop(reference: Path, heard: Path, *, seconds: float, wideband: bool
     return float(pesq(rate, *pieces, "wb" if wideband else "nb"))
 
 
+def words_fit(reference: Path, heard: Path, *, from_s: float = 0.0) -> float:
+    """How well five seconds of the reference's words are found in the recording: correlation of loudness, -1..1.
+
+    Loudness in blocks of 25 ms: a busy machine shifts samples about and breaks PESQ, it does not change the words.
+    """
+    rate, samples = read_wav(reference)
+    words = _loudness(samples, rate)[50:250]
+    heard_rate, recording = read_wav(heard)
+    found = _loudness(recording[round(from_s * heard_rate) :], heard_rate)
+    fits = [float(np.corrcoef(words, found[at : at + 200])[0, 1]) for at in range(len(found) - 200)]
+    assert fits, f"only {len(found) / 40:.1f} s were heard"
+    return max(fits)
+
+
+def _loudness(samples: Samples, rate: int) -> Samples:
+    block = rate // 40
+    return np.asarray(np.sqrt(np.mean(samples[: len(samples) // block * block].reshape(-1, block) ** 2, axis=1)) + 1e-9)
+
+
 def tone_levels_db(samples: Samples, rate_hz: int, frequencies_hz: tuple[float, ...]) -> dict[float, float]:
     """Level of each tone in dB of full scale, from a windowed spectrum of the whole stretch."""
     window = np.hanning(len(samples))

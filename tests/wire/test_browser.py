@@ -17,7 +17,7 @@ import pytest_asyncio
 
 from mediaserver.webrtc import stun
 from tests.support.chromium import Chromium
-from tests.support.listen import at_rate, pesq_score, read_wav, tone_levels_db, write_wav
+from tests.support.listen import at_rate, pesq_score, read_wav, tone_levels_db, words_fit, write_wav
 from tests.support.server import Server
 from tests.support.speech import speech, tone
 from tests.wire.conftest import USERS, Phones
@@ -182,7 +182,7 @@ async def test_a_key_pressed_in_a_browser_ends_its_message_which_it_then_hears(
     await ann.evaluate("phone.forget()")
     await ann.evaluate("phone.press('#')")
     await ann.wait_for("ended", timeout_s=60)
-    assert pesq_score(speech("ann", 16_000), await ann.heard(tmp_path / "heard.wav"), wideband=True) > 2.5
+    assert words_fit(speech("ann", 16_000), await ann.heard(tmp_path / "heard.wav")) > 0.8
 
 
 async def test_a_stranger_who_knows_the_port_gets_nothing(browser: MakeBrowser) -> None:
