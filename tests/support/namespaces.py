@@ -68,3 +68,46 @@ class OtherMachine:
         self.run("ip", "link", "set", cable.far, "up")
         self._cables.append(cable)
         return cable
+
+
+class HomeNetwork:
+    """Phones at home: a network of private addresses behind a router that translates them and their ports (nftables).
+
+    Use as a context manager. `prefix` runs a command at home, where one's own address is `inside`; we are `outside`.
+    """
+
+    def __init__(self) -> None:
+        self._router, self._home = OtherMachine(), OtherMachine()
+        number = self._home.number
+        self.inside, self._gateway = f"192.168.{number}.2", f"192.168.{number}.1"
+        self.prefix = self._home.prefix
+
+    def __enter__(self) -> HomeNetwork:
+        router, home = self._router.__enter__(), self._home.__enter__()
+        cable = router.cable()
+        self.outside = cable.near_host
+        lan, port = f"lan{home.name[2:]}"[:15], f"eth{home.name[2:]}"[:15]
+        _ip("link", "add", lan, "netns", router.name, "type", "veth", "peer", "name", port, "netns", home.name)
+        for machine, interface, address in ((router, lan, self._gateway), (home, port, self.inside)):
+            machine.run("ip", "address", "add", f"{address}/24", "dev", interface)
+            machine.run("ip", "link", "set", interface, "up")
+        home.run("ip", "route", "add", "default", "via", self._gateway)
+        router.run("sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward")
+        rules = f"""
+            table ip nat {{
+                chain out {{
+                    type nat hook postrouting priority srcnat;
+                    oifname "{cable.far}" counter masquerade random
+                }}
+            }}"""
+        subprocess.run([*router.prefix, "nft", "-f", "-"], input=rules, check=True, capture_output=True, text=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._home.__exit__()
+        self._router.__exit__()
+
+    def flows(self) -> int:
+        """How many flows the router has translated."""
+        told = self._router.run("nft", "list", "chain", "ip", "nat", "out")
+        return int(told.partition("counter packets ")[2].split()[0])

@@ -30,6 +30,7 @@ class Pjsua:
     loop: bool = False
     register: bool = True
     host: str = "127.0.0.1"
+    prefix: tuple[str, ...] = ()  # before the phone's command: where it runs
     events: list[dict[str, Any]] = field(default_factory=list)
     _process: asyncio.subprocess.Process | None = None
     _reader: asyncio.Task[None] | None = None
@@ -62,6 +63,7 @@ class Pjsua:
         }
         errors = (self.folder / "stderr.txt").open("wb")
         self._process = await asyncio.create_subprocess_exec(
+            *self.prefix,
             sys.executable,
             str(CHILD),
             json.dumps(options),
