@@ -26,7 +26,7 @@ from mediaserver.api.server import HttpServer
 from mediaserver.api.token_routes import IceServer
 from mediaserver.api.tokens import Tokens
 from mediaserver.api.ways import WaysIn
-from mediaserver.api.webhooks import Webhooks
+from mediaserver.api.webhooks import EventHooks, Webhooks
 from mediaserver.app_facade import ServerFacade
 from mediaserver.app_users import UserView
 from mediaserver.calls.manager import CallManager
@@ -45,6 +45,7 @@ from mediaserver.quality.hep import HepSender
 from mediaserver.quality.monitor import QualityMonitor
 from mediaserver.quality.own_reports import OwnReports
 from mediaserver.quality.phone_reports import PhoneReports
+from mediaserver.recording.announce import LedgerFollower
 from mediaserver.recording.cabinet import open_cabinet
 from mediaserver.recording.consent import ConsentAuthority
 from mediaserver.recording.findable import Findable
@@ -111,6 +112,9 @@ class Server:
                 self.cabinet.stats,
             )
         self.webhooks = Webhooks(settings.alerts, self.clock)
+        self.events = EventHooks(settings.events, self.clock)
+        self.recorder.tell = self.events.tell
+        self.ledger = LedgerFollower(self.recorder.root, self.events.tell)
         self.alerts = Alerts(settings.alerts, self.clock, self.webhooks.tell, lambda: self.recorder.writer.stats.lag_s)
         self.monitor = QualityMonitor(
             settings.quality,
@@ -203,6 +207,9 @@ class Server:
         await self.call_store.close_interrupted()
         await self.user_view.refresh()
         await asyncio.to_thread(self.tokens.load)
+        await self._begin("events", self.events.start, self.events.stop)
+        if self.events.url:
+            await self._begin("ledger", self.ledger.start, self.ledger.stop)
         await self._begin("recording", self.recorder.start, self.recorder.stop)
         await self._begin("media", self.engine.start, self.engine.stop)
         await self._begin("quality", self.monitor.start, self.monitor.stop)

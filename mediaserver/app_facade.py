@@ -88,6 +88,7 @@ class ServerFacade:
             recording_fsync_s=writer.fsync_s_total,
             recordings_recovered=recorder.stats.recovered,
             storage=server.cabinet.stats if server.cabinet.blobs is not None else None,
+            events=server.events.stats if server.events.url else None,
             storage_counts={} if server.shipper is None else dict(server.shipper.counts),
             consent_transitions=dict(recorder.stats.transitions),
             tokens_issued=server.tokens.issued,

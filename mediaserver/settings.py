@@ -170,6 +170,17 @@ class AlertSettings(Section):
     recording_lag_s: Annotated[float, Field(gt=0)] = 2.0
 
 
+class EventSettings(Section):
+    """What happens to recordings, told to a webhook."""
+
+    webhook_url: Annotated[str, Field(pattern=r"^(https?://[^\s]+)?$", max_length=500)] = ""
+    webhook_secret: SecretStr = SecretStr("")
+    deadline_s: Annotated[float, Field(ge=1, le=604_800)] = 3_600.0  # then an event is news no more
+    send: list[
+        Literal["recording.started", "recording.sealed", "recording.removed", "consent.denied", "consent.withdrawn"]
+    ] = ["recording.started", "recording.sealed", "recording.removed", "consent.denied", "consent.withdrawn"]
+
+
 class HepSettings(Section):
     host: str = ""
     port: Annotated[int, Field(ge=1, le=65_535)] = 9060
@@ -227,6 +238,7 @@ class Settings(Section):
     s3: S3Settings = S3Settings()
     quality: QualitySettings = QualitySettings()
     alerts: AlertSettings = AlertSettings()
+    events: EventSettings = EventSettings()
     hep: HepSettings = HepSettings()
     routing: RoutingSettings = RoutingSettings()
     calls: CallsSettings = CallsSettings()

@@ -221,6 +221,14 @@ def _s3(settings: Settings) -> Iterator[Complaint]:
         yield Complaint((("s3", "bucket"),), "is not set, but s3.endpoint is; name the bucket")
 
 
+def _events(settings: Settings) -> Iterator[Complaint]:
+    if settings.events.webhook_url and not settings.events.webhook_secret.get_secret_value():
+        yield Complaint(
+            (("events", "webhook_secret"), ("events", "webhook_url")),
+            "is not set, so anybody could post events in our name; try the output of: openssl rand -hex 32",
+        )
+
+
 _CHECKS: tuple[Check, ...] = (
     _port_range,
     _tcp_ports_differ,
@@ -233,4 +241,5 @@ _CHECKS: tuple[Check, ...] = (
     _trunks,
     _store,
     _s3,
+    _events,
 )

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from mediaserver.api.webhooks import WebhookStats
 from mediaserver.model import CallFacts, EngineStats
 from mediaserver.recording.cabinet import StorageStats
 from mediaserver.recording.sealed import SealedFile
@@ -96,6 +97,7 @@ class ServerCounters:
     recording_fsync_s: float = 0.0  # all of them together
     recording_spool_bytes: int = 0  # waiting to be written
     recordings_recovered: int = 0  # at the start, from journals of a server that was killed
+    events: WebhookStats | None = None  # None: no webhook
     storage: StorageStats | None = None  # None: no bucket
     storage_counts: Mapping[str, int] = field(default_factory=dict)  # recordings by where they lie
     consent_transitions: Mapping[tuple[str, str], int] = field(default_factory=dict)  # by (from, to)

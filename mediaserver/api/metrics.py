@@ -44,7 +44,7 @@ BURST_BUCKETS = (1, 2, 3, 5, 8, 13, 21, 50)
 MOS_BAD = 3.6  # below it "many users dissatisfied" (G.107 Annex B)
 ONE_WAY_PACKETS = 250  # five seconds at 20 ms: shorter calls may end before the far end has said anything
 
-STORAGE_STATES = ("local", "uploading", "remote", "removing", "stays", "none")
+STORAGE_STATES = ("local", "uploading", "remote", "removing", "stays")
 STORAGE_ERRORS = ("unavailable", "refused", "missing", "wrong_bytes", "local")
 DIRECTIONS = ("received", "sent")
 disable_created_metrics()  # type: ignore[no-untyped-call]  # one series per series, for a time nobody asks for
@@ -317,6 +317,9 @@ def _server(counters: ServerCounters) -> Iterable[Metric]:
     yield SummaryMetricFamily("recording_fsync_seconds", "Syncs to disk.", count_value=fsyncs, sum_value=seconds)
     yield _total("recording_recovered", "Recordings finished after a crash.", counters.recordings_recovered)
     yield _gauge("recording_spool_bytes", "Captured bytes waiting to be written.", counters.recording_spool_bytes)
+    if counters.events is not None:
+        results = {"delivered": counters.events.delivered, "dropped": counters.events.dropped}
+        yield _totals("mediaserver_events", "Events of recordings for the webhook.", "result", results)
     if counters.storage is not None:
         yield from _storage(counters.storage, counters.storage_counts)
     transitions = CounterMetricFamily(
@@ -351,10 +354,7 @@ def _storage(stats: StorageStats, counts: Mapping[str, int]) -> Iterable[Metric]
     parts = {"sent": stats.parts_sent, "found": stats.parts_found}
     yield _totals("recording_storage_parts", "Parts sent, or found there whole after a failure.", "how", parts)
     yield _total("recording_storage_sent_bytes", "Bytes sent to the bucket.", stats.bytes_sent)
-    yield _total("recording_storage_fetched", "Recordings fetched back to be read.", stats.fetched)
     yield _total("recording_storage_fetched_bytes", "Bytes fetched back.", stats.bytes_fetched)
-    yield _total("recording_storage_evicted", "Fetched recordings put away again.", stats.evicted)
-    yield _total("recording_storage_removed", "Recordings removed from the bucket.", stats.removed)
     errors = {reason: stats.errors[reason] for reason in STORAGE_ERRORS}
     yield _totals("recording_storage_errors", "Tries that failed; each is repeated.", "reason", errors)
 

@@ -64,10 +64,10 @@ def _append(
         **values,
     }
     with _locked(folder):
-        files = _files(folder)
+        chain = files(root)
         month = f"{datetime.fromtimestamp(wall, UTC):%Y-%m}{SUFFIX}"
-        name = max([month, *(path.name for path in files[-1:])])  # a clock set back writes on where the chain ends
-        previous = next((last for path in reversed(files) if (last := _last_line(path))), b"")
+        name = max([month, *(path.name for path in chain[-1:])])  # a clock set back writes on where the chain ends
+        previous = next((last for path in reversed(chain) if (last := _last_line(path))), b"")
         path = folder / name
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -91,8 +91,9 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(folder.glob(f"[0-9]*{SUFFIX}"))
+def files(root: Path) -> list[Path]:
+    """In the chain's order."""
+    return sorted((root / FOLDER).glob(f"[0-9]*{SUFFIX}"))
 
 
 def _tail(descriptor: int) -> tuple[int, bytes]:
@@ -141,7 +142,7 @@ def verify(root: Path, public: Ed25519PublicKey, expect: str = "") -> LedgerRepo
     report = LedgerReport()
     known: dict[str, dict[str, Any]] = {}
     previous, seen = b"", not expect
-    for path in _files(root / FOLDER):
+    for path in files(root):
         with path.open("rb") as file:
             for number, text in enumerate(file, 1):
                 try:

@@ -35,6 +35,7 @@ from mediaserver.model import (
 from mediaserver.model_consent import DEFAULT_RULES, ConsentCase, ConsentRules
 from mediaserver.model_consent import ConsentState as State
 from mediaserver.recording import catalogue
+from mediaserver.recording.announce import Tell
 from mediaserver.recording.consent import ConsentAuthority
 from mediaserver.recording.keeping import EXPORTS, Keeper, drop_old
 from mediaserver.recording.keys import KeyRing, Signer, load_ring, load_signer
@@ -89,6 +90,7 @@ class JournalRecorder:
         self.policies = load_policies(settings)
         self.stats = RecorderStats()
         self.hashes = FileHashes()
+        self.tell: Tell = lambda _event: None  # set by whoever wants to know
         self.streams: dict[LegHandle, StreamSettings] = {}
         self.running: dict[str, JournalRecording] = {}
         self.taps: dict[TapHandle, tuple[JournalRecording, LegFile]] = {}

@@ -200,6 +200,12 @@ class Window:
         )
 
 
+def whole_audio(path: Path, key: bytes) -> tuple[int, bytes]:
+    """Rate and samples, interleaved. Blocking."""
+    audio = SealedAudio.open(path, key)
+    return audio.rate_hz, b"".join(audio.read(0, 2 * audio.channels * audio.frames))
+
+
 class SealedShelf:
     """The keys of what was rendered since the start, by name: a recording's id for its audio, ID.wav and the like."""
 

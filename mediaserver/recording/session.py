@@ -19,13 +19,14 @@ from mediaserver import __version__
 from mediaserver.errors import ConsentError, StorageError
 from mediaserver.model import CallFacts, LegFacts, LegHandle, Notice, NoticeKind, PromptHeard, StreamSettings
 from mediaserver.model_consent import Answer, ConsentRules, ConsentState
-from mediaserver.recording import catalogue
+from mediaserver.recording import announce, catalogue
+from mediaserver.recording.announce import RecordingEvent
 from mediaserver.recording.capture import Capture
 from mediaserver.recording.consent import Evidence, evidence_row
 from mediaserver.recording.journal import Kind, note
 from mediaserver.recording.keys import KeyRing
 from mediaserver.recording.played import FOLDER, keep
-from mediaserver.recording.sealed import SUFFIX, SealedAudio, SealedShelf
+from mediaserver.recording.sealed import SUFFIX, SealedShelf, whole_audio
 from mediaserver.recording.writer import LegFile
 from mediaserver.store.recordings import RecordingRow
 
@@ -164,7 +165,7 @@ class JournalRecording:
             await export_recording(
                 self._recorder.root, self._ring, self._row, "sealed", target, channels="one", seal=key
             )
-            return await asyncio.to_thread(_all_of, target, key)
+            return await asyncio.to_thread(whole_audio, target, key)
         except OSError as error:
             raise StorageError(f"recording {self.recording_id}: cannot be read: {error.strerror}") from error
         finally:
@@ -221,8 +222,15 @@ class JournalRecording:
 
     def _moved(self, leg: LegHandle, before: ConsentState, after: ConsentState) -> None:
         self._recorder.count_transition(before, after)
+        name, facts = announce.OF_CONSENT.get(after), self._legs.get(leg)
+        if name is not None and facts is not None:
+            self._tell(name, {"leg": facts.leg_id, "role": facts.role, "from": before.value, "policy": self.rules.name})
         if self.on_state is not None:
             self.on_state(leg, after)
+
+    def _tell(self, name: str, facts: Mapping[str, str]) -> None:
+        wall = self._recorder.clock.wall()
+        self._recorder.tell(RecordingEvent(name, wall, self.recording_id, self.call_id, facts))
 
     async def _follow(self, reason: str) -> None:
         """Windows shut now; taps close, and open where somebody may be captured, as soon as it is their turn."""
@@ -257,6 +265,7 @@ class JournalRecording:
         if self._row is None and self._capture.first_ns:
             self._put_row("capturing")
             self._recorder.stats.started += 1
+            self._tell(announce.STARTED, {"kind": self._kind.value, "policy": self.rules.name})
 
     async def _part_with(self, leg: LegHandle) -> None:
         async with self._lock:
@@ -395,8 +404,3 @@ def codec_map(stream: StreamSettings) -> dict[str, dict[str, Any]]:
         str(codec.payload_type): {"name": codec.name.value, "clock_hz": codec.clock_hz, "channels": codec.channels}
         for codec in stream.receive
     }
-
-
-def _all_of(path: Path, key: bytes) -> tuple[int, bytes]:
-    audio = SealedAudio.open(path, key)
-    return audio.rate_hz, b"".join(audio.read(0, 2 * audio.channels * audio.frames))

@@ -124,6 +124,11 @@ def test_every_wrong_key_is_told_at_once_in_reading_order(tmp_path: Path) -> Non
             "played; try https://, or allow_http = true",
         ),
         (
+            "[events]\nwebhook_url = 'https://crm.example/hook'\n",
+            "server.toml:1: events.webhook_secret is not set, so anybody could post events in our name; try the output "
+            "of: openssl rand -hex 32",
+        ),
+        (
             "[s3]\nbucket = 'b-1'\nsecret_access_key = 'secret'\n",
             "server.toml:1: s3.access_key_id is not set, but the other half of the key is; give both, or neither: then "
             "they are looked for where Amazon's own tools look (environment, role of the machine)",

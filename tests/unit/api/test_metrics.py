@@ -7,6 +7,7 @@ from collections import Counter
 
 from mediaserver.api.facade import ServerCounters
 from mediaserver.api.metrics import ENGINE_METRICS, ENGINE_NOT_SHOWN, SIP_METRICS, Metrics, codec_label
+from mediaserver.api.webhooks import WebhookStats
 from mediaserver.limits import METRICS_LEGS_MAX
 from mediaserver.model import EngineStats, LegHandle, LegStats
 from mediaserver.recording.cabinet import StorageStats
@@ -35,6 +36,7 @@ def full() -> ServerCounters:
         sip_authentications={"accepted": 9},
         recording_failures={"disk_full": 1},
         recording_fsyncs=4,
+        events=WebhookStats(delivered=6),
         storage=StorageStats(moved=2, bytes_sent=512, errors=Counter(refused=3)),
         storage_counts={"remote": 5},
         recording_fsync_s=0.1,
@@ -58,6 +60,7 @@ def test_counters_are_shown_with_their_units() -> None:
     assert "mediaserver_media_cpu_seconds_total 7e-09" in shown
     assert "recording_fsync_seconds_count 4.0" in shown
     assert 'mediaserver_calls_ended_total{cause="remote"} 2.0' in shown
+    assert 'mediaserver_events_total{result="delivered"} 6.0' in shown
     assert 'recording_storage_recordings{storage="remote"} 5.0' in shown
     assert 'recording_storage_errors_total{reason="refused"} 3.0' in shown
     assert "recording_storage_sent_bytes_total 512.0" in shown

@@ -4,16 +4,18 @@ import asyncio
 import hashlib
 import hmac
 import json
+from typing import Any
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from pydantic import SecretStr
 
-from mediaserver.api.webhooks import Webhooks
+from mediaserver.api.webhooks import EventHooks, Webhooks
 from mediaserver.clock import VirtualClock
 from mediaserver.limits import WEBHOOK_TRIES_MAX, WEBHOOKS_WAITING_MAX
 from mediaserver.quality.alerts import Alert
-from mediaserver.settings import AlertSettings
+from mediaserver.recording.announce import RecordingEvent
+from mediaserver.settings import AlertSettings, EventSettings
 
 ALERT = Alert("trunk_mos_low", True, {"trunk": "carrier"}, 2.9, 3.6, 1_790_000_000.0, "one in twenty …")
 
@@ -75,3 +77,69 @@ def test_the_queue_is_bounded_and_nothing_is_kept_without_an_address() -> None:
     silent = Webhooks(AlertSettings(), VirtualClock())
     silent.tell(ALERT)
     assert len(silent._queue) == 0
+
+
+def event(name: str, at: float) -> RecordingEvent:
+    return RecordingEvent(name, at, "r1", "c1", {"reason": "wrong number", "by": "anna"})
+
+
+async def telling(receiver: Receiver, clock: VirtualClock, *events: RecordingEvent, **settings: Any) -> EventHooks:
+    """Starts, tells and stops at once: what there is to tell is told before."""
+    app = web.Application()
+    app.router.add_post("/hook", receiver.handle)
+    async with TestServer(app) as server:
+        url = str(server.make_url("/hook"))
+        hooks = EventHooks(EventSettings(webhook_url=url, webhook_secret=SecretStr("s3cret"), **settings), clock, 0.0)
+        await hooks.start()
+        for one in events:
+            hooks.tell(one)
+        await hooks.stop()
+    return hooks
+
+
+async def test_events_come_signed_in_order_and_before_the_server_is_gone() -> None:
+    receiver, clock = Receiver(), VirtualClock()
+    now = clock.wall()
+    names = ["recording.started", "recording.sealed", "recording.removed"]
+    hooks = await telling(receiver, clock, *(event(name, now) for name in names))
+    bodies = [json.loads(body) for body, _ in receiver.got]
+    assert [body["event"] for body in bodies] == names
+    assert len({body["id"] for body in bodies}) == 3
+    assert {key: bodies[2][key] for key in ("at", "recording", "call", "reason", "by")} == {
+        "at": round(now, 3),
+        "recording": "r1",
+        "call": "c1",
+        "reason": "wrong number",
+        "by": "anna",
+    }
+    body, headers = receiver.got[0]
+    expected = hmac.new(b"s3cret", headers["X-Mediaserver-Timestamp"].encode() + b"." + body, hashlib.sha256)
+    assert headers["X-Mediaserver-Signature"] == f"v1={expected.hexdigest()}"
+    assert (hooks.stats.delivered, hooks.stats.dropped) == (3, 0)
+
+
+async def test_an_event_is_tried_until_its_deadline_and_then_dropped() -> None:
+    clock = VirtualClock()
+    receiver = Receiver(*[503] * 100)
+    answers = 0
+
+    async def handle(request: web.Request) -> web.Response:
+        nonlocal answers
+        answers += 1
+        clock.advance(1_000_000_000)
+        return await Receiver.handle(receiver, request)
+
+    receiver.handle = handle  # type: ignore[method-assign]
+    late = event("recording.sealed", clock.wall() - 100)
+    hooks = await telling(receiver, clock, late, event("recording.removed", clock.wall()), deadline_s=20)
+    told = [json.loads(body)["event"] for body, _ in receiver.got]
+    assert set(told) == {"recording.removed"}, "what was too late before was not sent at all"
+    assert 20 <= len(told) <= 21
+    assert (hooks.stats.delivered, hooks.stats.dropped, hooks.stats.retried) == (0, 2, len(told) - 1)
+
+
+async def test_only_events_that_are_wanted_are_sent() -> None:
+    receiver, clock = Receiver(), VirtualClock()
+    events = [event(name, clock.wall()) for name in ("recording.started", "consent.denied")]
+    await telling(receiver, clock, *events, send=["consent.denied"])
+    assert [json.loads(body)["event"] for body, _ in receiver.got] == ["consent.denied"]
