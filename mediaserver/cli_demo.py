@@ -11,7 +11,7 @@ import json
 import signal
 import time
 import tomllib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -71,7 +71,7 @@ def demo(
             print(place.routes(), end="")
             return
         if not server:
-            asyncio.run(_own(folder.absolute(), page_host, serve=serve, as_json=as_json))
+            asyncio.run(_until_told(_own(folder.absolute(), page_host, serve=serve, as_json=as_json)))
             return
         host, port = _address(server)
         if not elsewhere and not place.is_local(host):
@@ -80,7 +80,7 @@ def demo(
                 "--elsewhere lets it",
                 Exit.USAGE,
             )
-        asyncio.run(_through(load_settings(config), f"{host}:{port}", as_json=as_json))
+        asyncio.run(_until_told(_through(load_settings(config), f"{host}:{port}", as_json=as_json)))
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -111,14 +111,14 @@ async def _own(folder: Path, page_host: str, *, serve: bool, as_json: bool) -> N
                     as_json,
                     f"{where}\nThe browser warns once of a certificate of this machine's own. ^C ends the server.",
                 )
-                await _until_told()
+                await asyncio.Event().wait()
         finally:
             await own.stop()
 
 
 async def _through(settings: Settings, server: str, *, as_json: bool) -> None:
     from mediaserver.calls.watch import RoutingFile
-    from mediaserver.demo.place import address_towards
+    from mediaserver.demo.place import CARRIER, address_towards
     from mediaserver.demo.plan import QUEUES
 
     routing = RoutingFile.of(settings)
@@ -130,7 +130,7 @@ async def _through(settings: Settings, server: str, *, as_json: bool) -> None:
             "before its last rule",
             Exit.CONFIG,
         )
-    async with _users(settings, with_customers=True) as passwords:
+    async with _users(settings, with_customers=CARRIER not in settings.trunks) as passwords:
         await asyncio.sleep(USERS_TAKEN_UP_S)
         await _calls(settings, server, address_towards(server), passwords, as_json=as_json)
 
@@ -249,11 +249,13 @@ async def _reviewer(settings: Settings) -> str:
     return password
 
 
-async def _until_told() -> None:
-    asked, loop = asyncio.Event(), asyncio.get_running_loop()
+async def _until_told(work: Coroutine[Any, Any, None]) -> None:
+    """`work` to its end, or to ^C or SIGTERM: then it tidies up."""
+    task, loop = asyncio.ensure_future(work), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked.set)
-    await asked.wait()
+        loop.add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 def _say(as_json: bool, text: str) -> None:
