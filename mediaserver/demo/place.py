@@ -69,6 +69,7 @@ def free_port(host: str, wanted: int = 0) -> int:
             socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
         ):
+            tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # closed connections of a former run hold no port
             try:
                 tcp.bind((host, wanted))
                 udp.bind((host, tcp.getsockname()[1]))

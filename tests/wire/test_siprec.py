@@ -15,8 +15,10 @@ from mediaserver.cli_common import load_settings
 from mediaserver.store.calls import CallStore
 from mediaserver.store.database import open_database
 from mediaserver.store.recordings import RecordingStore
+from tests.support.lanes import PHONE_RTP_OFFSET, phone_port
 from tests.support.rawcall import RawCall, rtp_packet
 from tests.support.server import Server
+from tests.support.sipp import run_sipp
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -122,3 +124,12 @@ async def test_two_streams_of_a_recording_client_are_one_conversation_that_can_b
     assert [leg["stats"]["packets_received"] for leg in call.legs] == [PACKETS, PACKETS]
     code, text, error = await server.cli("recordings", "verify", row.recording_id)
     assert code == 0, text + error
+
+
+async def test_sipp_as_a_recording_client_gets_what_the_rfc_promises_it(server: Server, tmp_path: Path) -> None:
+    port = phone_port()
+    result = await run_sipp(
+        tmp_path, "recording_client", server.sip, service="srs", calls=1, rate=1, at_once=1, talk_ms=0, port=port,
+        media_port=port + PHONE_RTP_OFFSET, timeout_s=20,
+    )  # fmt: skip
+    assert (result.successful, result.failed, result.exit_code) == (1, 0, 0), result.output
