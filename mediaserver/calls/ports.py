@@ -173,6 +173,9 @@ class Recording(Protocol):
 
     async def resume(self) -> None: ...
 
+    def named(self, call: CallFacts) -> None:
+        """Who called whom is known better now: for the catalogue."""
+
     def noted(self, leg: LegHandle, values: Mapping[str, Any]) -> None:
         """Something to keep with that party's channel: JSON values."""
 

@@ -306,9 +306,11 @@ class SiprecCall:
         except ParseError as error:
             log.warning("metadata of a recording session cannot be used", error=str(error))
             return
-        for stream in self._streams.values():
-            if stream.name(self._metadata) and stream.recorded and self._recording is not None:
+        renamed = [stream for stream in self._streams.values() if stream.name(self._metadata) and stream.recorded]
+        if renamed and self._recording is not None:
+            for stream in renamed:
                 self._recording.noted(stream.voice.handle, stream.note())
+            self._recording.named(self.facts())
 
     # -- a client that is gone without a word
 

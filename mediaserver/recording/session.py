@@ -196,6 +196,12 @@ class JournalRecording:
         del values["leg"], values["path"]
         self._note(heard.leg, Kind.PROMPT, {**values, "sha256": digest})
 
+    def named(self, call: CallFacts) -> None:
+        """Caller and called of the catalogue's row; what stands in journals already stays as it was told first."""
+        self._call = replace(self._call, caller=call.caller, called=call.called)
+        if self._row is not None and not self._ended:
+            self._put_row("capturing")
+
     def noted(self, leg: LegHandle, values: Mapping[str, Any]) -> None:
         """What somebody says of this party: kept with its channel, as an event of the journal."""
         self._note(leg, Kind.EVENT, values)
@@ -341,6 +347,8 @@ class JournalRecording:
         self._row = replace(
             self._row,
             state=state,
+            caller=self._call.caller,
+            called=self._call.called,
             ended_ms=self._row.started_ms + round(length_ns / 1e6) if ended else None,
             length_ms=round(length_ns / 1e6) if ended else 0,
             bytes=sum(file.bytes_written for file in self._capture.files),

@@ -514,6 +514,7 @@ class FakeRecording:
         self.paused = False
         self.ended = False
         self.notices: list[Notice] = []
+        self.named_as: tuple[str, str] | None = None
         self.notes: list[tuple[LegHandle, dict[str, Any]]] = []
         self.played: list[tuple[LegHandle, str]] = []
         self.answers: list[tuple[LegHandle, Answer, str, dict[str, str]]] = []
@@ -553,6 +554,9 @@ class FakeRecording:
             return self._set(notice.leg, ConsentState.NOTICE_FAILED)
         implied = self.rules.ask == "announce" or (self.rules.ask == "stay" and not self.rules.stay_s)
         return self._set(notice.leg, ConsentState.IMPLIED if implied else ConsentState.NOTICE_DELIVERED)
+
+    def named(self, call: CallFacts) -> None:
+        self.named_as = (str(call.caller), str(call.called))
 
     def noted(self, leg: LegHandle, values: Mapping[str, Any]) -> None:
         self.notes.append((leg, dict(values)))

@@ -185,6 +185,7 @@ async def test_names_that_come_later_are_kept_with_the_channel_and_bad_metadata_
         ["p-alice"],
         ["p-bob"],
     ]
+    assert recording.named_as == ("+442079460101", "bob")
     await server.hang_up(client)
 
 
