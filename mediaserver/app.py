@@ -45,6 +45,7 @@ from mediaserver.quality.hep import HepSender
 from mediaserver.quality.monitor import QualityMonitor
 from mediaserver.quality.own_reports import OwnReports
 from mediaserver.quality.phone_reports import PhoneReports
+from mediaserver.quality.traces import Traces
 from mediaserver.recording.announce import LedgerFollower
 from mediaserver.recording.cabinet import open_cabinet
 from mediaserver.recording.consent import ConsentAuthority
@@ -125,6 +126,7 @@ class Server:
             on_end=self.alerts.leg_ended,
         )
         self.phone_reports = PhoneReports(self.clock, self.quality.put_event)
+        self.traces = Traces(settings.traces, self.clock.wall) if settings.traces.endpoint else None
         self.hep = HepSender(settings.hep, self.clock)
         self.capture = Capture(self.hep)
         if self.hep.wants("log"):
@@ -178,6 +180,7 @@ class Server:
                 self.capture,
                 self.phone_reports,
                 *([self.own_reports] if self.own_reports is not None else []),
+                *([self.traces] if self.traces is not None else []),
                 self.recorder,
                 self.people,
             ],
@@ -214,6 +217,8 @@ class Server:
         await self._begin("media", self.engine.start, self.engine.stop)
         await self._begin("quality", self.monitor.start, self.monitor.stop)
         await self._begin("hep", self.hep.start, self.hep.stop)
+        if self.traces is not None:
+            await self._begin("traces", self.traces.start, self.traces.stop)
         await self._begin("webhooks", self.webhooks.start, self.webhooks.stop)
         await self._begin("alerts", self.alerts.start, self.alerts.stop)
         await self._begin("calls", self.calls.start, self.calls.stop)
@@ -297,6 +302,8 @@ class Server:
             self.capture.score(row, stats)
         if self.own_reports is not None:
             self.own_reports.score(row, stats)
+        if self.traces is not None:
+            self.traces.score(row)
 
     def _on_sip_message(self, data: bytes, flow: Flow, outgoing: bool) -> None:
         here = MediaAddress(*self.transport.local_address_for(flow))

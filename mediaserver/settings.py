@@ -191,6 +191,13 @@ class HepSettings(Section):
     send: list[Literal["sip", "rtcp", "quality", "log"]] = ["sip", "rtcp", "quality"]
 
 
+class TraceSettings(Section):
+    endpoint: Annotated[str, Field(pattern=r"^$|^https?://")] = ""
+    headers: dict[str, SecretStr] = {}
+    service_name: str = "mediaserver"
+    sample_share: Annotated[float, Field(ge=0.0, le=1.0)] = 1.0
+
+
 class RoutingSettings(Section):
     file: Path | None = None  # None: config/routing.toml beside the configuration, else the shipped one
     programs_dir: Path | None = None  # the operator's own call programs
@@ -240,6 +247,7 @@ class Settings(Section):
     alerts: AlertSettings = AlertSettings()
     events: EventSettings = EventSettings()
     hep: HepSettings = HepSettings()
+    traces: TraceSettings = TraceSettings()
     routing: RoutingSettings = RoutingSettings()
     calls: CallsSettings = CallsSettings()
     log: LogSettings = LogSettings()

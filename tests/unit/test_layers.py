@@ -48,6 +48,7 @@ ONLY_IMPORTER = {
     "alembic": {"store"},
     "aiosqlite": {"store"},
     "obstore": {"store"},
+    "opentelemetry": {"quality"},
     "uvloop": {"app"},
     "OpenSSL": {"webrtc"},
     "aiohttp": {"api"},
