@@ -21,6 +21,7 @@ from weakref import WeakValueDictionary
 import structlog
 
 from mediaserver.errors import StorageError
+from mediaserver.limits import FETCH_PARALLEL_MAX
 from mediaserver.recording import catalogue, stored
 from mediaserver.recording.stored import StoredFile
 from mediaserver.settings import Settings
@@ -95,8 +96,10 @@ class Cabinet:
         await asyncio.to_thread(self._mark, mark, directory)
         for file in wanted:
             async with stored.whole(folder / file.name) as put:
-                for number in range(len(file.parts)):
-                    await put(await self._part(directory, file, number))
+                for first in range(0, len(file.parts), FETCH_PARALLEL_MAX):
+                    numbers = range(first, min(first + FETCH_PARALLEL_MAX, len(file.parts)))
+                    for data in await asyncio.gather(*(self._part(directory, file, number) for number in numbers)):
+                        await put(data)
             self.stats.bytes_fetched += file.bytes
         self.stats.fetched += 1
         return True

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 
 import structlog
@@ -19,6 +20,7 @@ from mediaserver.errors import StorageError
 from mediaserver.limits import (
     SHIP_AT_ONCE_MAX,
     SHIP_LOOK_S,
+    SHIP_PARALLEL_MAX,
     SHIP_PAUSE_S_MAX,
     SHIP_PAUSE_S_MIN,
     SHIP_TROUBLED_MAX,
@@ -86,23 +88,34 @@ class Shipper:
         resting = [name for name, (_, not_before) in self._troubled.items() if not_before > now]
         before_ms = round((now - self._move_after_s) * 1000)
         rows = await self._store.to_ship(before_ms, resting, SHIP_AT_ONCE_MAX)
-        for row in rows:
+        left = iter(rows)
+        broken = await asyncio.gather(*(self._ship_each(left, now) for _ in range(SHIP_PARALLEL_MAX)))
+        if any(broken):
+            self._failures += 1
+            return pause_s(self._failures)
+        if rows:
+            self._failures = 0
+        return 0.0 if len(rows) == SHIP_AT_ONCE_MAX else SHIP_LOOK_S
+
+    async def _ship_each(self, left: Iterator[RecordingRow], now: float) -> bool:
+        """Takes one after the other from what is left. True: the bucket failed, and nobody need try more now."""
+        for row in left:
             try:
                 await self._ship(row)
             except BlobError as error:
                 self.stats.errors[error.reason] += 1
                 await self._tell(row, error)
-                self._failures += 1
-                return pause_s(self._failures)
+                for _ in left:
+                    pass
+                return True
             except (OSError, StorageError) as error:
                 reason = "wrong_bytes" if isinstance(error, WrongBytes) else "local"
                 self.stats.errors[reason] += 1
                 await self._tell(row, error)
                 self._rest(row.recording_id, now)
             else:
-                self._failures = 0
                 self._troubled.pop(row.recording_id, None)
-        return 0.0 if len(rows) == SHIP_AT_ONCE_MAX else SHIP_LOOK_S
+        return False
 
     async def _tell(self, row: RecordingRow, error: Exception) -> None:
         log.error("recording.not_moved", recording=row.recording_id, error=str(error))
@@ -135,7 +148,7 @@ class Shipper:
             return
         for path in here:
             if path.name not in files:
-                files[path.name] = await self._send(row.directory, path)
+                files[path.name] = await self._send(row.directory, path, begun=row.storage == "uploading")
         text = stored.to_bytes(row.recording_id, list(files.values()))
         await stored.write(folder, text)
         await self._put(f"{row.directory}/{stored.NAME}", text)
@@ -150,12 +163,13 @@ class Shipper:
         if await asyncio.to_thread((folder / manifest.NAME).read_bytes) != sent:  # a tombstone came meanwhile
             await self._store.move(row.recording_id, "remote", "uploading")
 
-    async def _send(self, directory: str, path: Path) -> StoredFile:
+    async def _send(self, directory: str, path: Path, *, begun: bool) -> StoredFile:
+        """begun: a former try may have brought some of it there."""
         parts: list[Part] = []
         while data := await asyncio.to_thread(stored.read_part, path, len(parts)):
             name = stored.part_name(directory, path.name, len(parts))
             part = stored.part_of(data)
-            if await self._blobs.size(name) == part.bytes and await self._is_there(name, part):
+            if begun and await self._blobs.size(name) == part.bytes and await self._is_there(name, part):
                 self.stats.parts_found += 1
             else:
                 await self._put(name, data)

@@ -123,18 +123,25 @@ class RecordingStore:
         return [_recording(dict(row)) for row in rows]
 
     async def to_ship(self, ended_before_ms: int, without: Collection[str], limit: int) -> list[RecordingRow]:
-        """What waits for the bucket, or for its removal there; the longest ended first."""
-        waits = recordings.c.storage.in_(("local", "uploading")) & (recordings.c.ended_ms <= ended_before_ms)
-        query = (
-            select(recordings)
-            .where(waits | (recordings.c.storage == "removing"), recordings.c.state != "capturing")
-            .where(recordings.c.recording_id.not_in(tuple(without)))
-            .order_by(recordings.c.ended_ms)
-            .limit(limit)
-        )
+        """What is to leave the bucket, what began to move, what waits; of each the longest ended first.
+
+        A query per state, so that each walks its part of one index and stops at the limit, however many there are.
+        """
+        found: list[RecordingRow] = []
         async with self._database.read() as connection:
-            rows = (await connection.execute(query)).mappings().all()
-        return [_recording(dict(row)) for row in rows]
+            for storage in ("removing", "uploading", "local"):
+                query = (
+                    select(recordings)
+                    .where(recordings.c.storage == storage, recordings.c.state != "capturing")
+                    .where(recordings.c.recording_id.not_in(tuple(without)))
+                    .order_by(recordings.c.ended_ms)
+                    .limit(limit - len(found))
+                )
+                if storage != "removing":
+                    query = query.where(recordings.c.ended_ms <= ended_before_ms)
+                rows = (await connection.execute(query)).mappings().all()
+                found += [_recording(dict(row)) for row in rows]
+        return found
 
     async def move(self, recording_id: str, before: str, after: str, problem: str = "") -> bool:
         """One step of `storage`. False: somebody else made another step meanwhile, and that one holds."""

@@ -40,8 +40,10 @@ STREAM = StreamSettings(
 class Room:
     """A recorder with everything around it in the test's hand."""
 
-    def __init__(self, tmp_path: Path, database: Database, spool: Spool, **settings: Any) -> None:
-        self.clock = VirtualClock()
+    def __init__(
+        self, tmp_path: Path, database: Database, spool: Spool, clock: VirtualClock | None = None, **settings: Any
+    ) -> None:
+        self.clock = clock if clock is not None else VirtualClock()
         self.authority = ConsentAuthority()
         self.taps = FakeTaps(self.authority)
         self.spool = spool
@@ -94,7 +96,7 @@ class Room:
 async def recorded(room: Room, **rules: object) -> tuple[str, Path]:
     """A call of two parties, kept for 30 days."""
     recording = await room.recorder.begin(
-        room.call(), NoticeKind.CALL, ConsentRules("p", retention_days=30, **rules)  # type: ignore[arg-type]
+        room.call(), NoticeKind.CALL, ConsentRules("p", **{"retention_days": 30, **rules})  # type: ignore[arg-type]
     )  # fmt: skip
     legs: list[LegFacts] = [room.leg(1), room.leg(2)]
     for leg in legs:

@@ -158,6 +158,24 @@ async def test_one_recording_with_trouble_of_its_own_holds_up_no_other(
     assert faulty.asked == []  # it rests
 
 
+async def test_several_go_at_a_time_and_none_begins_after_the_bucket_has_failed(
+    troubled: Kept, faulty: s3.FaultyS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        await troubled.record()
+    monkeypatch.setattr("mediaserver.recording.shipping.SHIP_PARALLEL_MAX", 2)
+    faulty.fault = "403"
+    await troubled.shipper.round()
+    rows = await troubled.room.store.list()
+    assert sum(bool(row.storage_problem) for row in rows) == 2
+    assert [row.storage for row in rows].count("uploading") == 2
+    assert len(list(troubled.room.recorder.root.rglob("*.journal"))) == 8
+    faulty.fault = ""
+    troubled.room.clock.advance(2_000_000_000)
+    await troubled.shipper.round()
+    assert {row.storage for row in await troubled.room.store.list()} == {"remote"}
+
+
 async def test_while_somebody_reads_the_journals_they_stay(kept: Kept) -> None:
     async with kept.cabinet.held(kept.directory):
         await kept.shipper.round()
