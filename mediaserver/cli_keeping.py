@@ -1,4 +1,4 @@
-"""`mediaserver recordings remove` and `ledger`: recordings that go as a whole, and the proof that no other went."""
+"""`mediaserver recordings remove`, `ledger`, `check-bucket`: what goes as a whole, and proof that no other went."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from mediaserver import cli_recordings
 from mediaserver.cli_common import CommandFailed, ConfigOption, JsonOption, done, errors, load_settings, told_as_text
 from mediaserver.cli_recordings import Reason, RecordingId, keep, recordings_root
 from mediaserver.limits import REMOVAL_REASON_CHARACTERS_MAX
+from mediaserver.settings import Settings
 
 app = cli_recordings.app  # with what it has already
 
@@ -79,6 +80,52 @@ def ledger(
         )
         if report.findings:
             raise typer.Exit(1)
+
+
+@app.command("check-bucket")
+def check_bucket(
+    recording_id: Annotated[
+        str, typer.Argument(metavar="[ID]", help="Only this one; without it all that lie there.")
+    ] = "",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read back what lies in the bucket and compare it with what was brought there. Changes nothing.
+
+    Exit codes: 0 all as it was · 1 something is missing or changed · 4 the bucket does not answer.
+    """
+    with told_as_text():
+        checked, size, findings = asyncio.run(_check(load_settings(config), recording_id))
+        for text in [] if as_json else findings:
+            errors.print(text, style="red", markup=False)
+        word = f"{len(findings)} objects are WRONG" if findings else "all as it was brought there"
+        text = f"{checked} recordings, {size:,} bytes read: {word}"
+        done(text, as_json=as_json, recordings=checked, bytes=size, findings=findings)
+        if findings:
+            raise typer.Exit(1)
+
+
+async def _check(settings: Settings, recording_id: str) -> tuple[int, int, list[str]]:
+    from mediaserver.recording.scrub import scrub
+    from mediaserver.store.blobs import S3Blobs
+    from mediaserver.store.database import open_database
+    from mediaserver.store.recordings import RecordingStore
+
+    if not settings.s3.bucket:
+        raise CommandFailed("s3.bucket is not set: nothing lies in a bucket")
+    blobs, root = S3Blobs(settings.s3), recordings_root(settings)
+    checked, size = 0, 0
+    findings: list[str] = []
+    database = await open_database(settings.store.url, settings.server.data_dir)
+    try:
+        async for row in RecordingStore(database).remote(recording_id):
+            wrong, read = await scrub(root, row.directory, blobs)
+            checked, size, findings = checked + 1, size + read, findings + wrong
+    finally:
+        await database.close()
+    if recording_id and not checked:
+        raise CommandFailed(f"recording {recording_id} does not lie in the bucket; see: mediaserver recordings list")
+    return checked, size, findings
 
 
 def _user() -> str:

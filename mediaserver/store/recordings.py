@@ -6,7 +6,7 @@ self-describing: this catalogue can be made again from them.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -142,6 +142,22 @@ class RecordingStore:
                 rows = (await connection.execute(query)).mappings().all()
                 found += [_recording(dict(row)) for row in rows]
         return found
+
+    async def remote(self, recording_id: str = "", page: int = 500) -> AsyncIterator[RecordingRow]:
+        """All that lie in the bucket, by id; recording_id: only this one."""
+        after = ""
+        while True:
+            query = select(recordings).where(recordings.c.storage == "remote", recordings.c.recording_id > after)
+            if recording_id:
+                query = query.where(recordings.c.recording_id == recording_id)
+            async with self._database.read() as connection:
+                query = query.order_by(recordings.c.recording_id).limit(page)
+                rows = (await connection.execute(query)).mappings().all()
+            for row in rows:
+                yield _recording(dict(row))
+            if len(rows) < page:
+                return
+            after = str(rows[-1]["recording_id"])
 
     async def move(self, recording_id: str, before: str, after: str, problem: str = "") -> bool:
         """One step of `storage`. False: somebody else made another step meanwhile, and that one holds."""

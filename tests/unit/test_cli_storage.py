@@ -47,6 +47,9 @@ def test_commands_read_from_the_bucket_and_tell_what_is_wrong_there(
         result = CliRunner().invoke(app, ["recordings", *words])
         return result.exit_code, result.output
 
+    code, text = run("check-bucket")
+    assert (code, text.startswith("1 recordings, ") and "all as it was brought there" in text) == (0, True)
+    assert run("check-bucket", "zz")[0] == 1
     listed = json.loads(run("list", "--json")[1])
     assert [(row["id"], row["storage"]) for row in listed] == [(kept.id, "remote")]
     code, text = run("verify", kept.id)
@@ -58,6 +61,12 @@ def test_commands_read_from_the_bucket_and_tell_what_is_wrong_there(
     for path in faulty.objects:
         if path.endswith("1.journal.0000"):
             faulty.objects[path] = b"noise"
+    del faulty.objects[next(path for path in faulty.objects if path.endswith("2.journal.0000"))]
+    code, text = run("check-bucket", kept.id)
+    text = " ".join(text.split())
+    assert code == 1
+    assert f"{kept.directory}/1.journal.0000 is not what was brought there: 5 bytes" in text
+    assert f"{kept.directory}/2.journal.0000 is missing" in text
     code, text = run("export", kept.id, "--output", "again.wav")
     assert code == Exit.UNREACHABLE
     assert "is not what was brought there" in " ".join(text.split())
