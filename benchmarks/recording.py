@@ -162,7 +162,7 @@ def lag(recordings: int, seconds: float, base: Path) -> dict[str, float]:
     from mediaserver.media.taps import TapRing
     from mediaserver.recording.writer import JournalWriter
     from mediaserver.settings import RecordingSettings
-    from tests.support.sealed import begin_sealed
+    from tests.support.sealed import RING, begin_sealed
     from tests.support.synthetic_taps import rtp
 
     settings = RecordingSettings()
@@ -171,10 +171,12 @@ def lag(recordings: int, seconds: float, base: Path) -> dict[str, float]:
         writer = JournalWriter(
             root,
             flush_interval_ms=settings.flush_interval_ms,
+            segment_interval_ms=settings.segment_interval_ms,
             fsync_interval_ms=settings.fsync_interval_ms,
             min_free_mb=0,
             on_failure=lambda file, why: sys.exit(f"{file.path}: {why}"),
         )
+        writer.use_keys(RING)
         feeder = Feeder(2 * recordings, rtp(0, 0, b"\x55" * 160))
         files = [begin_sealed(root, str(number)) for number in range(2 * recordings)]
         for number, file in enumerate(files):

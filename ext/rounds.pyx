@@ -22,6 +22,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
 from mediaserver.ext.atomic cimport load_relaxed_64, store_release_64
+from mediaserver.ext.crc cimport crc32
 from mediaserver.ext.net cimport monotonic_ns
 from mediaserver.ext.sink cimport (
     EVP_CIPHER_CTX,
@@ -38,9 +39,12 @@ from mediaserver.ext.sink cimport (
     sink_seal,
     write_all,
 )
-from mediaserver.ext.tap cimport crc32, put_le
+from mediaserver.ext.tap cimport put_le, tap_prefetch
 
 from cpython.bytes cimport PyBytes_AS_STRING
+
+cdef extern from *:
+    void prefetch "__builtin_prefetch"(const void* p, int for_writing) noexcept nogil
 
 cdef extern from "<poll.h>" nogil:
     cdef struct pollfd:
@@ -74,6 +78,8 @@ cdef class Rounds:
 
     cdef list files
     cdef Sink** sinks
+    cdef int64_t* oldest                   # of each sink in this round, and
+    cdef int* slots                        # when it is sealed: apart, so that looking at all touches no sink
     cdef int count
     cdef int room
     cdef int wake_fd
@@ -101,8 +107,10 @@ cdef class Rounds:
         self.turns = max(1, turns)
         self.room = SINKS_FIRST
         self.sinks = <Sink**>calloc(self.room, sizeof(Sink*))
+        self.oldest = <int64_t*>calloc(self.room, sizeof(int64_t))
+        self.slots = <int*>calloc(self.room, sizeof(int))
         self.batch = <uint8_t*>malloc(BATCH_HEADER_BYTES + BATCH_BYTES + SEGMENT_TAG_BYTES)
-        if self.sinks is NULL or self.batch is NULL:
+        if self.sinks is NULL or self.oldest is NULL or self.slots is NULL or self.batch is NULL:
             raise MemoryError("no memory for the recording writer")
         self.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
         if self.wake_fd < 0:
@@ -111,24 +119,38 @@ cdef class Rounds:
     def __dealloc__(self):
         gcm_free(self.spool_cipher)
         free(self.sinks)
+        free(self.oldest)
+        free(self.slots)
         free(self.batch)
         if self.wake_fd >= 0:
             close(self.wake_fd)
 
     def add(self, LegSink sink not None) -> None:
         """Raises MemoryError."""
-        cdef Sink** grown
         if self.count == self.room:
-            grown = <Sink**>realloc(self.sinks, 2 * self.room * sizeof(Sink*))
-            if grown is NULL:
-                raise MemoryError("no memory for another journal")
-            self.sinks = grown
-            self.room *= 2
-        sink.sink.slot = self.next_slot % self.turns
-        self.next_slot += 1
+            self.grow()
+        self.slots[self.count] = self.next_slot
+        self.next_slot = (self.next_slot + 1) % self.turns
         self.sinks[self.count] = sink.sink
         self.count += 1
         self.files.append(sink)
+
+    cdef int grow(self) except -1:
+        cdef Sink** sinks = <Sink**>realloc(self.sinks, 2 * self.room * sizeof(Sink*))
+        cdef int64_t* oldest
+        cdef int* slots
+        if sinks is not NULL:
+            self.sinks = sinks
+        oldest = <int64_t*>realloc(self.oldest, 2 * self.room * sizeof(int64_t))
+        if oldest is not NULL:
+            self.oldest = oldest
+        slots = <int*>realloc(self.slots, 2 * self.room * sizeof(int))
+        if slots is not NULL:
+            self.slots = slots
+        if sinks is NULL or oldest is NULL or slots is NULL:
+            raise MemoryError("no memory for another journal")
+        self.room *= 2
+        return 0
 
     def remove(self, LegSink sink not None) -> None:
         cdef int i
@@ -136,6 +158,7 @@ cdef class Rounds:
             if self.sinks[i] == sink.sink:
                 self.count -= 1
                 self.sinks[i] = self.sinks[self.count]
+                self.slots[i] = self.slots[self.count]
                 self.files[i] = self.files[self.count]
                 self.files.pop()
                 return
@@ -219,19 +242,41 @@ cdef class Rounds:
         cdef int failed = 0
         cdef Sink* s
         for i in range(self.count):
+            self.fetch_ahead(i)
             s = self.sinks[i]
             self.packets += sink_drain(s, now_ns)
+            self.oldest[i] = s.oldest_ns
+            s.oldest_ns = NO_ARRIVAL
             if self.spool_fd >= 0 and s.size > s.spooled:
                 self.spool(s, now_ns)
+            failed += s.failure != 0
         self.write_batch(now_ns)
         for i in range(self.count):
-            s = self.sinks[i]
-            if self.spool_fd < 0 or s.slot == self.turn:
+            if self.spool_fd < 0 or self.slots[i] == self.turn:
+                s = self.sinks[i]
+                failed -= s.failure != 0
                 sink_seal(s, now_ns)
-            failed += s.failure != 0
+                failed += s.failure != 0
         self.turn = (self.turn + 1) % self.turns
         self.circle_done = self.turn == 0 and self.turns > 1
         return failed
+
+    cdef inline void fetch_ahead(self, int i) noexcept nogil:
+        """The memory of legs to come: 2,000 rings and buffers are in no cache, and each is found through another."""
+        cdef Sink* s
+        if i + 48 < self.count:
+            prefetch(self.sinks[i + 48], 1)
+            prefetch(<char*>self.sinks[i + 48] + 64, 1)
+        if i + 32 < self.count and self.sinks[i + 32].tap is not NULL:
+            prefetch(self.sinks[i + 32].tap, 1)
+            prefetch(<char*>self.sinks[i + 32].tap + 64, 0)
+        if i + 12 < self.count and self.sinks[i + 12].tap is not NULL:
+            s = self.sinks[i + 12]
+            tap_prefetch(s.tap)
+            prefetch(s.buffer + SEGMENT_HEADER_BYTES + s.size, 1)
+            prefetch(s.buffer + SEGMENT_HEADER_BYTES + s.size + 64, 1)
+            prefetch(s.buffer + SEGMENT_HEADER_BYTES + s.size + 128, 1)
+            prefetch(s.buffer + SEGMENT_HEADER_BYTES + s.size + 192, 1)
 
     cdef void spool(self, Sink* s, int64_t now_ns) noexcept nogil:
         """What this journal's buffer got since the last round becomes an entry of the batch."""
@@ -282,10 +327,9 @@ cdef class Rounds:
         cdef int i
         self.lag_ns = 0
         for i in range(self.count):
-            if self.sinks[i].oldest_ns == NO_ARRIVAL:
+            if self.oldest[i] == NO_ARRIVAL:
                 continue
-            lag_ns = max(0, now_ns - self.sinks[i].oldest_ns)
-            self.sinks[i].oldest_ns = NO_ARRIVAL
+            lag_ns = max(0, now_ns - self.oldest[i])
             self.lags[min(lag_ns // 1_000_000, LAG_BUCKETS - 1)] += 1
             self.lag_ns = max(self.lag_ns, lag_ns)
         self.lag_ns_max = max(self.lag_ns_max, self.lag_ns)

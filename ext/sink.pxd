@@ -37,7 +37,6 @@ cdef struct Sink:
     Window window                      # its end may be set by any thread
     uint32_t dirty                     # written since the last sync; any thread clears it
     int32_t failure                    # errno of the write that failed, EPROTO: of the cipher; nothing is written then
-    int32_t slot                       # in which of the rounds of a circle it is sealed
     int fd
     uint8_t previous[DIGEST_BYTES]     # SHA-256 of the segment before
 

@@ -9,7 +9,8 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 from mediaserver.ext.atomic cimport exchange_32, load_acquire_64, store_relaxed_32, store_release_64
-from mediaserver.ext.tap cimport TapRing, crc32, put_le, tap_take
+from mediaserver.ext.crc cimport crc32
+from mediaserver.ext.tap cimport TapRing, put_le, tap_take
 
 from cpython.bytes cimport PyBytes_AS_STRING
 

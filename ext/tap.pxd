@@ -33,6 +33,7 @@ cdef struct Tap:
     uint64_t head                      # bytes ever read; the reader's
     uint64_t pad[7]
     uint64_t tail                      # bytes ever written; the worker's
+    uint64_t base                      # which of them stands at the ring's start; moves only while it is empty
     uint8_t* ring
 
 # Whose packets are kept: those that arrived from from_ns on and before until_ns, which any thread may set (atomic).
@@ -51,8 +52,8 @@ cdef int64_t tap_read(Tap* t, uint8_t* out, int64_t capacity) noexcept nogil
 # the first arrival if that is older. Returns packets kept.
 cdef int64_t tap_take(Tap* t, uint8_t* out, int64_t* size, int64_t capacity, const Window* window, int64_t* oldest_ns,
                       uint64_t* outside) noexcept nogil
-# As zlib.crc32.
-cdef uint32_t crc32(const uint8_t* p, int64_t size) noexcept nogil
+# Asks for the memory of the next record, if there may be one: taking it a little later is cheaper then.
+cdef void tap_prefetch(const Tap* t) noexcept nogil
 cdef void put_le(uint8_t* p, uint64_t value, int bytes_wide) noexcept nogil
 
 cdef class TapRing:

@@ -20,9 +20,10 @@ from mediaserver.media.taps import LegSink
 from mediaserver.model import LegFacts, LegHandle, TapHandle
 from mediaserver.recording import catalogue, keys, ledger, manifest
 from mediaserver.recording.consent import CallConsent
+from mediaserver.recording.durable import LegFile
 from mediaserver.recording.journal import Kind, Window, create, note
 from mediaserver.recording.segment import Sealer
-from mediaserver.recording.writer import LegFile
+from mediaserver.recording.spool import journal_id
 
 if TYPE_CHECKING:
     from mediaserver.recording.recorder import JournalRecorder
@@ -154,7 +155,7 @@ class Capture:
         sealer, key_id, now_ns = Sealer(key), keys.fingerprint(key), self._recorder.clock.now_ns()
         clear = {"recording": recording_id, "journal": path.name, "key": key_id}
         descriptor, size = create(path, sealer, clear, self._header(facts, now_ns), now_ns)
-        sink = LegSink(descriptor, key, sealer.number, sealer.previous, size)
+        sink = LegSink(descriptor, key, sealer.number, sealer.previous, size, journal_id(key_id))
         return LegFile(path, descriptor, sink, key_id, facts.leg_id)
 
     async def shred(self, leg: LegHandle, reason: str, actor: str) -> None:
@@ -165,6 +166,7 @@ class Capture:
         ending = note(Kind.END, self._recorder.clock.now_ns(), {"reason": reason})
         await asyncio.wrap_future(self._recorder.writer.finish(file, ending))
         file.finished = True
+        await asyncio.wrap_future(self._recorder.writer.forget())
         try:
             await asyncio.to_thread(keys.destroy_key, file.path)
         except OSError as error:

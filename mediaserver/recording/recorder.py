@@ -37,12 +37,13 @@ from mediaserver.model_consent import ConsentState as State
 from mediaserver.recording import catalogue
 from mediaserver.recording.announce import Tell
 from mediaserver.recording.consent import ConsentAuthority
+from mediaserver.recording.durable import LegFile
 from mediaserver.recording.keeping import EXPORTS, Keeper, drop_old
 from mediaserver.recording.keys import KeyRing, Signer, load_ring, load_signer
 from mediaserver.recording.policy import load_policies
 from mediaserver.recording.recovery import recover
 from mediaserver.recording.session import JournalRecording
-from mediaserver.recording.writer import JournalWriter, LegFile
+from mediaserver.recording.writer import JournalWriter
 from mediaserver.settings import RecordingSettings
 from mediaserver.store.recordings import RecordingStore
 
@@ -104,6 +105,7 @@ class JournalRecorder:
         self.writer = JournalWriter(
             self.root,
             flush_interval_ms=settings.flush_interval_ms,
+            segment_interval_ms=settings.segment_interval_ms,
             fsync_interval_ms=settings.fsync_interval_ms,
             min_free_mb=settings.min_free_mb,
             on_failure=self._on_writer_failure,
@@ -135,6 +137,7 @@ class JournalRecorder:
         if self._ring is None or self._signer is None:
             self._ring = await asyncio.to_thread(load_ring, self.settings, self._data_dir)
             self._signer = await asyncio.to_thread(load_signer, self._data_dir)
+            self.writer.use_keys(self._ring)
         return self._ring
 
     @property

@@ -1,23 +1,27 @@
 """What a crash left: every unfinished recording is closed, signed and gets its catalogue row, without a hand.
 
-Owns the scan at start. A journal still locked by a living process is left alone; a torn last segment is cut off, all
-else stays as it was written. Without the keys that open a journal it waits for a start that has them.
+Owns the scan at start. A journal still locked by a living process is left alone; a torn last segment is cut off, what
+the spool holds beyond it becomes segments, all else stays as it was written. Without the keys that open a journal it
+waits for a start that has them.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 
 import structlog
 
 from mediaserver.errors import StorageError
 from mediaserver.model import Masked
-from mediaserver.recording import catalogue, keys, ledger, manifest, segment
-from mediaserver.recording.journal import Kind, Summary, note, summarize
+from mediaserver.recording import catalogue, keys, ledger, manifest, segment, spool
+from mediaserver.recording.journal import Kind, Summary, note, read, summarize
 from mediaserver.recording.keys import KeyRing, Signer
+from mediaserver.recording.segment import Segment
 from mediaserver.store.recordings import RecordingRow
 
 log = structlog.get_logger(__name__)
@@ -29,6 +33,7 @@ class _Tools:
     ring: KeyRing | None
     signer: Signer | None
     wall: float
+    left: spool.Left
 
 
 def recover(root: Path, ring: KeyRing | None, signer: Signer | None, wall: float) -> list[RecordingRow]:
@@ -37,7 +42,8 @@ def recover(root: Path, ring: KeyRing | None, signer: Signer | None, wall: float
     wall: when, for the manifests.
     """
     rows = []
-    tools = _Tools(root, ring, signer, wall)
+    tools = _Tools(root, ring, signer, wall, spool.load(root, ring))
+    done = True
     for recording_id, directory in catalogue.unfinished(root):
         try:
             row = _recover_one(tools, recording_id, directory)
@@ -46,7 +52,12 @@ def recover(root: Path, ring: KeyRing | None, signer: Signer | None, wall: float
         except BlockingIOError:
             log.warning("recording.in_use", recording=recording_id, advice="another server writes it; left alone")
         except (OSError, StorageError) as error:
+            done = False
             log.error("recording.recovery_failed", recording=recording_id, error=str(error))
+    try:
+        tools.left.close(destroy=done)
+    except OSError as error:
+        log.error("recording.spool_stays", error=str(error), advice="it holds nothing that the journals do not")
     return rows
 
 
@@ -56,7 +67,7 @@ def _recover_one(tools: _Tools, recording_id: str, directory: str) -> RecordingR
     sealed: list[manifest.FileFacts] = []
     for path in catalogue.journals(tools.root, directory) if directory else []:
         try:
-            summary = _close(path, _key(tools, path))
+            summary = _close(path, _key(tools, path), tools.left)
         except ValueError as error:  # killed before its header was written: it cannot hold audio
             log.warning("recording.journal_without_header", path=str(path), error=str(error))
             continue
@@ -124,8 +135,11 @@ def _facts(path: Path, summary: Summary) -> manifest.FileFacts:
     return manifest.FileFacts(path.name, leg, last.end, last.number + 1, last.digest.hex(), key_id, summary.windows)
 
 
-def _close(path: Path, key: bytes | None) -> Summary:
-    """Cuts a torn tail, appends the end that the crash prevented. Raises ValueError for a file without header."""
+def _close(path: Path, key: bytes | None, left: spool.Left) -> Summary:
+    """Cuts a torn tail, appends what the spool has and the end that the crash prevented.
+
+    Raises ValueError for a file without header.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -137,10 +151,27 @@ def _close(path: Path, key: bytes | None) -> Summary:
         if last is None:
             os.write(descriptor, note(Kind.END, summary.last_ns, {"reason": "recovered"}))
         else:
-            os.write(descriptor, segment.recovered(last, {"reason": "recovered"}, summary.last_ns))
+            if key is not None:
+                last = _append_spooled(descriptor, last, key, left)
+            at_ns = last.sealed_ns if last.flags else summary.last_ns
+            os.write(descriptor, segment.recovered(last, {"reason": "recovered"}, at_ns))
         os.fsync(descriptor)
         after = summarize(path, key)
         after.read.bytes_skipped = summary.read.bytes_skipped
         return replace(after, ended=False)
     finally:
         os.close(descriptor)
+
+
+def _append_spooled(descriptor: int, last: Segment, key: bytes, left: spool.Left) -> Segment:
+    """What the journal lacks and the spool has, up to the first gap: behind one nothing has its evidence. Its last."""
+    journal = spool.journal_id(keys.fingerprint(key))
+    while records := left.take(journal, last.number + 1):
+        at_ns = max(record.arrival_ns for record in read(BytesIO(records)))
+        data = segment.from_spool(last, records, key, at_ns)
+        if os.write(descriptor, data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        parsed = segment.parse(data, 0)
+        assert parsed is not None
+        last = parsed
+    return last

@@ -21,8 +21,8 @@ from mediaserver.limits import SEGMENT_BYTES_MAX
 
 VERSION = 2
 SYNC = b"MSEG"
-# sync, version, kind, 0, body size, CRC-32 of the header with this field zero, number, time (monotonic ns) when it was
-# sealed, SHA-256 of the whole segment before it. Little-endian.
+# sync, version, kind, flags, body size, CRC-32 of the header with this field zero, number, time (monotonic ns) when it
+# was sealed, SHA-256 of the whole segment before it. Little-endian.
 HEADER = struct.Struct("<4sBBHIIQq32s")
 CRC_OFFSET = 12
 NO_CRC = b"\0\0\0\0"
@@ -31,6 +31,7 @@ TAG_BYTES = 16
 
 FACTS = 0  # JSON in the clear: whose journal, which key. Always the first
 SEALED = 1  # records, encrypted
+FROM_SPOOL = 1  # flag: sealed at the start after a crash, from what the spool held; its nonce is marked, too
 RECOVERED = 2  # JSON in the clear: a crash came before the end; written at the next start
 
 
@@ -53,6 +54,10 @@ class Segment:
         return self.offset + len(self.head) + len(self.body)
 
     @property
+    def flags(self) -> int:
+        return int.from_bytes(self.head[6:8], "little")
+
+    @property
     def facts(self) -> dict[str, Any]:
         """The JSON of a clear segment; empty if it is none."""
         if self.kind == SEALED:
@@ -66,14 +71,17 @@ class Segment:
     def open(self, cipher: AESGCM) -> bytes | None:
         """The records inside; None if a bit of it was changed or the key is another's."""
         try:
-            return cipher.decrypt(nonce(self.number), self.body, self.head)
+            return cipher.decrypt(nonce(self.number, self.flags), self.body, self.head)
         except InvalidTag:
             return None
 
 
-def nonce(number: int) -> bytes:
-    """The key is this file's alone and a number is sealed once, so no nonce comes twice."""
-    return number.to_bytes(12, "big")
+def nonce(number: int, flags: int = 0) -> bytes:
+    """The key is this file's alone and a number is sealed once, so no nonce comes twice.
+
+    A segment that a crash tore may have been sealed already: the one made from the spool in its place has another.
+    """
+    return flags.to_bytes(1, "big") + number.to_bytes(11, "big")
 
 
 class Sealer:
@@ -108,8 +116,15 @@ def recovered(last: Segment, values: Mapping[str, Any], at_ns: int) -> bytes:
     return header(RECOVERED, len(body), last.number + 1, at_ns, last.digest) + body
 
 
-def header(kind: int, body_size: int, number: int, at_ns: int, previous: bytes) -> bytes:
-    head = HEADER.pack(SYNC, VERSION, kind, 0, body_size, 0, number, at_ns, previous)
+def from_spool(last: Segment, records: bytes, key: bytes, at_ns: int) -> bytes:
+    """The segment that a killed server had not yet made of these records, behind the last that it had."""
+    number = last.number + 1
+    head = header(SEALED, len(records) + TAG_BYTES, number, at_ns, last.digest, FROM_SPOOL)
+    return head + AESGCM(key).encrypt(nonce(number, FROM_SPOOL), records, head)
+
+
+def header(kind: int, body_size: int, number: int, at_ns: int, previous: bytes, flags: int = 0) -> bytes:
+    head = HEADER.pack(SYNC, VERSION, kind, flags, body_size, 0, number, at_ns, previous)
     return head[:CRC_OFFSET] + zlib.crc32(head).to_bytes(4, "little") + head[CRC_OFFSET + 4 :]
 
 
@@ -118,8 +133,8 @@ def parse(data: bytes, start: int, offset: int = 0) -> Segment | None:
     if len(data) - start < HEADER.size or data[start : start + 4] != SYNC:
         return None
     head = data[start : start + HEADER.size]
-    _, version, kind, zero, size, crc, number, at_ns, previous = HEADER.unpack(head)
-    if version != VERSION or kind > RECOVERED or zero or size > SEGMENT_BYTES_MAX:
+    _, version, kind, flags, size, crc, number, at_ns, previous = HEADER.unpack(head)
+    if version != VERSION or kind > RECOVERED or flags > FROM_SPOOL or size > SEGMENT_BYTES_MAX:
         return None
     end = start + HEADER.size + size
     if end > len(data) or zlib.crc32(head[:CRC_OFFSET] + NO_CRC + head[CRC_OFFSET + 4 :]) != crc:

@@ -23,11 +23,11 @@ from mediaserver.recording import announce, catalogue
 from mediaserver.recording.announce import RecordingEvent
 from mediaserver.recording.capture import Capture
 from mediaserver.recording.consent import Evidence, evidence_row
+from mediaserver.recording.durable import LegFile
 from mediaserver.recording.journal import Kind, note
 from mediaserver.recording.keys import KeyRing
 from mediaserver.recording.played import FOLDER, keep
 from mediaserver.recording.sealed import SUFFIX, SealedShelf, whole_audio
-from mediaserver.recording.writer import LegFile
 from mediaserver.store.recordings import RecordingRow
 
 if TYPE_CHECKING:

@@ -1,101 +1,34 @@
-"""The writer: one thread that moves what taps captured into journals, and one that makes it durable.
+"""The writer: one thread that moves what taps captured into journals, and one that makes it durable (`durable.py`).
 
-Owns the commands of both, disk space and what happens when a write fails: that recording is marked failed and its call
-goes on. Draining, the permission window of each file, sealing and writing are native (`ext/rounds`, `ext/sink`): a
-round of all legs is one call without the GIL. Media never waits for it: a tap that is not drained in time drops
+Owns the commands of the first, disk space and what happens when a write fails: that recording is marked failed and its
+call goes on. Draining, the permission window of each file, sealing and writing are native (`ext/rounds`, `ext/sink`):
+a round of all legs is one call without the GIL. Media never waits for it: a tap that is not drained in time drops
 packets and says so. Knows no calls and no consent beyond the window it is given.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import errno
 import os
 import queue
 import shutil
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Future, InvalidStateError
-from dataclasses import dataclass, field
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 
 import structlog
 
-from mediaserver.media.taps import LegSink, Rounds, TapRing
-from mediaserver.recording import catalogue
-from mediaserver.recording.journal import Window
-from mediaserver.recording.manifest import FileFacts
+from mediaserver.media.taps import Rounds, TapRing
+from mediaserver.recording.durable import REASONS, LegFile, Syncer, WriterStats, resolve
+from mediaserver.recording.keys import KeyRing
+from mediaserver.recording.spool import Spooler
 
 log = structlog.get_logger(__name__)
 
 SPACE_CHECK_NS = 1_000_000_000
-SYNCED_ONE_BY_ONE_MAX = 8
-_LIBC = ctypes.CDLL(
-    None, use_errno=True
-)  # syncfs(2) is not in Python's os; ctypes lets go of the interpreter meanwhile
-REASONS = {errno.ENOSPC: "disk_full", errno.EDQUOT: "disk_full", errno.EIO: "disk_error", errno.EROFS: "read_only"}
-
-
-@dataclass(slots=True, eq=False)
-class LegFile:
-    """One journal being written. The window is set on the loop; all else belongs to the writer's threads."""
-
-    path: Path
-    descriptor: int
-    sink: LegSink  # what is in the file: how many segments, the digest of the last
-    key_id: str = ""
-    leg_id: str = ""
-    windows: list[Window] = field(default_factory=list)
-    packets_lost: int = 0  # of the open tap
-    failure: str = ""
-    finished: bool = False  # complete and closed before the recording ended
-    named: bool = False  # its directory entry is synced too
-
-    @property
-    def bytes_written(self) -> int:
-        """Whole segments that are in the file."""
-        return self.sink.file_bytes
-
-    def facts(self) -> FileFacts:
-        """What the manifest says of it, once it is closed."""
-        sink = self.sink
-        return FileFacts(
-            self.path.name, self.leg_id, sink.file_bytes, sink.number, sink.head.hex(), self.key_id, self.windows
-        )
-
-
-class WriterStats:
-    """Figures for /metrics. lag: age of the oldest packet at the moment it was written."""
-
-    def __init__(self, rounds: Rounds) -> None:
-        self._rounds = rounds
-        self.bytes_closed = self.outside_closed = 0  # of files that are finished
-        self.fsync_s_total = 0.0
-        self.fsyncs = 0
-        self.free_bytes = -1
-        self.failures: Counter[str] = Counter()
-
-    @property
-    def bytes_written(self) -> int:
-        return self.bytes_closed + self._rounds.bytes_written
-
-    @property
-    def packets_outside_window(self) -> int:
-        return self.outside_closed + self._rounds.packets_outside
-
-    @property
-    def lag_s(self) -> float:
-        """Of the last round, worst file."""
-        return self._rounds.lag_ns / 1e9
-
-    @property
-    def lag_s_max(self) -> float:
-        return self._rounds.lag_ns_max / 1e9
-
-
 Command = tuple[Callable[[], None], "Future[None] | None"]
 
 
@@ -107,36 +40,50 @@ class JournalWriter:
         directory: Path,
         *,
         flush_interval_ms: int,
+        segment_interval_ms: int = 0,
         fsync_interval_ms: int,
         min_free_mb: int,
         on_failure: Callable[[LegFile, str], None],
         now_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        """on_failure is called from the writer's threads. fsync_interval_ms 0: only when a file is finished."""
+        """on_failure is called from the writer's threads. fsync_interval_ms 0: only when a file is finished.
+
+        segment_interval_ms: how long records wait in the spool before they become a segment; if that is not longer
+        than the flush, or no keys are given, each round makes segments.
+        """
         self._directory = directory
         self._flush_ns = flush_interval_ms * 1_000_000
-        self._fsync_s = fsync_interval_ms / 1000
         self._min_free_bytes = min_free_mb << 20
         self._on_failure = on_failure
         self._now_ns = now_ns
-        self._rounds = Rounds()
+        self._rounds = Rounds(segment_interval_ms // flush_interval_ms)
+        self._spooler = Spooler(directory, self._rounds)
+        self._spooled = segment_interval_ms > flush_interval_ms
         self._files: set[LegFile] = set()
         self._commands: queue.SimpleQueue[Command | None] = queue.SimpleQueue()
-        self._closing: queue.SimpleQueue[tuple[LegFile, Future[None]] | None] = queue.SimpleQueue()
         self._space_checked_ns = -SPACE_CHECK_NS
         self._threads: list[threading.Thread] = []
         self._busy_since: float | None = None  # of a command under way; read by the loop
         self.stats = WriterStats(self._rounds)
+        self._syncer = Syncer(
+            directory, self._files, self._spooler, self.stats, interval_ms=fsync_interval_ms, fail=self._fail
+        )
 
     # -- called on the loop
 
     def start(self) -> None:
         self._threads = [
             threading.Thread(target=self._write_loop, name="recording-writer", daemon=True),
-            threading.Thread(target=self._sync_loop, name="recording-fsync", daemon=True),
+            threading.Thread(target=self._syncer.run, name="recording-fsync", daemon=True),
         ]
         for thread in self._threads:
             thread.start()
+
+    def use_keys(self, ring: KeyRing) -> None:
+        """From now on there can be a spool."""
+        if self._spooled and self._spooler.ring is None:
+            self._spooler.ring = ring
+            self._syncer.put(self._spooler.prepare)
 
     def stop(self) -> None:
         """Ends both threads after what was asked of them; blocks, call it off the loop."""
@@ -153,6 +100,7 @@ class JournalWriter:
                 self._files.add(file)
                 self._rounds.add(file.sink)
             self._put(file, note)
+            self._spooler.take()
             file.sink.open(ring, from_ns)
 
         file.packets_lost = 0
@@ -182,7 +130,19 @@ class JournalWriter:
                 self._rounds.remove(file.sink)
             self.stats.bytes_closed += file.sink.file_bytes
             self.stats.outside_closed += file.sink.outside
-            self._closing.put((file, done))
+            self._syncer.put(partial(self._syncer.close, file, done))
+
+        self._command((work, None))
+        return done
+
+    def forget(self) -> Future[None]:
+        """All that waits becomes segments and the spool is destroyed: no word is left of whoever's key goes next."""
+        done: Future[None] = Future()
+
+        def work() -> None:
+            self._rounds.seal(self._now_ns())
+            self._syncer.put(partial(self._syncer.retire, self._spooler.give_up(), done))
+            self._spooler.take()
 
         self._command((work, None))
         return done
@@ -221,7 +181,9 @@ class JournalWriter:
                 self._after_round(self._rounds.run(self._flush_ns, time.monotonic_ns() + SPACE_CHECK_NS))
                 continue
             if command is None:
-                self._closing.put(None)
+                self._rounds.seal(self._now_ns())
+                self._syncer.put(partial(self._syncer.retire, self._spooler.end()))
+                self._syncer.put(None)
                 return
             self._execute(command)
 
@@ -234,7 +196,7 @@ class JournalWriter:
             log.exception("recording.writer_error")
         self._busy_since = None
         if done is not None:
-            _resolve(done)
+            resolve(done)
 
     def round(self) -> None:
         """One drain of every open tap. Public for tests that drive it without the thread."""
@@ -244,6 +206,10 @@ class JournalWriter:
         """failed: journals whose last write failed, in native code, where nothing can be told."""
         for file in list(self._files) if failed else ():
             self._look_at(file)
+        if self._rounds.spool_failure:
+            self._syncer.put(partial(self._syncer.retire, self._spooler.failed(self._rounds.spool_failure)))
+        elif self._rounds.circle_done:
+            self._syncer.put(partial(self._syncer.retire, self._spooler.circle_done()))
         now_ns = self._now_ns()
         if self._files and now_ns - self._space_checked_ns >= SPACE_CHECK_NS:
             self._space_checked_ns = now_ns
@@ -253,6 +219,7 @@ class JournalWriter:
 
     def _put(self, file: LegFile, note: bytes) -> None:
         file.sink.put(note, self._now_ns())
+        file.noted = True
         self._look_at(file)
 
     def _look_at(self, file: LegFile) -> None:
@@ -275,63 +242,3 @@ class JournalWriter:
             advice="the call goes on unrecorded; free space or move recording.directory",
         )
         self._on_failure(file, reason)
-
-    # -- the fsync thread
-
-    def _sync_loop(self) -> None:
-        due = time.monotonic() + self._fsync_s
-        while True:
-            if self._fsync_s > 0 and time.monotonic() >= due:
-                self._sync_all()
-                due = time.monotonic() + self._fsync_s
-            try:
-                closing = self._closing.get(timeout=max(0.001, due - time.monotonic()) if self._fsync_s > 0 else None)
-            except queue.Empty:
-                continue
-            if closing is None:
-                return
-            file, done = closing
-            self._sync(file)
-            with contextlib.suppress(OSError):
-                os.close(file.descriptor)
-            _resolve(done)
-
-    def _sync_all(self) -> None:
-        """Many files are made durable by one call: two thousand fdatasync would keep the disk busy for good."""
-        dirty = [file for file in list(self._files) if file.sink.take_dirty()]
-        if len(dirty) <= SYNCED_ONE_BY_ONE_MAX:
-            for file in dirty:
-                self._make_durable(file)
-            return
-        started = time.perf_counter()
-        if _LIBC.syncfs(dirty[0].descriptor) != 0:
-            code = ctypes.get_errno()
-            for file in dirty:
-                self._fail(file, REASONS.get(code, "fsync_error"), OSError(code, os.strerror(code)))
-            return
-        for file in dirty:
-            file.named = True
-        self.stats.fsync_s_total += time.perf_counter() - started
-        self.stats.fsyncs += 1
-
-    def _sync(self, file: LegFile) -> None:
-        if file.sink.take_dirty():
-            self._make_durable(file)
-
-    def _make_durable(self, file: LegFile) -> None:
-        started = time.perf_counter()
-        try:
-            os.fdatasync(file.descriptor)
-            if not file.named:
-                catalogue.sync(self._directory, file.path.parent)
-                file.named = True
-        except OSError as error:
-            self._fail(file, REASONS.get(error.errno or 0, "fsync_error"), error)
-            return
-        self.stats.fsync_s_total += time.perf_counter() - started
-        self.stats.fsyncs += 1
-
-
-def _resolve(done: Future[None]) -> None:
-    with contextlib.suppress(InvalidStateError):  # whoever waited was cancelled; the work is done all the same
-        done.set_result(None)

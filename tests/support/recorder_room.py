@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,16 @@ class Room:
                 taken += self.taps.arrives(leg.handle, self.clock.now_ns(), packet)
         self.clock.advance(1_000_000)
         return taken
+
+    async def written(self) -> None:
+        """What was said so far is in the journals."""
+        writer = self.recorder.writer
+
+        def work() -> None:
+            writer.round()
+            writer._rounds.seal(self.clock.now_ns())
+
+        await asyncio.wrap_future(writer._submit(work))
 
     def journals(self) -> list[Path]:
         return sorted(self.recorder.root.rglob("*.journal"))

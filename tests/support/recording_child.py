@@ -57,7 +57,7 @@ async def main(data_dir: Path, calls: int) -> None:
     database = await open_database("", data_dir)
     spool = Spool(database)
     await spool.start()
-    settings = RecordingSettings(flush_interval_ms=50, min_free_mb=0)
+    settings = RecordingSettings(min_free_mb=0)
     recorder = JournalRecorder(
         settings, data_dir, RealTimeTaps(2 * calls), RecordingStore(database, spool), clock, ConsentAuthority()
     )

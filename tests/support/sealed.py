@@ -9,11 +9,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mediaserver.media.taps import LegSink
 from mediaserver.recording import keys, manifest
+from mediaserver.recording.durable import LegFile
 from mediaserver.recording.journal import Kind, Record, Window, create, note, records
 from mediaserver.recording.keys import KeyRing, MasterKey, Signer
 from mediaserver.recording.sealed import SealedFile, SealedWriter
 from mediaserver.recording.segment import Sealer
-from mediaserver.recording.writer import LegFile
+from mediaserver.recording.spool import journal_id
 from tests.support.synthetic_taps import CODECS, T0_NS, WALL0, packet_record
 
 RING = KeyRing([MasterKey(bytes(32))])
@@ -33,7 +34,7 @@ def begin_sealed(
     values = {"recording": recording_id, "call": "c1", "kind": "call", "caller": "100", "called": "200", "leg": name,
               "party": "100", "clock": clock, "codecs": CODECS, **header}  # fmt: skip
     descriptor, size = create(path, sealer, facts, values, T0_NS)
-    sink = LegSink(descriptor, key, sealer.number, sealer.previous, size)
+    sink = LegSink(descriptor, key, sealer.number, sealer.previous, size, journal_id(keys.fingerprint(key)))
     return LegFile(path, descriptor, sink, keys.fingerprint(key), name)
 
 

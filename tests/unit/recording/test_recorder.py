@@ -218,7 +218,7 @@ async def test_a_full_disk_fails_the_recording_and_nothing_else(room: Room) -> N
     await recording.leg_joined(a)
     await recording.notice_finished(room.notice(a))
     room.talk(a, packets=10)
-    room.recorder.writer.round()
+    await room.written()
     full = os.open("/dev/full", os.O_WRONLY)
     (file,) = recording._capture.files
     os.dup2(full, file.descriptor)
@@ -247,7 +247,7 @@ async def test_a_disk_that_is_nearly_full_takes_no_new_recording_and_ends_the_ru
     with pytest.raises(StorageError, match=r"MB free, recording.min_free_mb is"):
         await room.recorder.begin(room.call(), NoticeKind.CALL)
     room.clock.advance(2_000_000_000)
-    room.recorder.writer.round()
+    await room.written()
     await recording.end()
     await room.spool.flush()
     (row,) = await room.store.list()

@@ -14,9 +14,10 @@ from mediaserver.ext.tap_harness import put
 from mediaserver.limits import JOURNAL_TEXT_BYTES_MAX
 from mediaserver.media.taps import LegSink, TapRing
 from mediaserver.recording import catalogue
+from mediaserver.recording.durable import LegFile
 from mediaserver.recording.journal import Kind, note
 from mediaserver.recording.segment import CHAIN_START, Sealer, Segment, scan
-from mediaserver.recording.writer import JournalWriter, LegFile
+from mediaserver.recording.writer import JournalWriter
 from tests.support.sealed import begin_sealed, read_sealed
 from tests.support.synthetic_taps import packet_record, rtp
 

@@ -1,0 +1,221 @@
+"""Journals under way and their way to the disk: one thread that syncs, closes files and lets spools go.
+
+Owns what is synced when, and the failures of it. A sync may take as long as a disk likes: neither media nor the writer
+(`writer.py`) waits for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import queue
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from mediaserver.media.taps import LegSink, Rounds
+from mediaserver.recording import catalogue
+from mediaserver.recording.journal import Window
+from mediaserver.recording.manifest import FileFacts
+from mediaserver.recording.spool import Spooler, SpoolFile
+
+log = structlog.get_logger(__name__)
+
+SYNCED_ONE_BY_ONE_MAX = 8
+_LIBC = ctypes.CDLL(
+    None, use_errno=True
+)  # syncfs(2) is not in Python's os; ctypes lets go of the interpreter meanwhile
+REASONS = {errno.ENOSPC: "disk_full", errno.EDQUOT: "disk_full", errno.EIO: "disk_error", errno.EROFS: "read_only"}
+
+
+@dataclass(slots=True, eq=False)
+class LegFile:
+    """One journal being written. The window is set on the loop; all else belongs to the writer's threads."""
+
+    path: Path
+    descriptor: int
+    sink: LegSink  # what is in the file: how many segments, the digest of the last
+    key_id: str = ""
+    leg_id: str = ""
+    windows: list[Window] = field(default_factory=list)
+    packets_lost: int = 0  # of the open tap
+    failure: str = ""
+    finished: bool = False  # complete and closed before the recording ended
+    noted: bool = False  # got a note since the last sync
+    named: bool = False  # its directory entry is synced too
+
+    @property
+    def bytes_written(self) -> int:
+        """Whole segments that are in the file."""
+        return self.sink.file_bytes
+
+    def facts(self) -> FileFacts:
+        """What the manifest says of it, once it is closed."""
+        sink = self.sink
+        return FileFacts(
+            self.path.name, self.leg_id, sink.file_bytes, sink.number, sink.head.hex(), self.key_id, self.windows
+        )
+
+
+class WriterStats:
+    """Figures for /metrics. lag: age of the oldest packet at the moment it was written."""
+
+    def __init__(self, rounds: Rounds) -> None:
+        self._rounds = rounds
+        self.bytes_closed = self.outside_closed = 0  # of files that are finished
+        self.fsync_s_total = 0.0
+        self.fsyncs = 0
+        self.free_bytes = -1
+        self.failures: Counter[str] = Counter()
+
+    @property
+    def bytes_written(self) -> int:
+        return self.bytes_closed + self._rounds.bytes_written
+
+    @property
+    def packets_outside_window(self) -> int:
+        return self.outside_closed + self._rounds.packets_outside
+
+    @property
+    def lag_s(self) -> float:
+        """Of the last round, worst file."""
+        return self._rounds.lag_ns / 1e9
+
+    @property
+    def lag_s_max(self) -> float:
+        return self._rounds.lag_ns_max / 1e9
+
+
+class Syncer:
+    """The sync thread's work. `put` may be called from any thread; all else runs in its own."""
+
+    def __init__(
+        self,
+        directory: Path,
+        files: set[LegFile],
+        spooler: Spooler,
+        stats: WriterStats,
+        *,
+        interval_ms: int,
+        fail: Callable[[LegFile, str, OSError | None], None],
+    ) -> None:
+        """files: those being written, the writer's own set. interval_ms 0: a file is synced when it is finished."""
+        self._directory = directory
+        self._files = files
+        self._spooler = spooler
+        self._stats = stats
+        self._interval_s = interval_ms / 1000
+        self._fail = fail
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+
+    def put(self, work: Callable[[], None] | None) -> None:
+        """None ends the thread."""
+        self._work.put(work)
+
+    def run(self) -> None:
+        due = time.monotonic() + self._interval_s
+        while True:
+            if self._interval_s > 0 and time.monotonic() >= due:
+                self._sync_round()
+                due = time.monotonic() + self._interval_s
+            try:
+                work = self._work.get(timeout=max(0.001, due - time.monotonic()) if self._interval_s > 0 else None)
+            except queue.Empty:
+                continue
+            if work is None:
+                return
+            try:
+                work()
+            except Exception:
+                log.exception("recording.writer_error")
+
+    def close(self, file: LegFile, done: Future[None]) -> None:
+        self._sync(file)
+        with contextlib.suppress(OSError):
+            os.close(file.descriptor)
+        resolve(done)
+
+    def retire(self, gone: list[SpoolFile], done: Future[None] | None = None) -> None:
+        """These spool files are in journals; once that is on the disk, they go. Then the next one is made."""
+        if gone and self._interval_s > 0:
+            self._sync_all()
+        for spool in gone:
+            try:
+                spool.destroy()
+            except OSError as error:
+                log.error("recording.spool_stays", path=str(spool.path), error=error.strerror)
+        self._spooler.prepare()
+        if done is not None:
+            resolve(done)
+
+    def _sync_round(self) -> None:
+        """With a spool: that one file, and journals that got a note; their packets are in the spool."""
+        spool = self._spooler.current
+        if spool is None:
+            self._sync_all()
+            return
+        started = time.perf_counter()
+        try:
+            os.fdatasync(spool.descriptor)
+        except OSError as error:
+            log.error("recording.spool_not_synced", error=error.strerror)
+            self._sync_all()
+            return
+        self._stats.fsync_s_total += time.perf_counter() - started
+        self._stats.fsyncs += 1
+        noted = [file for file in list(self._files) if file.noted]
+        if len(noted) > SYNCED_ONE_BY_ONE_MAX:
+            self._sync_all()
+        else:
+            for file in noted:
+                self._sync(file)
+
+    def _sync_all(self) -> None:
+        """Many files are made durable by one call: two thousand fdatasync would keep the disk busy for good."""
+        for file in list(self._files):
+            file.noted = False
+        dirty = [file for file in list(self._files) if file.sink.take_dirty()]
+        if len(dirty) <= SYNCED_ONE_BY_ONE_MAX:
+            for file in dirty:
+                self._make_durable(file)
+            return
+        started = time.perf_counter()
+        if _LIBC.syncfs(dirty[0].descriptor) != 0:
+            code = ctypes.get_errno()
+            for file in dirty:
+                self._fail(file, REASONS.get(code, "fsync_error"), OSError(code, os.strerror(code)))
+            return
+        for file in dirty:
+            file.named = True
+        self._stats.fsync_s_total += time.perf_counter() - started
+        self._stats.fsyncs += 1
+
+    def _sync(self, file: LegFile) -> None:
+        file.noted = False
+        if file.sink.take_dirty():
+            self._make_durable(file)
+
+    def _make_durable(self, file: LegFile) -> None:
+        started = time.perf_counter()
+        try:
+            os.fdatasync(file.descriptor)
+            if not file.named:
+                catalogue.sync(self._directory, file.path.parent)
+                file.named = True
+        except OSError as error:
+            self._fail(file, REASONS.get(error.errno or 0, "fsync_error"), error)
+            return
+        self._stats.fsync_s_total += time.perf_counter() - started
+        self._stats.fsyncs += 1
+
+
+def resolve(done: Future[None]) -> None:
+    with contextlib.suppress(InvalidStateError):  # whoever waited was cancelled; the work is done all the same
+        done.set_result(None)

@@ -1,0 +1,234 @@
+"""The spool: what was captured since each journal's last segment, for all legs in one file, so that it is kept at once.
+
+Owns the files, their keys and when one may go: not before every journal has its segments of what is in it, on the disk.
+Written natively (`ext/rounds.pyx` has the batch's layout); read when a server starts after a crash. A file is a head
+of HEAD_BYTES, JSON with its own key wrapped by the master key, and batches. It lives for two seconds, and whoever
+destroys it destroys its key first.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import structlog
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from mediaserver.errors import StorageError
+from mediaserver.limits import SEGMENT_BYTES_MAX, SPOOL_BATCH_BYTES_MAX
+from mediaserver.media.taps import Rounds
+from mediaserver.recording import keys
+from mediaserver.recording.keys import KeyRing
+
+log = structlog.get_logger(__name__)
+
+FOLDER, SUFFIX = "spool", ".spool"
+FORMAT = "mediaserver-spool"
+HEAD_BYTES = 1_024
+SYNC, VERSION = b"MSPB", 1
+BATCH = struct.Struct("<4sB3xIIQq")  # sync, version, body size, CRC-32 of this with the field zero, number, time
+ENTRY = struct.Struct("<QQII")  # journal's id, number of the segment to be, offset in it, size
+CRC_OFFSET = 12
+
+
+def journal_id(key_id: str) -> int:
+    """Names a journal in the spool: the first eight bytes of its key's fingerprint."""
+    return int(key_id[:16], 16)
+
+
+@dataclass(slots=True)
+class SpoolFile:
+    path: Path
+    descriptor: int
+    key: bytes = field(repr=False)
+
+    @classmethod
+    def create(cls, root: Path, ring: KeyRing) -> SpoolFile:
+        """Locked as long as this process lives. Raises OSError."""
+        folder = root / FOLDER
+        folder.mkdir(mode=0o700, exist_ok=True)
+        path, key = folder / f"{secrets.token_hex(8)}{SUFFIX}", keys.new_key()
+        values = {"format": FORMAT, "version": VERSION, "key": ring.wrap(key, FOLDER, path.name)}
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.write(descriptor, json.dumps(values).encode().ljust(HEAD_BYTES - 1) + b"\n")
+        return cls(path, descriptor, key)
+
+    def destroy(self) -> None:
+        """Its key is overwritten before the name goes. Raises OSError."""
+        try:
+            _destroy(self.path, self.descriptor)
+        finally:
+            os.close(self.descriptor)
+
+
+def _destroy(path: Path, descriptor: int) -> None:
+    os.ftruncate(descriptor, HEAD_BYTES)  # what the disk has not seen yet it never will
+    os.pwrite(descriptor, bytes(HEAD_BYTES), 0)
+    os.fdatasync(descriptor)
+    path.unlink(missing_ok=True)
+
+
+class Spooler:
+    """Which file the rounds write. `prepare` is the sync thread's, all else the writer thread's."""
+
+    def __init__(self, root: Path, rounds: Rounds) -> None:
+        self._root = root
+        self._rounds = rounds
+        self._next: SpoolFile | None = None
+        self._current: SpoolFile | None = None
+        self._before: SpoolFile | None = None
+        self._bytes = 0  # of the rounds when the current one was new
+        self.ring: KeyRing | None = None
+        self.failures = 0
+
+    @property
+    def current(self) -> SpoolFile | None:
+        return self._current
+
+    def prepare(self) -> None:
+        """The next file, made ahead: the writer never waits for a name on a disk. Without keys there is none."""
+        if self._next is not None or self.ring is None:
+            return
+        try:
+            self._next = SpoolFile.create(self._root, self.ring)
+        except OSError as error:
+            self._failed(error)
+
+    def take(self) -> None:
+        """A file, if there is none and one is ready."""
+        if self._current is None and self._next is not None:
+            self._current, self._next = self._next, None
+            self._bytes = self._rounds.spool_bytes
+            self._rounds.use_spool(self._current.descriptor, self._current.key)
+
+    def circle_done(self) -> list[SpoolFile]:
+        """Every journal was sealed since the last call: the file before this one may go, and this one gets older."""
+        gone = [] if self._before is None else [self._before]
+        self._before = None
+        if self._next is not None and self._rounds.spool_bytes != self._bytes:
+            self._before, self._current = self._current, None
+        self.take()
+        return gone
+
+    def give_up(self) -> list[SpoolFile]:
+        """All files that hold anything; every journal was just sealed. The next is taken up later, see `take`."""
+        gone = [file for file in (self._before, self._current) if file is not None]
+        self._before = self._current = None
+        self._rounds.use_spool(-1, b"")
+        return gone
+
+    def end(self) -> list[SpoolFile]:
+        """At a stop: all of them, and there is no next."""
+        self.ring = None
+        gone = self.give_up() + ([] if self._next is None else [self._next])
+        self._next = None
+        return gone
+
+    def failed(self, code: int) -> list[SpoolFile]:
+        """A batch could not be written; the round has sealed every journal instead."""
+        self._failed(OSError(code, os.strerror(code)))
+        return self.give_up()
+
+    def _failed(self, error: OSError) -> None:
+        self.failures += 1
+        if self.failures == 1:
+            advice = "journals are written in each round meanwhile, which costs more"
+            log.critical("recording.spool_failed", error=error.strerror, path=str(self._root / FOLDER), advice=advice)
+
+
+# -- after a crash
+
+
+@dataclass(slots=True)
+class Left:
+    """What spools held when a server died: by journal's id and number of the segment to be."""
+
+    parts: dict[tuple[int, int], list[tuple[int, bytes]]] = field(default_factory=dict)  # offset, records
+    files: list[SpoolFile] = field(default_factory=list)  # locked; their keys are not told
+
+    def take(self, journal: int, number: int) -> bytes:
+        """Whole records, in order, of the segment that was to come; empty: there were none."""
+        found = bytearray()
+        for offset, records in sorted(self.parts.pop((journal, number), [])):
+            if len(found) != offset:  # one before it is missing, and what follows has no place
+                break
+            found += records
+        return bytes(found)
+
+    def close(self, *, destroy: bool) -> None:
+        """Raises OSError."""
+        for file in self.files:
+            if destroy:
+                file.destroy()
+            else:
+                os.close(file.descriptor)
+        self.files = []
+
+
+def load(root: Path, ring: KeyRing | None) -> Left:
+    """Everything of servers that live no more. A spool that a living one writes is left alone. Never raises."""
+    left = Left()
+    for path in sorted((root / FOLDER).glob(f"*{SUFFIX}")):
+        try:
+            _load_one(path, ring, left)
+        except BlockingIOError:
+            continue
+        except (OSError, StorageError) as error:
+            log.error("recording.spool_unreadable", path=str(path), error=str(error))
+    return left
+
+
+def _load_one(path: Path, ring: KeyRing | None, left: Left) -> None:
+    """Raises BlockingIOError when a living server writes it, OSError, StorageError."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    left.files.append(SpoolFile(path, descriptor, b""))
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        for journal, number, offset, records in _entries(file, _key(file, ring)):
+            left.parts.setdefault((journal, number), []).append((offset, records))
+
+
+def _key(file: BinaryIO, ring: KeyRing | None) -> bytes:
+    """Raises StorageError: it cannot be read, and why."""
+    try:
+        values = json.loads(file.read(HEAD_BYTES))
+        wrapped = values["key"] if values["format"] == FORMAT and values["version"] == VERSION else None
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageError("a spool without its head holds nothing that can be read") from error
+    if ring is None or not isinstance(wrapped, dict):
+        raise StorageError("the spool's master key is not given, or it is of a newer server")
+    return ring.unwrap(wrapped)
+
+
+def _entries(file: BinaryIO, key: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    """(journal, segment, offset, records) of every whole batch. What follows a torn one was never written."""
+    cipher, expected = AESGCM(key), 0
+    while len(head := file.read(BATCH.size)) == BATCH.size:
+        sync, version, size, crc, number, _ = BATCH.unpack(head)
+        clean = head[:CRC_OFFSET] + bytes(4) + head[CRC_OFFSET + 4 :]
+        if (sync, version, number, zlib.crc32(clean)) != (SYNC, VERSION, expected, crc) or size > SPOOL_BATCH_BYTES_MAX:
+            return
+        try:
+            body = cipher.decrypt(number.to_bytes(12, "big"), file.read(size), head)
+        except (InvalidTag, ValueError):
+            return
+        position, expected = 0, expected + 1
+        while position + ENTRY.size <= len(body):
+            journal, segment, offset, length = ENTRY.unpack_from(body, position)
+            position += ENTRY.size + length
+            if offset + length <= SEGMENT_BYTES_MAX:
+                yield journal, segment, offset, body[position - length : position]

@@ -1,0 +1,292 @@
+"""The spool: every round's packets are kept at once, become segments later, and after a crash without a hand."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mediaserver.clock import VirtualClock
+from mediaserver.ext.tap_harness import put
+from mediaserver.media.taps import TapRing
+from mediaserver.recording import catalogue, spool
+from mediaserver.recording.durable import LegFile
+from mediaserver.recording.journal import Kind, note
+from mediaserver.recording.keys import KeyRing, MasterKey
+from mediaserver.recording.recovery import recover
+from mediaserver.recording.segment import FROM_SPOOL, Segment, scan
+from mediaserver.recording.verify import Verdict, verify_directory
+from mediaserver.recording.writer import JournalWriter
+from tests.support.sealed import RING, SIGNER, begin_sealed, read_sealed
+from tests.support.synthetic_taps import T0_NS, WALL0, rtp
+
+TURNS = 10
+SECRET = b"nobody may read this on the disk"
+
+
+class Server:
+    """A writer with a spool, its two threads in the test's hand, and a crash."""
+
+    def __init__(self, root: Path, ring: KeyRing | None = RING) -> None:
+        catalogue.prepare(root)
+        self.directory = catalogue.begin(root, catalogue.relative_directory("r1", WALL0), "r1")
+        self.root, self.clock, self.rings = root, VirtualClock(start_ns=T0_NS), dict[str, TapRing]()
+        self.files: dict[str, LegFile] = {}
+        self.failed: list[str] = []
+        self.writer = JournalWriter(
+            root, flush_interval_ms=20, segment_interval_ms=20 * TURNS, fsync_interval_ms=1_000, min_free_mb=0,
+            on_failure=lambda file, reason: self.failed.append(reason), now_ns=self.clock.now_ns,
+        )  # fmt: skip
+        if ring is not None:
+            self.writer.use_keys(ring)
+        self.sync()
+        for _ in range(3):  # the turns of the first three legs: their next is a circle away
+            self.writer.round()
+        self.sequence = 0
+
+    def open(self, leg: str) -> LegFile:
+        file, ring = begin_sealed(self.directory, leg), TapRing(int(leg))
+        self.files[leg], self.rings[leg] = file, ring
+        now = self.clock.now_ns()
+        self.writer.attach(file, ring, note(Kind.OPEN, now, {"evidence": {"evidence_id": f"e{leg}"}}), now)
+        self.work()
+        return file
+
+    def work(self) -> None:
+        while not self.writer._commands.empty():
+            command = self.writer._commands.get()
+            assert command is not None
+            self.writer._execute(command)
+
+    def sync(self) -> None:
+        while not self.writer._syncer._work.empty():
+            work = self.writer._syncer._work.get()
+            assert work is not None
+            work()
+
+    def round(self, packets: int = 1) -> None:
+        for leg in self.rings:
+            for _ in range(packets):
+                self.sequence += 1
+                put(self.rings[leg], self.clock.now_ns(), rtp(self.sequence, 0, SECRET))
+        self.writer.round()
+        self.clock.advance(20_000_000)
+
+    def in_journal(self, leg: str) -> list[int]:
+        return numbers(self.files[leg].path)
+
+    def spools(self) -> list[Path]:
+        return sorted((self.root / spool.FOLDER).glob("*"))
+
+    def crash(self) -> None:
+        """What a kill does to descriptors, and to nothing else."""
+        for file in self.files.values():
+            os.close(file.descriptor)
+        spooler = self.writer._spooler
+        for left in (spooler._current, spooler._before, spooler._next):
+            if left is not None:
+                os.close(left.descriptor)
+
+    def recover(self, ring: KeyRing | None = RING) -> list[str]:
+        return [row.state for row in recover(self.root, ring, SIGNER, WALL0)]
+
+
+def numbers(path: Path) -> list[int]:
+    return [int.from_bytes(record.body[2:4]) for record in read_sealed(path) if record.kind == Kind.RTP]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Server:
+    return Server(tmp_path)
+
+
+def test_a_round_is_in_the_spool_at_once_and_in_the_journal_after_a_circle(server: Server) -> None:
+    server.open("1")
+    server.round()
+    spool_bytes = server.writer._rounds.spool_bytes
+    assert spool_bytes > len(SECRET)
+    assert server.in_journal("1") == []
+    for _ in range(TURNS - 1):
+        server.round()
+    kept = server.in_journal("1")
+    assert kept == list(range(1, len(kept) + 1))
+    server.round()
+    for _ in range(TURNS - 1):
+        server.round()
+    assert set(kept) < set(server.in_journal("1"))
+    assert SECRET not in b"".join(path.read_bytes() for path in server.root.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("rounds", [1, 3, TURNS, TURNS + 3, 2 * TURNS + 1, 3 * TURNS + 7])
+def test_a_crash_after_any_round_loses_nothing_and_repeats_nothing(rounds: int, server: Server) -> None:
+    for leg in ("1", "2", "3"):
+        server.open(leg)
+    for number in range(rounds):
+        server.round(packets=1 + number % 2)
+        if number % 4 == 0:
+            server.sync()  # the other thread comes when it comes
+    said = server.sequence
+    server.crash()
+    assert server.recover() == ["recovered"]
+    kept = [numbers(server.directory / f"{leg}.journal") for leg in ("1", "2", "3")]
+    assert sorted(number for leg in kept for number in leg) == list(range(1, said + 1))
+    assert all(leg == sorted(leg) for leg in kept)
+    report = verify_directory(server.directory, SIGNER.public)
+    assert report.verdict is Verdict.PROVEN, report.findings
+    assert server.spools() == []
+
+
+def test_what_recovery_seals_has_a_nonce_of_its_own(server: Server) -> None:
+    """The torn segment may have been sealed under the same number already."""
+    file = server.open("1")
+    server.round()
+    server.crash()
+    server.recover()
+    with file.path.open("rb") as stream:
+        flags = [item.flags for item in scan(stream) if isinstance(item, Segment)]
+    assert flags == [0, 0, 0, FROM_SPOOL, 0]  # facts, header, OPEN, the packets, the end
+
+
+def test_a_batch_torn_by_the_crash_costs_what_is_in_it(server: Server) -> None:
+    server.open("1")
+    server.round()
+    (whole, *_) = [path for path in server.spools() if path.stat().st_size > spool.HEAD_BYTES]
+    size = whole.stat().st_size
+    server.round()
+    server.crash()
+    os.truncate(whole, whole.stat().st_size - 1)
+    assert whole.stat().st_size > size
+    assert server.recover() == ["recovered"]
+    assert server.in_journal("1") == [1]
+
+
+def test_nothing_is_taken_from_the_spool_behind_a_gap(server: Server) -> None:
+    """A power cut took the journal's last segments: what came after them has no evidence any more."""
+    file = server.open("1")
+    size = file.bytes_written
+    server.round()
+    server.writer.append(file, note(Kind.EVENT, server.clock.now_ns(), {"held": True}))
+    server.work()  # the packet and the note are one segment now
+    server.writer.append(file, note(Kind.EVENT, server.clock.now_ns(), {"held": False}))
+    server.work()  # this one stands in no spool
+    server.round()
+    server.crash()
+    os.truncate(file.path, size)
+    assert server.recover() == ["recovered"]
+    assert numbers(file.path) == [1]
+
+
+def test_what_arrived_outside_the_window_is_in_no_spool(server: Server) -> None:
+    file = server.open("1")
+    server.round()
+    file.sink.close_window(server.clock.now_ns())
+    server.round()
+    server.crash()
+    assert server.recover() == ["recovered"]
+    assert numbers(file.path) == [1]
+
+
+def test_an_erased_partys_words_are_in_no_spool_either(server: Server) -> None:
+    server.open("1")
+    server.round()
+    before = server.spools()
+    done = server.writer.forget()
+    server.work()
+    copies = {path: os.open(path, os.O_RDONLY) for path in before}
+    server.sync()
+    assert done.done()
+    assert server.in_journal("1") == [1]
+    used = [path for path in before if path not in server.spools()]
+    assert used
+    for path in used:
+        assert os.read(copies[path], 65_536) == bytes(spool.HEAD_BYTES)  # its key is gone before its name
+    for descriptor in copies.values():
+        os.close(descriptor)
+    server.round()  # goes on in another one
+    server.crash()
+    server.recover()
+    assert server.in_journal("1") == [1, 2]
+
+
+def test_a_spool_that_cannot_be_written_costs_time_and_no_packet(server: Server) -> None:
+    server.open("1")
+    current = server.writer._spooler.current
+    assert current is not None
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, current.descriptor)
+    os.close(full)
+    server.round()
+    assert server.in_journal("1") == [1]
+    server.round()
+    assert server.in_journal("1") == [1, 2]
+    assert (server.failed, server.writer._spooler.failures) == ([], 1)
+    server.writer._syncer._work.get()  # its destruction would stumble over the test's descriptor
+    server.writer._spooler.prepare()
+    for _ in range(TURNS):
+        server.round()
+    assert server.writer._spooler.current is not None  # the next circle tries another
+
+
+def test_without_a_master_key_every_round_goes_to_the_journals(tmp_path: Path) -> None:
+    server = Server(tmp_path, ring=None)
+    server.open("1")
+    server.round()
+    assert server.in_journal("1") == [1]
+    assert server.spools() == []
+
+
+@pytest.mark.parametrize("ring", [None, KeyRing([MasterKey(b"\1" * 32)])], ids=["none", "another"])
+def test_a_start_without_the_master_key_leaves_the_spool_to_one_that_has_it(
+    ring: KeyRing | None, server: Server
+) -> None:
+    server.open("1")
+    server.round()
+    server.crash()
+    assert server.recover(ring) == []
+    assert server.recover() == ["recovered"]
+    assert server.in_journal("1") == [1]
+
+
+def test_the_spool_of_a_living_server_is_left_alone(server: Server) -> None:
+    server.open("1")
+    server.round()
+    assert server.recover() == []
+    left = [path for path in server.spools() if path.stat().st_size > spool.HEAD_BYTES]
+    assert len(left) == 1
+    server.crash()
+    assert server.recover() == ["recovered"]
+    assert server.in_journal("1") == [1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data[: spool.HEAD_BYTES // 2],
+        lambda data: b"{}".ljust(spool.HEAD_BYTES) + data[spool.HEAD_BYTES :],
+        lambda data: data[: spool.HEAD_BYTES] + b"\0" * 5_000,
+        lambda data: data[:-20] + bytes([data[-20] ^ 1]) + data[-19:],
+        lambda data: data[: spool.HEAD_BYTES + 8] + b"\xff\xff\xff\x7f" + data[spool.HEAD_BYTES + 12 :],
+    ],
+    ids=["no head", "another's head", "zeros", "a changed bit", "a huge size"],
+)
+def test_a_damaged_spool_stops_no_recovery(change: Callable[[bytes], bytes], server: Server) -> None:
+    server.open("1")
+    server.round()
+    server.crash()
+    (path,) = [path for path in server.spools() if path.stat().st_size > spool.HEAD_BYTES]
+    path.write_bytes(change(path.read_bytes()))
+    assert server.recover() == ["recovered"]
+    assert server.in_journal("1") == []
+    assert server.spools() == []
+
+
+def test_a_stop_leaves_no_spool(tmp_path: Path) -> None:
+    server = Server(tmp_path)
+    file = server.open("1")
+    server.writer.start()
+    put(server.rings["1"], server.clock.now_ns(), rtp(1, 0, SECRET))
+    server.writer.detach(file, note(Kind.CLOSE, server.clock.now_ns(), {})).result(timeout=10)
+    server.writer.finish(file, note(Kind.END, server.clock.now_ns(), {})).result(timeout=10)
+    server.writer.stop()
+    assert server.in_journal("1") == [1]
+    assert server.spools() == []
