@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
 import threading
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mediaserver.errors import StorageError
-from mediaserver.model import Delivery, LegFacts, LegHandle, NoticeKind, TapBehind, TapHandle
+from mediaserver.model import Delivery, LegFacts, LegHandle, Masked, NoticeKind, TapBehind, TapHandle
 from mediaserver.model_consent import Answer, ConsentRules, ConsentState
 from mediaserver.recording import catalogue, manifest
 from mediaserver.recording.journal import Kind
@@ -116,6 +117,17 @@ async def test_evidence_says_what_it_proves_though_others_have_yet_to_hear_the_n
         ("2", "web", "granted"),
         ("3", "notice", "notice_delivered"),
     ]
+
+
+async def test_names_that_come_late_stand_in_the_catalogue(room: Room) -> None:
+    a = room.leg(1)
+    recording = await begin(room, ConsentRules("p"), a)
+    room.talk(a)
+    recording.named(dataclasses.replace(room.call(), caller=Masked("+442079460101"), called=Masked("bob")))
+    await recording.end()
+    await room.spool.flush()
+    (row,) = await room.store.list()
+    assert (str(row.caller), str(row.called), row.state) == ("+442079460101", "bob", "complete")
 
 
 async def test_a_pause_is_absent_from_every_channel_and_proven_by_the_chain(room: Room) -> None:
