@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from mediaserver.errors import StorageError
 from mediaserver.model import Cause, MediaSilent
 from mediaserver.model_consent import Answer, ConsentRules
-from mediaserver.sip.session import MetadataReceived, Reoffer
+from mediaserver.sip.session import Cancelled, Ended, MetadataReceived, Reoffer
 from tests.support.fakes import FakeSession
 from tests.unit.calls.stage import HEAD, Stage
 
@@ -211,3 +212,54 @@ async def test_an_operator_ends_it_and_lists_it_like_any_call(server: Stage) -> 
     assert await server.manager.record(facts.call_id, False) is False
     assert await server.manager.hang_up(facts.call_id)
     assert client.names() == ["accept", "hang_up"]
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_whatever_order_things_happen_in_nothing_is_left_and_the_client_hears_one_ending(
+    server: Stage, seed: int
+) -> None:
+    rng = random.Random(seed)
+    await server.start()
+    assert server.manager is not None
+    offers = [
+        BOTH,
+        offer(("96", 6000, "inactive"), ("97", 6002, "sendonly")),
+        offer(("96", 0, "sendonly"), ("97", 6002, "sendonly"), ("98", 6004, "sendonly")),
+        offer(("96", 0, "sendonly"), ("97", 0, "sendonly")),
+        offer(*((str(n), 6000 + 2 * n, "sendonly") for n in range(20))),
+        b"x=",
+        None,
+    ]
+    documents = [TWO, TWO.replace(b"complete", b"partial"), b"<", b"", None]
+    for _ in range(25):
+        server.recorder.fail = StorageError("disk full") if rng.random() < 0.1 else None
+        client = FakeSession(
+            incoming=True, called_user="srs", identity=rng.choice(["trunk:sbc", "trunk:sbc", "trunk:carrier", "ann"]),
+            sdp=rng.choice(offers),
+        )  # fmt: skip
+        client.siprec, client.metadata = True, rng.choice(documents)
+        server.manager.on_invite(client)  # type: ignore[arg-type]
+        for _ in range(rng.randrange(8)):
+            if rng.random() < 0.5:
+                await server.settle()
+            match rng.randrange(7):
+                case 0 | 1 | 2:
+                    client.tell(Reoffer(rng.choice(offers), rng.choice(documents)))
+                case 3:
+                    client.tell(MetadataReceived(rng.choice(documents) or b""))
+                case 4:
+                    for handle in list(server.engine.legs):
+                        server.manager.on_media_event(MediaSilent(handle, rng.random() < 0.7))
+                case 5:
+                    for recording in server.recorder.recordings:
+                        if recording.on_failure is not None and not recording.ended and rng.random() < 0.3:
+                            recording.on_failure("slow_disk")
+                case _:
+                    await server.wait(rng.uniform(0, 40))
+        client.tell(rng.choice([Ended(False), Cancelled(), Ended(False)]))
+        for _ in range(20):  # sixteen streams take more turns of the loop to close than two
+            await server.settle()
+        endings = [name for name in client.names() if name in ("reject", "hang_up")]
+        assert len(endings) <= 1, client.names()
+        assert len(server.manager) == 0
+        assert server.engine.legs == {}
