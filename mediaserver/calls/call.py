@@ -440,6 +440,9 @@ class Call:
             return
         if self.recording is not None:
             self.recording.on_lost = self._recording_lost
+            rule = self.route.rule if self.route is not None else None
+            if rule is not None and rule.record_to is not None:
+                self.recording.also_to(rule.record_to)
 
     def consent_case(self, policy: str | None = None) -> ConsentCase:
         """What decides which consent policy covers this call. policy: named by a call program."""

@@ -19,6 +19,7 @@ import structlog
 from mediaserver.calls.house import House
 from mediaserver.calls.leg import Leg
 from mediaserver.calls.ports import Recording
+from mediaserver.calls.record_to import RecordTo
 from mediaserver.calls.tasks import TaskGroup, finish
 from mediaserver.errors import MediaError, MediaServerError, RecordingRequired
 from mediaserver.media.engine import Tone
@@ -39,6 +40,7 @@ from mediaserver.model_news import RecordingNews, RecordingState
 log = structlog.get_logger()
 _TRIES = 3  # a notice that was interrupted, or did not arrive, is played again so often
 _REPORT_LOOK_S = 0.1  # the media plane renews its statistics so often
+_NOT_SENT = (ConsentState.DENIED, ConsentState.WITHDRAWN, ConsentState.NOTICE_FAILED)  # not even their numbers
 _NEWS = {
     ConsentState.IMPLIED: RecordingState.RECORDING,
     ConsentState.GRANTED: RecordingState.RECORDING,
@@ -75,6 +77,7 @@ class NotedRecording:
         self._tasks = TaskGroup(contextvars.copy_context())
         self._pause_timer: asyncio.Task[None] | None = None
         self._beeps: asyncio.Task[None] | None = None
+        self._elsewhere: RecordTo | None = None
         self._ended = False
         self.on_lost: Callable[[str], None] | None = None  # policy "closed": it cannot be recorded any more
         recording.on_failure = self._lost
@@ -129,6 +132,24 @@ class NotedRecording:
 
     def states(self) -> dict[LegHandle, ConsentState]:
         return self._recording.states()
+
+    def also_to(self, trunk: str) -> None:
+        """A copy of what is captured goes to the recorder behind this trunk."""
+        self._elsewhere = RecordTo(self._house, self._recording, trunk)
+
+    def _tell_elsewhere(self) -> None:
+        if self._elsewhere is not None:
+            states = self._recording.states()
+            sent = [
+                (party.leg, party.facts)
+                for handle, party in self._parties.items()
+                if party.covered and states.get(handle) not in _NOT_SENT
+            ]
+            self._tasks.spawn(self._elsewhere.sync(sent), "recorded elsewhere")
+
+    def _pause_elsewhere(self, paused: bool) -> None:
+        if self._elsewhere is not None and not self._ended:
+            self._tasks.spawn(self._elsewhere.pause(paused), "recorded elsewhere")
 
     async def admit(
         self, leg: Leg, prompt: str | None, language: str, beep: Tone | None = None, facts: LegFacts | None = None
@@ -203,6 +224,7 @@ class NotedRecording:
             except (MediaServerError, OSError) as error:
                 await self._failed(error)
         self._start_beeps()
+        self._tell_elsewhere()
 
     async def _conclude(self, handle: LegHandle, party: _Party) -> None:
         state = ConsentState.UNKNOWN
@@ -270,18 +292,21 @@ class NotedRecording:
         """Nothing of anybody is stored from this call on. resume_after_s 0: until `resume`."""
         self._stop_timer()
         await self._recording.pause(reason)
+        self._pause_elsewhere(True)
         if resume_after_s > 0:
             self._pause_timer = self._tasks.spawn(self._resume_after(resume_after_s), "pause ends")
 
     async def resume(self) -> None:
         self._stop_timer()
         await self._recording.resume()
+        self._pause_elsewhere(False)
 
     async def _resume_after(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
         self._pause_timer = None
         log.warning("a pause of the recording ended by itself", recording=self.recording_id, seconds=seconds)
         await self._recording.resume()
+        self._pause_elsewhere(False)
 
     def _stop_timer(self) -> None:
         if self._pause_timer is not None:
@@ -317,6 +342,7 @@ class NotedRecording:
             self._house.desk.leave(leg, self)
             if not self._ended:
                 await finish(self._leave(leg.voice.handle))
+                self._tell_elsewhere()
 
     async def _leave(self, leg: LegHandle) -> None:
         try:
@@ -336,6 +362,8 @@ class NotedRecording:
 
     async def _complete(self) -> None:
         await self._tasks.close()
+        if self._elsewhere is not None:
+            await self._elsewhere.end()
         try:
             async with asyncio.timeout(30.0):
                 await self._recording.end()
@@ -361,6 +389,8 @@ class NotedRecording:
             self._house.desk.changed(party.leg, state)
             if state in _NEWS:
                 self._news(party.leg, _NEWS[state])
+            if state in _NOT_SENT:
+                self._tell_elsewhere()
 
     def _news(self, leg: Leg, state: RecordingState) -> None:
         facts, news = leg.facts(), RecordingNews(state, self.recording_id)

@@ -5,6 +5,7 @@ The call room imports neither recording nor quality nor the store; they match th
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -172,6 +173,9 @@ class Recording(Protocol):
         """Nothing of anybody is stored until `resume`."""
 
     async def resume(self) -> None: ...
+
+    async def send_to(self, leg: LegHandle, where: socket.socket | None) -> None:
+        """A copy of what is captured of that party goes there too, while it is captured; None: no more."""
 
     def named(self, call: CallFacts) -> None:
         """Who called whom is known better now: for the catalogue."""

@@ -40,6 +40,7 @@ class Rule(BaseModel):
     conference: str | None = None
     language: Literal["en", "ru"] | None = None
     record: bool = False
+    record_to: str | None = None  # trunk of a recorder (SIPREC) that gets a copy of what is recorded
     consent: Name | None = None  # name of the policy that covers it, see config/consent
     ring_timeout_s: Annotated[int, Field(ge=1, le=3_600)] | None = None
     strip: Annotated[int, Field(ge=0, le=64)] = 0
@@ -52,6 +53,10 @@ class Rule(BaseModel):
         targets = [key for key in ("program", "user", "users", "trunk", "conference") if getattr(self, key)]
         if len(targets) != 1:
             raise ValueError("name exactly one of program, user, users, trunk, conference")
+        if self.record_to is not None and not self.record:
+            raise ValueError("record_to sends on what is recorded here: it needs record = true")
+        if self.record_to is not None and self.conference is not None:
+            raise ValueError("record_to is for calls; rooms are recorded here only")
         for pattern in self.patterns:
             _compile(pattern)
         for caller in self.allowed_callers:
@@ -235,10 +240,11 @@ def read_routing(path: Path, trunks: Sequence[str] = (), programs: Collection[st
     for index, entry in enumerate(entries):
         start = starts[index] if index < len(starts) else 0
         rule = _read_rule(path, lines, start, entry)
-        if rule.trunk is not None and rule.trunk not in trunks:
-            known = ", ".join(trunks) or "none is configured"
-            line = _line(lines, start, "trunk")
-            raise ConfigError(f"{path}:{line}: trunk: no [trunks.{rule.trunk}] in the configuration; known: {known}")
+        for key, trunk in (("trunk", rule.trunk), ("record_to", rule.record_to)):
+            if trunk is not None and trunk not in trunks:
+                known = ", ".join(trunks) or "none is configured"
+                line = _line(lines, start, key)
+                raise ConfigError(f"{path}:{line}: {key}: no [trunks.{trunk}] in the configuration; known: {known}")
         if rule.program is not None and programs is not None and rule.program not in programs:
             known = ", ".join(sorted(programs))
             line = _line(lines, start, "program")

@@ -44,8 +44,12 @@ class RecordedStream:
         return Masked(", ".join(named) or f"stream {self.line.label or self.leg_id}")
 
     def name(self, metadata: Metadata) -> bool:
-        """Takes from it who speaks here. True: somebody else than before, or by another name."""
-        speakers, before = tuple(metadata.speakers(self.line.label)), (self._speakers, self._sessions)
+        """Takes from it who speaks here. True: somebody else than before, or by another name.
+
+        Who has left sends no more; what was heard was that party's all the same.
+        """
+        before = (self._speakers, self._sessions)
+        speakers = tuple(metadata.speakers(self.line.label)) or self._speakers
         self._speakers, self._sessions = speakers, metadata.sessions[:NAMED_MAX]
         return (self._speakers, self._sessions) != before
 

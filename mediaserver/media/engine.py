@@ -20,7 +20,7 @@ from mediaserver.errors import ConsentError, MediaError, StaleHandle
 from mediaserver.ext.tap import TapRing
 from mediaserver.media.doors import Doors, Place
 from mediaserver.media.link import STATUS_OK, WorkerLink
-from mediaserver.media.ports import PortPool
+from mediaserver.media.ports import PortPool, SocketPair
 from mediaserver.media.records import Bridge, Leg, Tap, event_of, leg_stats
 from mediaserver.media.shelf import PromptShelf
 from mediaserver.media.video import VideoEngine
@@ -146,6 +146,13 @@ class MediaEngine(VideoFace):
         self._prompts.clear()
 
     # --- legs
+
+    def open_pair(self, host: str) -> SocketPair:
+        """A pair of ports of the range that no leg uses, to send from; give it back. Raises NoPortFree, MediaError."""
+        return self._ports.open_pair(host)
+
+    def release_pair(self, pair: SocketPair) -> None:
+        self._ports.release(pair)
 
     async def open_leg(
         self, host: str, *, call_id: str = "", near: LegHandle | None = None, datagrams: bool = False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +22,7 @@ from mediaserver.model import LegFacts, LegHandle, TapHandle
 from mediaserver.recording import catalogue, keys, ledger, manifest
 from mediaserver.recording.consent import CallConsent
 from mediaserver.recording.durable import LegFile
+from mediaserver.recording.forwarding import Forwarding
 from mediaserver.recording.journal import Kind, Window, create, note
 from mediaserver.recording.segment import Sealer
 from mediaserver.recording.spool import journal_id
@@ -50,6 +52,7 @@ class Capture:
         self._header = header
         self._open: dict[LegHandle, LegFile] = {}
         self._taps: dict[LegHandle, TapHandle] = {}
+        self.forwarding = Forwarding(recorder)
         self._tombs: list[tuple[LegFile, str, str]] = []  # file, reason, actor
         self.files: list[LegFile] = []
         self.directory: Path | None = None
@@ -75,6 +78,7 @@ class Capture:
             file = self._open[leg]
             if not file.sink.window_closed and (everybody or not self._consent.may_capture(leg)):
                 file.sink.close_window(now_ns)
+                self.forwarding.shut(leg, now_ns)
 
     async def open_taps(self, legs: Mapping[LegHandle, LegFacts]) -> None:
         """Of all legs that may be captured and are not. Raises OSError if a journal cannot be made."""
@@ -111,6 +115,21 @@ class Capture:
             # the taps next, and opens this one anew if that is allowed.
             file.sink.close_window(now_ns)
         await asyncio.wrap_future(attached)
+        await self.forward(leg)
+
+    async def send_to(self, leg: LegHandle, where: socket.socket | None) -> None:
+        """A copy of what is captured of this leg goes there, as soon and as long as it is captured; None: no more."""
+        await self.forwarding.send_to(leg, where)
+        await self.forward(leg)
+
+    async def forward(self, leg: LegHandle) -> None:
+        """Opens the copy of a leg that is captured now and has somewhere to go."""
+        if leg not in self._taps or not self.forwarding.wanted(leg) or not self._consent.may_capture(leg):
+            return
+        now_ns, shuts = self._recorder.clock.now_ns(), self._shuts
+        await self.forwarding.open(leg, self._consent.token(leg, now_ns), now_ns)
+        if shuts != self._shuts and (self._open[leg].sink.window_closed or not self._consent.may_capture(leg)):
+            self.forwarding.shut(leg, now_ns)  # permission ended meanwhile: an empty window
 
     async def close_taps(self, legs: Sequence[LegHandle], reason: str) -> None:
         for leg in legs:
@@ -118,6 +137,7 @@ class Capture:
             if tap is None:
                 continue
             file = self._open[leg]
+            await self.forwarding.close(leg)
             with contextlib.suppress(MediaError):  # the leg may be gone already, and its tap with it
                 await self._recorder.engine.close_tap(tap)
             closed_ns = self._recorder.clock.now_ns()

@@ -20,6 +20,7 @@ import structlog
 from mediaserver.clock import Clock
 from mediaserver.errors import StorageError
 from mediaserver.limits import RENDER_KEPT_S, RETENTION_LOOK_S, WRITER_LOOK_S, WRITER_STALLED_S_MAX
+from mediaserver.media.forwards import Forwards
 from mediaserver.media.taps import TapRing
 from mediaserver.model import (
     CallFacts,
@@ -95,6 +96,7 @@ class JournalRecorder:
         self.streams: dict[LegHandle, StreamSettings] = {}
         self.running: dict[str, JournalRecording] = {}
         self.taps: dict[TapHandle, tuple[JournalRecording, LegFile]] = {}
+        self.forwards = Forwards()
         self._data_dir = data_dir
         self._ring: KeyRing | None = None
         self._signer: Signer | None = None
@@ -155,6 +157,7 @@ class JournalRecorder:
         for recording in list(self.running.values()):
             await recording.end()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.to_thread(self.forwards.stop)
         await asyncio.to_thread(self.writer.stop)
 
     # -- the call room's Recorder

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import socket
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -195,6 +196,15 @@ class JournalRecording:
         values = asdict(heard)
         del values["leg"], values["path"]
         self._note(heard.leg, Kind.PROMPT, {**values, "sha256": digest})
+
+    async def send_to(self, leg: LegHandle, where: socket.socket | None) -> None:
+        """A copy of what is captured of this party goes to another recorder as well; None: no more.
+
+        where: connected, UDP, the caller's to close, after this has been called with None or the recording has ended.
+        """
+        async with self._lock:
+            if not self._ended:
+                await self._capture.send_to(leg, where)
 
     def named(self, call: CallFacts) -> None:
         """Caller and called of the catalogue's row; what stands in journals already stays as it was told first."""

@@ -18,6 +18,7 @@ from mediaserver.sip.exchange import clean, one_line
 from mediaserver.sip.flow import Flow
 from mediaserver.sip.invite_client import OutgoingSession
 from mediaserver.sip.registrar import Registrar
+from mediaserver.sip.sdp_body import Multipart
 from mediaserver.sip.session_host import SessionHost
 from mediaserver.sip.trunks import Trunk, Trunks
 from mediaserver.sip.uri import Uri, escape_user, parse_host_port, parse_uri
@@ -108,7 +109,7 @@ class Outbound:
             local=NameAddr(caller, one_line(caller_name), {"tag": self._entropy(8).hex()}),
             remote=NameAddr(to),
             hop=lambda: destination.flow,
-            contact=host.contact(destination.flow, caller_user),
+            contact=host.contact(destination.flow, caller_user) + (";+sip.src" if isinstance(sdp, Multipart) else ""),
             local_host=host.local_host(destination.flow),
             sdp=sdp,
             headers=extra,

@@ -5,6 +5,7 @@ Plain, or one part each of a multipart body (RFC 5621, RFC 2046 §5.1).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Final
 
@@ -42,7 +43,29 @@ def sdp_of(message: Message) -> bytes | None:
     raise ParseError("body is not SDP", 415)
 
 
+class Multipart(bytes):
+    """A body of a recording session that we offer: SDP and metadata (RFC 7866 §9.1), with what its request must say."""
+
+    boundary: str = ""
+
+
+def recording_body(sdp: bytes, metadata: bytes) -> Multipart:
+    boundary = hashlib.sha256(sdp + metadata).hexdigest()[:32]  # in neither of them, short of a collision
+    mark = f"--{boundary}\r\n".encode()
+    disposition = b"Content-Disposition: recording-session\r\n\r\n"
+    body = Multipart(
+        mark + b"Content-Type: application/sdp\r\n\r\n" + sdp + b"\r\n" + mark
+        + b"Content-Type: " + METADATA_TYPES[0].encode() + b"\r\n" + disposition + metadata
+        + f"\r\n--{boundary}--\r\n".encode()
+    )  # fmt: skip
+    body.boundary = boundary
+    return body
+
+
 def sdp_headers(sdp: bytes | None) -> tuple[tuple[str, str], ...]:
+    if isinstance(sdp, Multipart):
+        kind = f"multipart/mixed;boundary={sdp.boundary}"
+        return (("Require", "siprec"), ("MIME-Version", "1.0"), ("Content-Type", kind))
     return (("Content-Type", SDP_TYPE),) if sdp else ()
 
 

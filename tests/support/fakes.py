@@ -7,6 +7,7 @@ handle is stale, one bridge per leg, a play ends with exactly one PlayFinished, 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -17,6 +18,7 @@ from mediaserver.calls.room_facts import RoomFacts
 from mediaserver.clock import Clock
 from mediaserver.errors import ConsentError, NoPortFree, PromptError, StaleHandle
 from mediaserver.media.engine import MediaLeg, Tone
+from mediaserver.media.ports import SocketPair
 from mediaserver.model import (
     BridgeHandle,
     CallFacts,
@@ -107,6 +109,7 @@ class FakeEngine:
         self.bridges: dict[BridgeHandle, set[LegHandle]] = {}
         self.hears: dict[tuple[BridgeHandle, LegHandle, LegHandle], bool] = {}
         self.closed: list[FakeLeg] = []
+        self.pairs: list[SocketPair] = []
         self.tracks: dict[TrackHandle, FakeTrack] = {}
         self.tracks_max = 1_000
         self.levels: dict[LegHandle, float] = {}
@@ -128,6 +131,18 @@ class FakeEngine:
         if leg not in self.legs:
             raise StaleHandle(f"leg {leg} is closed")
         return self.legs[leg]
+
+    def open_pair(self, host: str) -> SocketPair:
+        """Real sockets, on ports that the kernel chooses."""
+        pair = SocketPair(*(socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)), 0)
+        pair.rtp.bind((host, 0))
+        pair = SocketPair(pair.rtp, pair.rtcp, pair.rtp.getsockname()[1])
+        self.pairs.append(pair)
+        return pair
+
+    def release_pair(self, pair: SocketPair) -> None:
+        self.pairs.remove(pair)
+        pair.close()
 
     async def open_leg(
         self, host: str, *, call_id: str = "", near: LegHandle | None = None, datagrams: bool = False
@@ -514,6 +529,7 @@ class FakeRecording:
         self.paused = False
         self.ended = False
         self.notices: list[Notice] = []
+        self.sent_to: list[tuple[LegHandle, Any]] = []
         self.named_as: tuple[str, str] | None = None
         self.notes: list[tuple[LegHandle, dict[str, Any]]] = []
         self.played: list[tuple[LegHandle, str]] = []
@@ -554,6 +570,9 @@ class FakeRecording:
             return self._set(notice.leg, ConsentState.NOTICE_FAILED)
         implied = self.rules.ask == "announce" or (self.rules.ask == "stay" and not self.rules.stay_s)
         return self._set(notice.leg, ConsentState.IMPLIED if implied else ConsentState.NOTICE_DELIVERED)
+
+    async def send_to(self, leg: LegHandle, where: socket.socket | None) -> None:
+        self.sent_to.append((leg, where.getpeername() if where is not None else None))
 
     def named(self, call: CallFacts) -> None:
         self.named_as = (str(call.caller), str(call.called))

@@ -15,14 +15,28 @@ from mediaserver.cli_common import load_settings
 from mediaserver.store.calls import CallStore
 from mediaserver.store.database import open_database
 from mediaserver.store.recordings import RecordingStore
-from tests.support.lanes import PHONE_RTP_OFFSET, phone_port
+from tests.support.lanes import PHONE_RTP_OFFSET, SERVER_PORT, phone_port
 from tests.support.rawcall import RawCall, rtp_packet
 from tests.support.server import Server
 from tests.support.sipp import run_sipp
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-EXTRA_CONFIG = """
+ROUTES = """
+[[route]]
+name = "elsewhere"
+number = "605"
+program = "echo"
+options = { intro = false }
+record = true
+consent = "prior-contract"
+record_to = "archive"
+
+"""
+EXTRA_CONFIG = f"""
+[trunks.archive]
+uri = "sip:127.0.0.1:{SERVER_PORT}"
+
 [trunks.sbc]
 uri = "sip:127.0.0.1:5998"
 allow_from = ["127.0.0.1"]
@@ -133,3 +147,37 @@ async def test_sipp_as_a_recording_client_gets_what_the_rfc_promises_it(server: 
         media_port=port + PHONE_RTP_OFFSET, timeout_s=20,
     )  # fmt: skip
     assert (result.successful, result.failed, result.exit_code) == (1, 0, 0), result.output
+
+
+def called_and_sent(server: Server) -> None:
+    client = RawCall((server.host, server.base_port), "605")
+    try:
+        assert client.dial() == 200
+        client.talk([bytes([number]) * 160 for number in range(100)], 0.01)
+        client.hang_up()
+    finally:
+        client.close()
+
+
+async def test_a_call_recorded_here_is_recorded_by_another_recorder_too_which_is_ourselves(server: Server) -> None:
+    await asyncio.to_thread(called_and_sent, server)
+    settings = load_settings(server.config)
+    database = await open_database(settings.store.url, settings.server.data_dir)
+    try:
+        store, calls = RecordingStore(database), CallStore(database)
+        async with asyncio.timeout(20):
+            while True:
+                rows = {row.route: row for row in await store.list() if row.state == "complete"}
+                copies = [row for row in await store.list() if str(row.caller) == "raw" and row.state == "complete"]
+                if "elsewhere" in rows and len(copies) == 2:
+                    break
+                await asyncio.sleep(0.1)
+        copy = next(row for row in copies if row.route == "siprec-sbc")
+        async with asyncio.timeout(20):
+            while (call := await calls.show(copy.call_id)) is None or call.ended_ms is None:
+                await asyncio.sleep(0.1)
+    finally:
+        await database.close()
+    (leg,) = call.legs
+    assert (leg["number"], copy.legs, copy.packets_lost) == ("raw", 1, 0)
+    assert 1 <= leg["stats"]["packets_received"] <= 100  # but for those before the recorder had answered

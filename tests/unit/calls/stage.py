@@ -172,6 +172,7 @@ class Stage:
         await self.manager.stop()
         assert len(self.manager) == 0
         assert self.engine.legs == {}
+        assert self.engine.pairs == []
         assert self.engine.bridges == {}
         assert self.manager.rooms() == []
         assert self.observer.open_legs == {}

@@ -179,6 +179,7 @@ async def test_names_that_come_later_are_kept_with_the_channel_and_bad_metadata_
     client.tell(MetadataReceived(b"<"))
     client.tell(MetadataReceived(TWO))
     client.tell(MetadataReceived(TWO))  # nothing new
+    client.tell(MetadataReceived(TWO.replace(b"<send>", b"<recv>").replace(b"</send>", b"</recv>")))  # all have left
     await server.settle()
     assert [[one["id"] for one in values["siprec"]["participants"]] for _, values in recording.notes] == [
         [],

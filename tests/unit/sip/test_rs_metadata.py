@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from mediaserver.limits import (
 )
 from mediaserver.sip.message import Headers, Request
 from mediaserver.sip.rs_metadata import Metadata, parse
-from mediaserver.sip.sdp_body import metadata_of, sdp_of
+from mediaserver.sip.rs_metadata_write import Party, write_metadata
+from mediaserver.sip.sdp_body import metadata_of, recording_body, sdp_headers, sdp_of
 
 VECTORS = Path(__file__).resolve().parents[2] / "vectors" / "siprec"
 TWO = (VECTORS / "two-parties.xml").read_bytes()
@@ -181,3 +183,34 @@ def test_metadata_may_come_alone_and_sdp_without_it() -> None:
     assert (sdp_of(alone), metadata_of(alone)) == (None, TWO)
     plain = message("application/sdp", SDP)
     assert (sdp_of(plain), metadata_of(plain)) == (SDP, None)
+
+
+# -- what we write
+
+HERE, GONE = Party(b"a" * 16, "+442079460101", "1", 1_790_000_000.0), Party(b"b" * 16, "<bob&>", "2", 1_790_000_001.5)
+
+
+def test_what_we_write_is_read_as_we_meant_it() -> None:
+    read = parse(write_metadata(b"s" * 16, "call-1", "pbx.example", 1_790_000_000.0, [HERE, GONE]))
+    assert read.complete
+    assert len(read.sessions) == 1
+    assert [one.number for one in read.speakers("1")] == ["+442079460101"]
+    assert [one.aor for one in read.speakers("2")] == ["sip:%3Cbob&%3E@pbx.example"]
+
+
+def test_a_party_that_left_speaks_on_nothing_any_more() -> None:
+    left = dataclasses.replace(GONE, until_wall=1_790_000_009.0)
+    document = write_metadata(b"s" * 16, "call-1", "pbx.example", 1_790_000_000.0, [HERE, left])
+    assert document.count(b"<disassociate-time>") == 2
+    read = parse(document)
+    assert read.speakers("2") == []
+    assert [one.number for one in read.speakers("1")] == ["+442079460101"]
+
+
+def test_a_body_of_ours_is_taken_apart_into_what_went_in() -> None:
+    body = recording_body(SDP, TWO)
+    (require, _, (_, kind)) = sdp_headers(body)
+    assert require == ("Require", "siprec")
+    one = message(kind, body)
+    assert (sdp_of(one), (metadata_of(one) or b"").strip()) == (SDP, TWO.strip())
+    assert sdp_headers(SDP) == (("Content-Type", "application/sdp"),)
