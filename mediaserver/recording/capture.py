@@ -126,10 +126,12 @@ class Capture:
         """Opens the copy of a leg that is captured now and has somewhere to go."""
         if leg not in self._taps or not self.forwarding.wanted(leg) or not self._consent.may_capture(leg):
             return
-        now_ns, shuts = self._recorder.clock.now_ns(), self._shuts
-        await self.forwarding.open(leg, self._consent.token(leg, now_ns), now_ns)
-        if shuts != self._shuts and (self._open[leg].sink.window_closed or not self._consent.may_capture(leg)):
-            self.forwarding.shut(leg, now_ns)  # permission ended meanwhile: an empty window
+        now_ns, sink = self._recorder.clock.now_ns(), self._open[leg].sink
+
+        def still_permitted() -> bool:
+            return self._consent.may_capture(leg) and not sink.window_closed
+
+        await self.forwarding.open(leg, self._consent.token(leg, now_ns), now_ns, still_permitted)
 
     async def close_taps(self, legs: Sequence[LegHandle], reason: str) -> None:
         for leg in legs:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import structlog
@@ -42,8 +43,8 @@ class Forwarding:
         else:
             self._where[leg] = where
 
-    async def open(self, leg: LegHandle, token: ConsentToken, now_ns: int) -> None:
-        """token: for this leg, of now."""
+    async def open(self, leg: LegHandle, token: ConsentToken, now_ns: int, still_permitted: Callable[[], bool]) -> None:
+        """token: for this leg, of now. still_permitted: asked when the tap stands, before anything can be sent."""
         engine = self._recorder.engine
         try:
             tap = await engine.open_tap(leg, token)
@@ -52,6 +53,8 @@ class Forwarding:
             log.warning("recording.not_forwarded", error=str(error))
             return
         forward = TapForward(ring, self._where[leg], now_ns)
+        if not still_permitted():  # an empty window; whoever ended permission opens it anew when it is given again
+            forward.shut(now_ns)
         self._open[leg] = (tap, forward)
         self._recorder.forwards.add(forward)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Iterator
 
 import pytest
 
-from mediaserver.model import NoticeKind
+from mediaserver.model import ConsentToken, LegHandle, NoticeKind, TapHandle
 from mediaserver.model_consent import Answer, ConsentRules
 from mediaserver.recording.journal import Kind
 from tests.support.recorder_room import Room, records
@@ -84,6 +85,35 @@ async def test_forwarding_begins_and_ends_in_mid_capture_and_the_journal_does_no
     assert sum(record.kind == Kind.RTP for record in records(room.journals()[0])) == 30
     await recording.send_to(a.handle, here)  # too late: nothing happens
     assert room.taps.open_legs == set()
+
+
+async def test_permission_that_ends_while_the_copy_is_being_opened_lets_nothing_out(
+    room: Room, line: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = line
+    recording = await room.recorder.begin(room.call(), NoticeKind.CALL, ConsentRules("p"))
+    a = room.leg(1)
+    await recording.leg_joined(a)
+    await recording.notice_finished(room.notice(a))
+    open_tap = room.taps.open_tap
+    pauses: list[asyncio.Task[None]] = []
+
+    async def slowly(leg: LegHandle, token: ConsentToken) -> TapHandle:
+        tap = await open_tap(leg, token)
+        pauses.append(asyncio.ensure_future(recording.pause("card data")))
+        await asyncio.sleep(0)  # the pause is in force, and waits for its turn to close taps
+        assert room.talk(a, packets=5)  # the engine copies them all the same
+        return tap
+
+    monkeypatch.setattr(room.taps, "open_tap", slowly)
+    await recording.send_to(a.handle, here)
+    await asyncio.gather(*pauses)
+    monkeypatch.undo()
+    assert waiting(there) == []
+    await recording.resume()
+    room.talk(a, packets=3)
+    await recording.end()
+    assert len(waiting(there)) == 3
 
 
 async def test_a_recorder_that_is_gone_costs_its_copy_and_nothing_else(room: Room) -> None:
