@@ -142,7 +142,7 @@ class S3Settings(Section):
     """Where finished recordings move; without a bucket they stay on the disk."""
 
     bucket: Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?$")] = ""
-    endpoint: Annotated[str, Field(pattern=r"^(https?://[^\s?#]+)?$", max_length=300)] = ""  # empty: Amazon's
+    endpoint: Annotated[str, Field(pattern=r"^(https?://[^\s?#@]+)?$", max_length=300)] = ""  # empty: Amazon's
     allow_http: bool = False  # an endpoint without TLS that is not this machine
     virtual_hosted: bool = False  # the bucket's name in the host's, not in the path
     region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$", max_length=64)] = "us-east-1"

@@ -28,6 +28,7 @@ from mediaserver.settings import Settings
 from mediaserver.store.blobs import BlobError, S3Blobs
 
 log = structlog.get_logger(__name__)
+LOCK_LOOK_S, LOCK_S_MAX = 0.02, 10.0
 MARKS = "cached"  # beside the years: one file per recording that was fetched back, touched when it is used
 
 
@@ -71,7 +72,7 @@ class Cabinet:
         Raises StorageError: the bucket does not answer, or holds something else than was brought there.
         """
         folder = self._root / directory
-        lock = await asyncio.to_thread(take, folder, fcntl.LOCK_SH)
+        lock = await _shared(folder)
         try:
             turn = self._turns.setdefault(directory, asyncio.Lock())
             async with turn:
@@ -200,6 +201,15 @@ def take(folder: Path, how: int) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+async def _shared(folder: Path) -> int:
+    """Not in a thread: who is cancelled while he waits must leave no lock behind. Others hold theirs for a moment."""
+    for _ in range(round(LOCK_S_MAX / LOCK_LOOK_S)):
+        with contextlib.suppress(BlockingIOError):
+            return take(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        await asyncio.sleep(LOCK_LOOK_S)
+    raise StorageError(f"{folder}: has been locked for {LOCK_S_MAX:g} s; who moves or removes it now?")
 
 
 def release(lock: int) -> None:

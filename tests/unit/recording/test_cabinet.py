@@ -11,7 +11,7 @@ import pytest
 
 from mediaserver.errors import StorageError
 from mediaserver.recording import stored
-from mediaserver.recording.cabinet import Cabinet
+from mediaserver.recording.cabinet import Cabinet, exclusive
 from mediaserver.recording.export import export_recording
 from mediaserver.recording.keeping import collect_subject
 from tests.support import s3
@@ -144,6 +144,30 @@ async def test_what_was_read_longest_ago_goes_when_the_bound_is_reached(moved: K
 
 def cabinet_mark(moved: Kept, folder: Path) -> Path:
     return moved.room.recorder.root / "cached" / folder.name
+
+
+async def test_who_is_cancelled_while_he_waits_leaves_no_lock_behind(moved: Kept) -> None:
+    async def reads() -> None:
+        async with moved.cabinet.held(moved.directory):
+            pytest.fail("it was locked")
+
+    with exclusive(moved.folder):
+        reader = asyncio.create_task(reads())
+        await asyncio.sleep(0)
+        assert not reader.done()
+        reader.cancel()
+        await asyncio.wait({reader})
+    with exclusive(moved.folder):
+        pass
+
+
+async def test_a_folder_that_stays_locked_is_told_after_a_bounded_time(
+    moved: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mediaserver.recording.cabinet.LOCK_S_MAX", 0.04)
+    with exclusive(moved.folder), pytest.raises(StorageError, match="has been locked for"):
+        async with moved.cabinet.held(moved.directory):
+            pytest.fail("it was locked")
 
 
 async def test_a_disk_that_recordings_need_is_not_filled_from_the_bucket(moved: Kept) -> None:

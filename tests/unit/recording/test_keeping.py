@@ -73,6 +73,27 @@ async def test_after_its_time_the_sound_is_gone_and_the_manifest_says_why(room: 
     assert (row.removed_by, row.removed_why) == ("server", "retention")
 
 
+async def test_an_erasure_whose_word_a_crash_swallowed_is_told_by_the_next_try(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording_id, folder = await recorded(room)
+    keeper, wall = room.recorder.keeper(), room.clock.wall()
+
+    def dies(*_: object) -> None:
+        raise OSError(5, "killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest, "append", dies)
+        with pytest.raises(OSError, match="killed"):
+            await keeper.erase(recording_id, "2", "asked for it", "anna", wall)
+    assert keys.read_key(folder / "2.journal") is None
+    for _ in range(2):
+        await keeper.erase(recording_id, "2", "asked for it", "anna", wall)
+    assert list(manifest.tombstones(folder)) == ["2.journal"]
+    assert len((folder / "manifest.jsonl").read_bytes().splitlines()) == 2
+    assert verify_directory(folder, room.recorder.signer.public).verdict is Verdict.PROVEN
+
+
 async def test_a_removed_recording_tells_by_whom_when_and_why_in_catalogue_and_manifest(room: Room) -> None:
     recording_id, folder = await recorded(room)
     keeper, wall = room.recorder.keeper(), room.clock.wall()
