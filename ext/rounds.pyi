@@ -10,7 +10,6 @@ class Rounds:
     lag_ns_max: int
     spool_failure: int  # errno; the spool is given up then until `use_spool`
     spool_bytes: int
-    circle_done: bool  # the last round was the last of a circle: every journal has been sealed once in it
 
     def __init__(self, turns: int = 1) -> None:
         """turns: rounds in a circle."""
@@ -28,6 +27,9 @@ class Rounds:
 
     def run(self, flush_ns: int, until_ns: int) -> int:
         """Rounds every flush_ns until woken, until the time, the end of a circle, or a new failure. Journals failed."""
+
+    def take_circle(self) -> bool:
+        """Whether a circle has ended, in which every journal was sealed, since this was last asked: once for each."""
 
     def wake(self) -> None:
         """Ends `run`, or the next one. Any thread."""

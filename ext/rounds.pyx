@@ -99,7 +99,7 @@ cdef class Rounds:
     cdef readonly int64_t packets
     cdef readonly int64_t lag_ns
     cdef readonly int64_t lag_ns_max
-    cdef readonly bint circle_done
+    cdef bint circle_done
 
     def __cinit__(self, int turns=1):
         self.files = []
@@ -258,7 +258,7 @@ cdef class Rounds:
                 sink_seal(s, now_ns)
                 failed += s.failure != 0
         self.turn = (self.turn + 1) % self.turns
-        self.circle_done = self.turn == 0 and self.turns > 1
+        self.circle_done |= self.turn == 0 and self.turns > 1
         return failed
 
     cdef inline void fetch_ahead(self, int i) noexcept nogil:
@@ -333,6 +333,12 @@ cdef class Rounds:
             self.lags[min(lag_ns // 1_000_000, LAG_BUCKETS - 1)] += 1
             self.lag_ns = max(self.lag_ns, lag_ns)
         self.lag_ns_max = max(self.lag_ns_max, self.lag_ns)
+
+    def take_circle(self) -> bool:
+        """Whether a circle has ended since this was last asked: once for each."""
+        cdef bint done = self.circle_done
+        self.circle_done = False
+        return done
 
     @property
     def journals(self) -> int:

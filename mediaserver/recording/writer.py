@@ -208,7 +208,7 @@ class JournalWriter:
             self._look_at(file)
         if self._rounds.spool_failure:
             self._syncer.put(partial(self._syncer.retire, self._spooler.failed(self._rounds.spool_failure)))
-        elif self._rounds.circle_done:
+        elif self._rounds.take_circle():
             self._syncer.put(partial(self._syncer.retire, self._spooler.circle_done()))
         now_ns = self._now_ns()
         if self._files and now_ns - self._space_checked_ns >= SPACE_CHECK_NS:

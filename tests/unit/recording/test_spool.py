@@ -136,6 +136,20 @@ def test_a_crash_after_any_round_loses_nothing_and_repeats_nothing(rounds: int, 
     assert server.spools() == []
 
 
+def test_a_command_right_after_a_circle_ends_no_second_one(server: Server) -> None:
+    """The thread looks again after every wake-up; what is in the last circle's spool is in no journal yet."""
+    server.open("1")
+    for _ in range(TURNS - 3):
+        server.round()
+    for _ in range(3):
+        server.writer._after_round(0)
+        server.sync()
+    said = server.sequence
+    server.crash()
+    assert server.recover() == ["recovered"]
+    assert server.in_journal("1") == list(range(1, said + 1))
+
+
 def test_what_recovery_seals_has_a_nonce_of_its_own(server: Server) -> None:
     """The torn segment may have been sealed under the same number already."""
     file = server.open("1")
