@@ -26,7 +26,10 @@ class Rounds:
         """What waits in any journal's buffer goes to its file now."""
 
     def run(self, flush_ns: int, until_ns: int) -> int:
-        """Rounds every flush_ns until woken, until the time, the end of a circle, or a new failure. Journals failed."""
+        """Rounds every flush_ns until woken, until the time, the end of a circle, or a new failure. Journals failed.
+
+        Without a journal it sleeps: who attaches one wakes it.
+        """
 
     def take_circle(self) -> bool:
         """Whether a circle has ended, in which every journal was sealed, since this was last asked: once for each."""

@@ -194,7 +194,10 @@ cdef class Rounds:
                 sink_seal(self.sinks[i], now_ns)
 
     def run(self, int64_t flush_ns, int64_t until_ns) -> int:
-        """Rounds every flush_ns until woken, until the time, the end of a circle, or a new failure. Journals failed."""
+        """Rounds every flush_ns until woken, until the time, the end of a circle, or a new failure. Journals failed.
+
+        Without a journal it sleeps: who attaches one wakes it.
+        """
         cdef int failed = 0
         cdef int before = self.failures()
         cdef int64_t now_ns
@@ -202,17 +205,19 @@ cdef class Rounds:
         with nogil:
             while True:
                 now_ns = monotonic_ns()
-                if now_ns >= self.due_ns:
+                if self.count and now_ns >= self.due_ns:
                     store_release_64(&self.busy_since, <uint64_t>now_ns)
                     failed = self.step(now_ns)
                     now_ns = monotonic_ns()
                     self.note_lags(now_ns)
                     store_release_64(&self.busy_since, 0)
                     # After a stall the next round is one interval away: no burst of empty rounds.
-                    self.due_ns = max(self.due_ns + flush_ns, now_ns)
+                    self.due_ns += flush_ns
+                    if self.due_ns <= now_ns:
+                        self.due_ns = now_ns + flush_ns
                     if failed != before or self.circle_done or self.spool_failure:
                         break
-                if now_ns >= until_ns or self.wait(min(self.due_ns, until_ns) - now_ns):
+                if now_ns >= until_ns or self.wait((min(self.due_ns, until_ns) if self.count else until_ns) - now_ns):
                     break
         read(self.wake_fd, &told, sizeof(told))
         return self.failures()

@@ -95,6 +95,11 @@ class Spooler:
     def current(self) -> SpoolFile | None:
         return self._current
 
+    @property
+    def used(self) -> bool:
+        """Whether any file holds a batch."""
+        return self._before is not None or (self._current is not None and self._rounds.spool_bytes != self._bytes)
+
     def prepare(self) -> None:
         """The next file, made ahead: the writer never waits for a name on a disk. Without keys there is none."""
         if self._next is not None or self.ring is None:

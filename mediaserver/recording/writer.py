@@ -208,6 +208,8 @@ class JournalWriter:
             self._look_at(file)
         if self._rounds.spool_failure:
             self._syncer.put(partial(self._syncer.retire, self._spooler.failed(self._rounds.spool_failure)))
+        elif not self._files and self._spooler.used:  # there are no rounds any more, and all of it is in journals
+            self._syncer.put(partial(self._syncer.retire, self._spooler.give_up()))
         elif self._rounds.take_circle():
             self._syncer.put(partial(self._syncer.retire, self._spooler.circle_done()))
         now_ns = self._now_ns()

@@ -294,6 +294,26 @@ def test_a_damaged_spool_stops_no_recovery(change: Callable[[bytes], bytes], ser
     assert server.spools() == []
 
 
+def test_when_the_last_recording_has_ended_no_spool_holds_a_word_of_it(server: Server) -> None:
+    file = server.open("1")
+    server.round()
+    assert max(path.stat().st_size for path in server.spools()) > spool.HEAD_BYTES
+    server.writer.detach(file, note(Kind.CLOSE, server.clock.now_ns(), {}))
+    server.writer.finish(file, note(Kind.END, server.clock.now_ns(), {}))
+    server.work()
+    server.writer._after_round(0)
+    server.sync()
+    assert server.in_journal("1") == [1]
+    assert [path.stat().st_size for path in server.spools()] == [spool.HEAD_BYTES]
+    del server.files["1"], server.rings["1"]
+    server.open("2")  # the next one has a spool at once
+    server.round()
+    assert server.in_journal("2") == []
+    server.crash()
+    server.recover()
+    assert server.in_journal("2") == [2]
+
+
 def test_a_stop_leaves_no_spool(tmp_path: Path) -> None:
     server = Server(tmp_path)
     file = server.open("1")
