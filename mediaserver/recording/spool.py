@@ -90,6 +90,7 @@ class Spooler:
         self._bytes = 0  # of the rounds when the current one was new
         self.ring: KeyRing | None = None
         self.failures = 0
+        self._resting = False  # one could not be written: the next circle tries another
 
     @property
     def current(self) -> SpoolFile | None:
@@ -108,16 +109,19 @@ class Spooler:
             self._next = SpoolFile.create(self._root, self.ring)
         except OSError as error:
             self._failed(error)
+            return
+        self._rounds.wake()  # whoever is without one takes it at once
 
     def take(self) -> None:
         """A file, if there is none and one is ready."""
-        if self._current is None and self._next is not None:
+        if self._current is None and self._next is not None and not self._resting:
             self._current, self._next = self._next, None
             self._bytes = self._rounds.spool_bytes
             self._rounds.use_spool(self._current.descriptor, self._current.key)
 
     def circle_done(self) -> list[SpoolFile]:
         """Every journal was sealed since the last call: the file before this one may go, and this one gets older."""
+        self._resting = False
         gone = [] if self._before is None else [self._before]
         self._before = None
         if self._next is not None and self._rounds.spool_bytes != self._bytes:
@@ -142,6 +146,7 @@ class Spooler:
     def failed(self, code: int) -> list[SpoolFile]:
         """A batch could not be written; the round has sealed every journal instead."""
         self._failed(OSError(code, os.strerror(code)))
+        self._resting = True
         return self.give_up()
 
     def _failed(self, error: OSError) -> None:

@@ -212,6 +212,7 @@ class JournalWriter:
             self._syncer.put(partial(self._syncer.retire, self._spooler.give_up()))
         elif self._rounds.take_circle():
             self._syncer.put(partial(self._syncer.retire, self._spooler.circle_done()))
+        self._spooler.take()
         now_ns = self._now_ns()
         if self._files and now_ns - self._space_checked_ns >= SPACE_CHECK_NS:
             self._space_checked_ns = now_ns

@@ -241,6 +241,21 @@ def test_a_spool_that_cannot_be_written_costs_time_and_no_packet(server: Server)
     assert server.writer._spooler.current is not None  # the next circle tries another
 
 
+def test_a_spool_is_taken_up_as_soon_as_it_is_ready(tmp_path: Path) -> None:
+    server = Server(tmp_path, ring=None)
+    server.open("1")
+    server.round()
+    server.writer.use_keys(RING)
+    server.sync()
+    server.round()  # still to the journal; after it the thread finds the file
+    assert server.in_journal("1") == [1, 2]
+    server.round()
+    assert server.in_journal("1") == [1, 2]
+    server.crash()
+    server.recover()
+    assert server.in_journal("1") == [1, 2, 3]
+
+
 def test_without_a_master_key_every_round_goes_to_the_journals(tmp_path: Path) -> None:
     server = Server(tmp_path, ring=None)
     server.open("1")
