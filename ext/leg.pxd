@@ -54,6 +54,7 @@ cdef struct Stream:                    # one negotiated offer/answer; plain data
     PayloadType send[PAYLOAD_TYPES_MAX]
     Address remote                     # size 0: not known yet
     Address remote_rtcp
+    Address signalling                 # whose packets may open the latch, besides remote's; size 0: anybody's
     char cname[CNAME_BYTES_MAX + 1]
 
 cdef struct StreamChange:              # goes in with what is new, comes back with what it replaced

@@ -20,7 +20,7 @@ from mediaserver.ext.datagram cimport DATAGRAMS_PER_LEG_MAX, datagram_push
 from mediaserver.ext.digits cimport DigitNews, digits_event, digits_expire
 from mediaserver.ext.dtmf cimport DTMF_RTP_EVENT
 from mediaserver.ext.keypad cimport keypad_busy, keypad_press
-from mediaserver.ext.net cimport address_equal
+from mediaserver.ext.net cimport address_equal, address_same_host
 from mediaserver.ext.outgoing cimport outgoing_rtp
 from mediaserver.ext.packet cimport PACKET_BYTES
 from mediaserver.ext.playout cimport (
@@ -120,13 +120,19 @@ cdef void pin_source(Context* ctx, Leg* leg, const Address* source, bint signall
     note_change(ctx, leg, CHANGE_SOURCE)
 
 
+cdef bint may_be_the_party(const Stream* stream, const Address* source) noexcept nogil:
+    """A party sends from where its SDP says or from where it signals. Whoever else guesses a port of ours is nobody."""
+    return (stream.signalling.size == 0 or address_same_host(source, &stream.signalling)
+            or address_same_host(source, &stream.remote))
+
+
 cdef bint admit_source(Context* ctx, Leg* leg, const Packet* packet, const Address* source) noexcept nogil:
     """Whether a valid packet of a source that is not the pinned one is listened to. May pin it."""
     cdef uint16_t step
     if leg.srtp_receive is not NULL or address_equal(source, &leg.stream.remote):
         pin_source(ctx, leg, source, True)
         return True
-    if leg.latch == LATCH_PINNED:
+    if leg.latch == LATCH_PINNED or not may_be_the_party(&leg.stream, source):
         return False
     if leg.candidate_count and not address_equal(source, &leg.candidate):
         if packet.arrival_ns - leg.candidate_ns < <int64_t>CANDIDATE_IDLE_MS * 1000000:

@@ -118,6 +118,8 @@ cdef int fill_stream(Stream* s, settings) except -1:
     s.sends = settings.direction.sends
     s.receives = settings.direction.receives
     s.pin_remote = settings.remote_proven
+    if settings.signalling_host:
+        s.signalling = address_from_python(settings.signalling_host, 0)
     s.ptime_ms = settings.ptime_ms
     s.xr = settings.xr_blocks
     memcpy(s.cname, <const char*>cname, len(cname))

@@ -136,6 +136,7 @@ class StreamSettings:
     receive_key: SrtpKey | None = None
     cname: str = ""
     remote_proven: bool = False  # by ICE: media is taken from `remote` only, and from the first packet on
+    signalling_host: str = ""  # literal; media of another host than this and `remote` is a stranger's. "": of nobody's
 
     @property
     def audio(self) -> CodecParams:

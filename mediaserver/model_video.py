@@ -96,6 +96,7 @@ class TrackSettings:
     send_key: SrtpKey | None = None
     receive_key: SrtpKey | None = None
     remote_proven: bool = False
+    signalling_host: str = ""  # as StreamSettings.signalling_host
     cname: str = ""
 
 

@@ -226,6 +226,7 @@ class TrunkSettings(Section):
     allow_from: list[str] = []  # source addresses or networks whose calls need no digest
     codecs: list[str] = []  # empty: media.codecs
     srtp: Literal["off", "optional", "required"] = "optional"
+    media_from: Literal["signalled", "anywhere"] = "signalled"
     siprec_policy: str = ""  # consent policy of the recording sessions it sends; empty: it may send none
     line_check: bool = False  # these four: beside what [voice] says for everybody
     high_pass: bool = False

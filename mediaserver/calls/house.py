@@ -116,5 +116,6 @@ class House:
             media.ptime_ms,
             tuple(media.video_codecs),
             data=False,
+            media_anywhere=peer.media_from == "anywhere",
             keep_wideband=media.keep_wideband,
         )

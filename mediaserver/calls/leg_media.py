@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -49,6 +50,7 @@ class LegMedia:
         on_channel: the peer opened a data channel.
         """
         self.policy = policy
+        self._leg = leg
         self.voice = Voice(house.engine)
         self.path: BrowserPath | None = None  # ICE and DTLS of a leg that is a browser
         self.negotiator: Negotiator | WebRtcNegotiator = Negotiator(
@@ -159,16 +161,22 @@ class LegMedia:
 
     # -- effect
 
+    def _signalling_host(self) -> str:
+        session = self._leg.session
+        return session.peer_host if session is not None and not self.policy.media_anywhere else ""
+
     async def apply(self) -> bool:
         """Puts what was negotiated into effect. False: nothing new, or a browser's way does not stand yet."""
         async with self._applying:  # a browser's way may change while its answer is being put into effect
             stream = self.path.secured() if self.path is not None else self.negotiator.stream
+            if stream is not None and self.path is None:
+                stream = replace(stream, signalling_host=self._signalling_host())
             if stream is None or not self.voice.is_open:
                 return False
             changed = stream != self.voice.stream
             if changed:
                 await self.voice.set_stream(stream)
-            changed = await self.video.apply() or changed
+            changed = await self.video.apply(self._signalling_host() if self.path is None else "") or changed
         if changed:
             self._on_change()
         return changed

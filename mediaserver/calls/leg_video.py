@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -176,11 +176,16 @@ class LegVideo:
 
     # -- effect
 
-    async def apply(self) -> bool:
-        """Puts what was agreed into effect and closes what is gone. False: nothing new. Raises MediaError."""
+    async def apply(self, signalling_host: str = "") -> bool:
+        """Puts what was agreed into effect and closes what is gone. False: nothing new. Raises MediaError.
+
+        signalling_host: for tracks with ports of their own, see StreamSettings.
+        """
         changed = False
         for track in list(self.tracks):
             settings = track.line.settings
+            if settings is not None and signalling_host:
+                settings = replace(settings, signalling_host=signalling_host)
             if settings is None:
                 if track.line.index < 0 and track.line.wanted is None:
                     await self._close(track)

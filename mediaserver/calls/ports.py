@@ -53,6 +53,10 @@ class Session(Protocol):
     one_way: bool  # only speaks, or only listens, by its nature: that is no hold
     on_event: Callable[[SessionEvent], None]  # set by the call room at once; told in order, never re-entrantly
 
+    @property
+    def peer_host(self) -> str:
+        """Where it signals from now, an address literal; "": not known, or of no matter."""
+
     def belongs_to(self, call_id: str) -> None: ...
 
     def ring(self, status: int = 180, sdp: bytes | None = None, headers: Sequence[tuple[str, str]] = ()) -> None: ...

@@ -103,6 +103,7 @@ class WebSession:
         self.rights = rights
         self.takes_offers = takes_offers
         self.one_way = one_way
+        self.peer_host = ""  # its media proves itself by ICE
         self.on_event: Callable[[SessionEvent], None] = _unheard
         self.room_call_id = ""  # the call room's id of the call, once it has one
         self._carrier = carrier

@@ -232,6 +232,7 @@ def _transport_of(settings: TrackSettings) -> StreamSettings:
         send_key=settings.send_key,
         receive_key=settings.receive_key,
         remote_proven=settings.remote_proven,
+        signalling_host=settings.signalling_host,
         cname=settings.cname,
     )
 

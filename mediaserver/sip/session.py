@@ -9,6 +9,7 @@ Knows nothing of codecs: SDP is bytes to it. What is common to both directions i
 from __future__ import annotations
 
 import enum
+import ipaddress
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -128,6 +129,15 @@ class InviteSession:
         self.log = structlog.get_logger(__name__).bind(sip_call=call_id)
         self.reoffers = Reoffers(self)
         self.refers = Refers(self)
+
+    @property
+    def peer_host(self) -> str:
+        """Where the peer signals from, an address literal; "": not known."""
+        host = self.dialog.flow.remote_host if self.dialog is not None else self.source[0] if self.source else ""
+        try:
+            return str(ipaddress.ip_address(host.partition("%")[0]))
+        except ValueError:
+            return ""
 
     def belongs_to(self, call_id: str) -> None:
         """The call room's id of the call; from now on lines about this session carry it beside the SIP Call-ID."""

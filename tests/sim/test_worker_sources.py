@@ -58,6 +58,25 @@ def test_a_phone_behind_a_nat_is_pinned_after_five_packets_and_sent_to_only_then
     assert len(boris.heard) == 5
 
 
+def test_where_the_party_signals_from_is_known_a_third_host_is_never_on_probation() -> None:
+    """Whoever guesses the port of a phone that is silent hears nothing, says nothing and presses no key in its name."""
+    world = World()
+    anna, boris = world.phone(signalling_host=NATTED.host, events=True), world.phone(sound=sine(440, 8000))
+    world.bridge(anna, boris)
+    for i in range(20):
+        anna.send(packet(i, ssrc=66), ELSEWHERE)
+        world.run(20)
+    assert stats(world, anna)["packets_stranger"] == 20
+    assert not [handle for handle, _ in world.of("source") if handle == anna.handle]
+    assert not boris.heard
+    assert len(anna.heard) == 20  # it goes where its SDP says
+    for i in range(5):
+        anna.send(packet(i), NATTED)
+        world.run(20)
+    assert world.of("source")[-1] == (anna.handle, (NATTED.host, NATTED.port))
+    assert boris.heard
+
+
 def test_a_stranger_is_counted_and_changes_nothing() -> None:
     world = World()
     anna, boris = world.phone(sound=sine(440, 8000)), world.phone()

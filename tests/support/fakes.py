@@ -391,6 +391,7 @@ class FakeSession:
         self.rights: frozenset[str] | None = None
         self.takes_offers = True
         self.one_way = False
+        self.peer_host = self.source[0]
         self.siprec = False
         self.metadata: bytes | None = None
         self.record_aware = False

@@ -14,6 +14,7 @@ def test_the_call_room_learns_who_calls_whom_and_from_where():
     session = Call().session
     assert (session.called_user, session.caller_user, session.caller_name) == ("600", "bob", "Bob B")
     assert (session.identity, session.source, session.local_host) == ("trunk:pbx", THEIRS, "192.0.2.1")
+    assert session.peer_host == THEIRS[0]
     assert session.remote_sdp == SDP_A
     assert session.incoming
 
