@@ -44,6 +44,7 @@ class Bridge:
             self._handle = await self._house.engine.create_bridge()
         self.members.append(leg)
         try:
+            await leg.voice.join()
             await self._house.engine.bridge_add(self._handle, leg.voice.handle, hears_itself=hears_itself)
         except StaleHandle:
             self._forget(leg)
@@ -68,6 +69,8 @@ class Bridge:
         if self._closed:
             return
         self._closed = True
+        for leg in self.members:
+            leg.voice.leave()
         self.members.clear()
         if self._handle is not None:
             try:
@@ -78,6 +81,7 @@ class Bridge:
     def _forget(self, leg: Leg) -> None:
         if leg in self.members:
             self.members.remove(leg)
+            leg.voice.leave()
 
 
 class Conversation:

@@ -216,6 +216,7 @@ class CallControl:
         self._digit_handlers.append(handler)
 
     async def sleep(self, seconds: float) -> None:
+        await self._call.primary.voice.hush()
         await self._during_call(asyncio.sleep(seconds))
 
     async def echo(self) -> None:

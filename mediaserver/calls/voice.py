@@ -36,6 +36,7 @@ log = structlog.get_logger()
 OnPlay = Callable[[PromptHandle | Tone, bool, int, "asyncio.Future[bool]"], None]
 OnDatagram = Callable[[bytes, MediaAddress], None]
 _FINISHED_EARLY_MAX = 8  # PlayFinished that overtook the completion of `play`
+SILENCE = Tone((440.0,), level_dbm0=-120.0)  # no sample of it differs from 0
 
 
 class Voice:
@@ -58,6 +59,8 @@ class Voice:
         self.on_digit: Callable[[str, DtmfSource], None] | None = None
         self.on_play: OnPlay | None = None  # what is heard from now until the future is done
         self.on_silence: Callable[[], None] | None = None
+        self.bridged = False  # others are heard
+        self._hushed = False  # silence is played
 
     @property
     def is_open(self) -> bool:
@@ -129,6 +132,7 @@ class Voice:
 
     async def play(self, what: PromptHandle | Tone, *, loop: bool = False, start_ms: int = 0) -> asyncio.Future[bool]:
         """Starts it instead of what plays now. The future: True, heard to the end; False, stopped or replaced."""
+        self._hushed = False
         if isinstance(what, Tone):
             play_id = await self._engine.play_tone(self.handle, what)
         else:
@@ -145,6 +149,23 @@ class Voice:
             if self.on_play is not None:
                 self.on_play(what, loop, start_ms, waiting)
         return waiting
+
+    async def hush(self) -> None:
+        """Silence from now on, if nothing else is to be heard: to a phone that gets no packet the network is broken."""
+        if self.is_open and self.stream is not None and not self.bridged and not self._plays and not self._hushed:
+            self._hushed = True
+            with contextlib.suppress(MediaError):
+                await self._engine.play_tone(self.handle, SILENCE)
+
+    async def join(self) -> None:
+        """A bridge is to be heard from now on: the silence that was played to it ends."""
+        self.bridged = True
+        if self._hushed:
+            self._hushed = False
+            await self.stop_play()
+
+    def leave(self) -> None:
+        self.bridged = False
 
     async def stop_play(self) -> None:
         """Nothing happens if nothing plays or the leg is gone."""
@@ -178,7 +199,9 @@ class Voice:
         return bool(self._digits)
 
     async def next_digit(self) -> str:
-        """The oldest digit not taken yet; waits for one."""
+        """The oldest digit not taken yet; waits for one, in silence if nothing plays."""
+        if not self._digits:
+            await self.hush()
         while not self._digits:
             self._digit_typed.clear()
             await self._digit_typed.wait()

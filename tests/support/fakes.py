@@ -81,6 +81,7 @@ class FakeLeg:
     streams: list[StreamSettings] = field(default_factory=list)
     playing: PlayId | None = None
     heard: list[str] = field(default_factory=list)  # names of what was started, in order
+    silence: bool = False  # is sent, because nothing plays
     dtmf: list[str] = field(default_factory=list)
     bridge: BridgeHandle | None = None
     muted: bool = False
@@ -303,6 +304,9 @@ class FakeEngine:
     async def play_tone(self, leg: LegHandle, tone: Tone) -> PlayId:
         await asyncio.sleep(0)
         seconds = LONG_S if tone.repeats == 0 else tone.repeats * sum(tone.cadence_ms) / 1000
+        if tone.level_dbm0 < -100:  # packets go out; nothing is heard, so nothing plays
+            self._leg(leg).silence = True
+            return PlayId(self._number())
         return self._start(self._leg(leg), f"tone {tone.frequencies_hz}", seconds)
 
     def _start(self, fake: FakeLeg, name: str, seconds: float) -> PlayId:
@@ -316,6 +320,7 @@ class FakeEngine:
     def _stop(self, fake: FakeLeg) -> None:
         if fake.timer is not None:
             fake.timer.cancel()
+        fake.silence = False
         self._finish(fake, False)
 
     def _finish(self, fake: FakeLeg, completed: bool) -> None:
