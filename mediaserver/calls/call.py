@@ -123,6 +123,7 @@ class Call:
 
     def facts(self) -> CallFacts:
         session = self.session
+        self._note_if_captured()
         return CallFacts(
             call_id=self.call_id,
             caller=Masked(session.caller_user),
@@ -490,6 +491,7 @@ class Call:
 
     async def stop_recording(self) -> bool:
         """The recording is complete when this returns. False: there was none."""
+        self._note_if_captured()
         recording, self.recording = self.recording, None
         if recording is None:
             return False
@@ -497,11 +499,14 @@ class Call:
         return True
 
     async def cover(self, *legs: Leg) -> None:
-        """Capture may begin for legs that were admitted without; from now on the call has a recording."""
+        """Capture may begin for legs that were admitted without."""
         if self.recording is not None:
             await self.recording.cover(*legs)
-            if self.recording.active:
-                self.note_recording(self.recording.recording_id)
+
+    def _note_if_captured(self) -> None:
+        """A call whose parties all refuse has no recording."""
+        if self.recording is not None and self.recording.captured:
+            self.note_recording(self.recording.recording_id)
 
     def note_recording(self, recording_id: str) -> None:
         """The call detail record names the first recording that captured anything of the call."""

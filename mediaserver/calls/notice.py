@@ -127,6 +127,11 @@ class NotedRecording:
         return not self._ended
 
     @property
+    def captured(self) -> bool:
+        """Something of somebody is in it, whether or not more comes."""
+        return self._recording.captured
+
+    @property
     def paused(self) -> bool:
         return self._recording.paused
 

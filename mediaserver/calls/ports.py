@@ -152,6 +152,10 @@ class Recording(Protocol):
     def capturing(self) -> bool: ...
 
     @property
+    def captured(self) -> bool:
+        """It has captured at some time."""
+
+    @property
     def paused(self) -> bool: ...
 
     def states(self) -> dict[LegHandle, ConsentState]: ...

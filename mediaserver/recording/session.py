@@ -71,6 +71,10 @@ class JournalRecording:
         return self._capture.running
 
     @property
+    def captured(self) -> bool:
+        return self._capture.first_ns != 0
+
+    @property
     def paused(self) -> bool:
         return self._consent.paused
 

@@ -531,7 +531,7 @@ class FakeRecording:
         self.legs: list[LegFacts] = []
         self.joined: dict[LegHandle, ConsentState] = {}
         self.log: list[str] = []
-        self.capturing = False
+        self.capturing = self.captured = False
         self.paused = False
         self.ended = False
         self.notices: list[Notice] = []
@@ -550,6 +550,7 @@ class FakeRecording:
         wanted = bool(states) and states <= captured and not self.ended and not self.paused
         if wanted != self.capturing:
             self.capturing = wanted
+            self.captured = self.captured or wanted
             self.log.append("capture" if wanted else "pause")
 
     def _set(self, leg: LegHandle, state: ConsentState) -> ConsentState:

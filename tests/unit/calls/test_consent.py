@@ -61,6 +61,8 @@ async def test_who_presses_nothing_has_refused_and_the_call_goes_on(stage: Stage
     (recording,) = stage.recorder.recordings
     assert [(answer, detail) for _, answer, _, detail in recording.answers] == [(Answer.DENIED, {"key": ""})]
     assert not recording.capturing
+    assert stage.manager is not None
+    assert [call.recording_id for call in stage.manager.calls()] == [None], "nobody looks for a recording that is none"
 
 
 async def test_our_own_users_hear_no_notice_where_the_policy_says_so(stage: Stage) -> None:
