@@ -222,6 +222,24 @@ class Inbound:
 
     # -- authentication
 
+    def is_the_party(self, tx: ServerTransaction, request: Request, flow: Flow, session: InviteSession) -> bool:
+        """Whether a request inside a dialog may act; answered if not. Whoever reads along knows a dialog's tags, so a
+        user's request from another host than before must prove who it is. Trunks have many hosts and are believed.
+        """
+        dialog, user = session.dialog_of(request), session.identity
+        if dialog is None or user is None or dialog.flow.remote_host == flow.remote_host:
+            return True
+        if self._users.credentials(user) is None:  # a trunk, or a page whose connection proves it
+            return True
+        result = self._check(request, flow, self._users, user)
+        if result.user == user:
+            return True
+        if result.user is None:
+            self._not_proven(tx, request, result)
+        else:
+            self._respond(tx, request, 403)
+        return False
+
     def _check(self, request: Request, flow: Flow, users: UserDirectory, claimed_user: str) -> AuthResult:
         headers = request.headers
         return self._authenticator.check(

@@ -273,6 +273,8 @@ class SipStack:
             self._refuse(request, flow, now_ns, 482, "Merged Request")  # RFC 3261 §8.2.2.2
             return
         cancelled = self._servers.get((*key[:-1], "INVITE")) if request.method == "CANCEL" else None
+        if cancelled is not None and cancelled.flow.remote_host != flow.remote_host:
+            cancelled = None  # hop by hop, it comes the way its INVITE came (RFC 3261 §9.1): a branch can be copied
         if request.method == "CANCEL" and cancelled is None:
             self._refuse(request, flow, now_ns, 481)
             return

@@ -321,7 +321,7 @@ class UserAgent:
                 session = self._dialogs.get(id_of_request(request))
                 if session is None:
                     self.stack.respond(transaction, request.response(481), self.now_ns())
-                else:
+                elif self.inbound.is_the_party(transaction, request, flow, session):
                     transaction.user = session
                     session.on_request(transaction, request, flow)
             case IncomingRequest(transaction, request, flow):

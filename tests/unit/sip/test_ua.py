@@ -422,3 +422,50 @@ def test_nothing_secret_or_personal_is_logged(net, site, capsys):
         "nonce",
     ):
         assert secret not in logged
+
+
+# -- who may act in a dialog
+
+
+@pytest.mark.parametrize("method", ["BYE", "INVITE", "INFO"])
+def test_who_knows_a_dialogs_tags_and_comes_from_elsewhere_must_prove_who_he_is(net, site, method):
+    phone = Phone(net)
+    answer = phone.invite()
+    phone.cseq -= 1  # an ACK has its INVITE's
+    phone.send(OURS, phone.request("ACK", "sip:600@192.0.2.1", to=str(answer.to)))
+    net.run(0.1)
+    (session,) = site.room.calls
+    body = {"body": SDP_A} if method == "INVITE" else {}
+    inside = {"to": str(answer.to), **body}
+    contact = "Contact: <sip:alice@203.0.113.9:5060>"
+    thief = Phone(net, ("203.0.113.9", 5060), password="a guess")
+    thief.cseq = 10
+    assert thief.ask(method, "sip:600@192.0.2.1", contact, **inside).status == 401
+    assert session.peer_host == PHONE[0]
+    assert site.room.names(session) == ["Confirmed"]
+    moved = Phone(net, ("203.0.113.8", 5060))  # from Wi-Fi to a mobile network
+    moved.cseq = 20
+    if method == "INVITE":
+        session.on_event = lambda event: session.answer_reoffer(SDP_B)
+    assert moved.ask(method, "sip:600@192.0.2.1", contact, **inside).status == 200
+    assert session.peer_host == "203.0.113.8"
+
+
+def test_a_cancel_comes_the_way_its_invite_came(net, site):
+    site.room.on_call = lambda session: session.ring()
+    phone = Phone(net)
+    phone.digest.take(
+        401, phone.ask("OPTIONS", "sip:600@192.0.2.1", authenticate=False).headers.all("WWW-Authenticate")
+    )
+    thief = Script(net, ("203.0.113.9", 5060))
+    assert phone.invite() is None  # it rings
+    (session,) = site.room.calls
+    invite = net.sent(PHONE, "INVITE")[-1]
+    cancel = [(n, v) for n, v in invite.headers.items() if n in ("Via", "From", "To", "Call-ID", "Max-Forwards")]
+    cancel = Headers([*cancel, ("CSeq", f"{invite.cseq.number} CANCEL")])
+    thief.send(OURS, Request(headers=cancel, method="CANCEL", uri=invite.uri))
+    net.run(0.1)
+    assert site.room.names(session) == []
+    phone.send(OURS, Request(headers=cancel, method="CANCEL", uri=invite.uri))
+    net.run(0.1)
+    assert "Cancelled" in site.room.names(session)
