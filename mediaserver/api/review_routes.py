@@ -73,6 +73,7 @@ class ReviewApi:
             web.delete(call + "/tags/{tag}", self._untag),
             web.post(call + "/comments", self._comment),
             web.delete(call + "/comments/{comment}", self._uncomment),
+            web.get(call + "/shares", self._shares),
             web.post(call + "/shares", self._share),
             web.delete(call + "/shares/{share}", self._unshare),
             web.get(ADDRESS + "searches", self._searches),
@@ -288,6 +289,22 @@ class ReviewApi:
         body = {"id": share.share_id, "path": f"/qa#share={token}", "expires": share.expires_ms / 1000}
         return web.json_response(body, status=201)
 
+    async def _shares(self, request: web.Request) -> web.Response:
+        """Links that still work, whoever made them. Their secrets are known to nobody but who got them."""
+        _, call = await self._of(request, "share")
+        alive = await self._people.shares(call.recording_id, self._gate.now_ms())
+        told = [
+            {
+                "id": one.share_id,
+                "by": one.created_by,
+                "created": one.created_ms / 1000,
+                "expires": one.expires_ms / 1000,
+                **_range(one),
+            }
+            for one in alive
+        ]
+        return web.json_response({"shares": told})
+
     async def _unshare(self, request: web.Request) -> web.Response:
         who, call = await self._of(request, "share")
         share = await self._people.share(now_ms=self._gate.now_ms(), share_id=request.match_info["share"])
@@ -345,6 +362,8 @@ class ReviewApi:
             who=query.get("who", ""),
             before=query.get("before", ""),
             limit=limit,
+            queues=who.queues,
+            reader=who.name,
         )
         return web.json_response({"entries": [words.access_json(one) for one in found]})
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import itertools
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, exists, func, insert, select, update
+from sqlalchemy import and_, delete, exists, func, insert, or_, select, update
 
 from mediaserver.store.database import Database
 from mediaserver.store.models import (
@@ -223,9 +223,20 @@ class ReviewStore:
             await connection.execute(insert(access_log).values(**values))
 
     async def accesses(
-        self, *, recording_id: str = "", who: str = "", before: str = "", limit: int = 100
+        self,
+        *,
+        recording_id: str = "",
+        who: str = "",
+        before: str = "",
+        limit: int = 100,
+        queues: Sequence[str] | None = None,
+        reader: str = "",
     ) -> list[Access]:
-        """The newest first. before: an entry_id, for the next page."""
+        """The newest first. before: an entry_id, for the next page.
+
+        queues: only of recordings that these routes made, also of erased ones, and what the reader did himself
+        without a recording; None: all.
+        """
         query = select(access_log).order_by(access_log.c.entry_id.desc()).limit(limit)
         if recording_id:
             query = query.where(access_log.c.recording_id == recording_id)
@@ -233,6 +244,12 @@ class ReviewStore:
             query = query.where(access_log.c.who == who)
         if before:
             query = query.where(access_log.c.entry_id < before)
+        if queues is not None:
+            found = select(review_calls.c.recording_id).where(review_calls.c.queue.in_(queues))
+            made = select(recordings.c.recording_id).where(recordings.c.route.in_(queues))
+            entry = access_log.c
+            own = and_(entry.recording_id == "", entry.who == reader)
+            query = query.where(or_(own, entry.recording_id.in_(found), entry.recording_id.in_(made)))
         async with self._database.read() as connection:
             rows = (await connection.execute(query)).mappings().all()
         return [Access(**{**row, "detail": json.loads(row["detail"])}) for row in rows]

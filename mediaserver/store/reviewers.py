@@ -7,6 +7,7 @@ cookies and links as SHA-256. Knows neither HTTP nor what a role may do.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import delete, insert, select, update
@@ -159,6 +160,16 @@ class ReviewerStore:
         async with self._database.read() as connection:
             row = (await connection.execute(query)).mappings().first()
         return None if row is None else Share(**row)
+
+    async def shares(self, recording_id: str, now_ms: int) -> Sequence[Share]:
+        """Those of a recording that still work, the newest first."""
+        query = (
+            select(review_shares)
+            .where(review_shares.c.recording_id == recording_id, review_shares.c.expires_ms > now_ms)
+            .order_by(review_shares.c.created_ms.desc())
+        )
+        async with self._database.read() as connection:
+            return [Share(**row) for row in (await connection.execute(query)).mappings()]
 
     async def end_share(self, share_id: str) -> bool:
         async with self._database.write() as connection:

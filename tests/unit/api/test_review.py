@@ -242,8 +242,15 @@ async def test_a_link_taken_back_ends_at_once(world: World) -> None:
     guest = Browser(world.client)
     await guest.follow(made["path"].partition("#share=")[2])
     assert len(await guest.ask("GET", f"{CALL}/audio.wav")) == 320_044
+    await quin.ask("GET", f"{CALL}/shares", 403)
+    (told,) = (await kate.ask("GET", f"{CALL}/shares"))["shares"]
+    assert (told["id"], told["by"], told["to"], set(told)) == (
+        made["id"], "kate", None, {"id", "by", "from", "to", "created", "expires"},
+    )  # fmt: skip
+    assert (await kate.ask("GET", "calls/r003/shares"))["shares"] == []
     await kate.ask("DELETE", f"calls/r003/shares/{made['id']}", 404)
     await kate.ask("DELETE", f"{CALL}/shares/{made['id']}", 204)
+    assert (await kate.ask("GET", f"{CALL}/shares"))["shares"] == []
     await guest.ask("GET", f"{CALL}/audio.wav", 401)
 
 
@@ -332,6 +339,23 @@ async def test_the_log_is_read_by_those_who_may_and_reading_it_is_logged(world: 
     entries = (await aud.ask("GET", "log?recording=r002"))["entries"]
     assert [(one["who"], one["what"]) for one in entries] == [("kate", "opened")]
     assert await world.logged("read log") == [("aud", "", {"recording": "r002"})]
+
+
+async def test_who_sees_one_queue_reads_the_log_of_that_queue_only(world: World) -> None:
+    await world.people.add(Reviewer("olga", HASH, "auditor", ("sales",), 1))
+    await world.people.add(Reviewer("none", HASH, "admin", (), 1))
+    kate, olga, none = [await world.person(name) for name in ("kate", "olga", "none")]
+    await kate.ask("GET", "calls?number=%2B749500001")  # what others searched for may name a caller of another queue
+    await kate.ask("GET", "calls/r001")  # of help
+    await kate.ask("GET", CALL)
+    seen = (await olga.ask("GET", "log"))["entries"]
+    assert [(one["who"], one["what"], one["recording"]) for one in seen] == [
+        ("olga", "read log", ""), ("kate", "opened", "r002"), ("olga", "signed in", ""),
+    ]  # fmt: skip
+    assert (await olga.ask("GET", "log?recording=r001"))["entries"] == []
+    assert [one["what"] for one in (await olga.ask("GET", "log?who=kate"))["entries"]] == ["opened"]
+    assert {one["who"] for one in (await none.ask("GET", "log"))["entries"]} == {"none"}
+    assert "r001" in {one["recording"] for one in (await (await world.person("aud")).ask("GET", "log"))["entries"]}
 
 
 QUESTIONS = [{"id": "hello", "text": HOSTILE}, {"id": "safe", "text": "Safe", "auto_fail": True}]
