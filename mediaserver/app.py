@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import resource
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -33,7 +34,7 @@ from mediaserver.calls.manager import CallManager
 from mediaserver.calls.pages import PagesGateway
 from mediaserver.clock import SystemClock
 from mediaserver.errors import MediaServerError
-from mediaserver.limits import EVENT_LOOP_LAG_LOGGED_S, GC_YOUNG_OBJECTS
+from mediaserver.limits import DESCRIPTORS_WANTED, EVENT_LOOP_LAG_LOGGED_S, GC_YOUNG_OBJECTS
 from mediaserver.media.engine import MediaEngine
 from mediaserver.media.prompts import PromptLibrary
 from mediaserver.media.tones import tone
@@ -365,8 +366,18 @@ def _make_private(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
+def allow_descriptors() -> None:
+    """As many as the system lets this process have: systems give 1,024 at first, and a call takes four."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard < DESCRIPTORS_WANTED:
+        log.warning("few descriptors: raise the limit of open files (ulimit -n, LimitNOFILE)", limit=hard, was=soft)
+
+
 def run(settings: Settings) -> int:
     """What `mediaserver run` calls. 0, or 1 with the reason logged when the server could not start."""
+    allow_descriptors()
     try:
         return uvloop.run(serve(settings))
     except (MediaServerError, OSError) as error:

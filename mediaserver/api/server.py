@@ -18,7 +18,9 @@ from aiohttp.typedefs import Handler, Middleware
 from mediaserver.api import views
 from mediaserver.api.access import Gate, Verdict
 from mediaserver.api.answers import SECURITY_HEADERS, Refused, page_not_there, refusal, takes_html
+from mediaserver.api.bad_http import bad_http_logger
 from mediaserver.api.facade import Conflict, Facade, NotFound
+from mediaserver.api.front import Front
 from mediaserver.api.metrics import Metrics
 from mediaserver.api.pages import page_routes
 from mediaserver.api.recording_routes import RecordingApi
@@ -65,6 +67,7 @@ class HttpServer:
         self._ways = ways
         self._review = review
         self._runners: list[web.AppRunner] = []
+        self._fronts: list[Front] = []
         self._ports: dict[str, int] = {}
 
     async def start(self) -> None:
@@ -94,22 +97,35 @@ class HttpServer:
 
     async def _listen(self, name: str, app: web.Application, host: str, port: int, tls: ssl.SSLContext | None) -> None:
         runner = web.AppRunner(
-            app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S, keepalive_timeout=HTTP_IDLE_S_MAX
+            app,
+            access_log=None,
+            shutdown_timeout=SHUTDOWN_TIMEOUT_S,
+            keepalive_timeout=HTTP_IDLE_S_MAX,
+            logger=bad_http_logger(),
         )
         await runner.setup()
         self._runners.append(runner)
         try:
-            await web.TCPSite(runner, host, port, ssl_context=tls).start()
+            if tls is None:
+                await web.TCPSite(runner, host, port).start()
+                self._ports[name] = runner.addresses[0][1]
+            else:
+                assert runner.server is not None
+                front = Front(runner.server, tls)
+                self._fronts.append(front)
+                self._ports[name] = await front.open(host, port)
         except OSError as error:
             key = "http.port" if tls else "http.metrics_port"
             raise ConfigError(
                 f"{key} is {port}; {host}:{port} cannot be bound ({error.strerror or error}); "
                 "end what listens there, or choose another port"
             ) from error
-        self._ports[name] = runner.addresses[0][1]
 
     async def stop(self) -> None:
         """Closes both listeners; answers under way get a moment. Idempotent."""
+        fronts, self._fronts = self._fronts, []
+        for front in fronts:
+            await front.close()
         runners, self._runners = self._runners, []
         for runner in runners:
             await runner.cleanup()
@@ -195,6 +211,8 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except StorageError as error:
         log.warning("api.storage_failed", path=request.path, error=str(error))
         return refusal(503, "storage", "database, disk or bucket does not answer; the server's log says why")
+    except (web.RequestPayloadError, ConnectionError):  # the client left in the middle of its body
+        return refusal(400, "bad_request", "the request's body broke off")
     except web.HTTPException as error:
         if error.status == 404 and takes_html(request) and not request.path.startswith("/api/"):
             return page_not_there(request)

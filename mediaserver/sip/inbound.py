@@ -213,7 +213,7 @@ class Inbound:
             user = self._users.credentials(result.user)
             if user is not None:  # he calls as himself, whatever From says
                 name = asserted.display if asserted.uri.username == user.name else ""
-                return Caller(user.name, user.name, name or user.display_name)
+                return Caller(user.name, user.name, user.display_name or name)
             trunk = self._trunks.of_username(result.user)
             if trunk is None:  # removed since the check
                 self._respond(tx, request, 403)

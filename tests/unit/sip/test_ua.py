@@ -6,11 +6,12 @@ import pytest
 
 from mediaserver.errors import ConfigError
 from mediaserver.settings import Settings
+from mediaserver.sip.auth import make_credentials
 from mediaserver.sip.auth_client import CHALLENGE_HEADER, ClientCredentials, DigestClient
 from mediaserver.sip.flow import Flow
 from mediaserver.sip.message import Headers, Request, Response
 from mediaserver.sip.parser import parse_message
-from tests.support.sip_net import NO_LEAKS, SDP_A, SDP_B, Network, Script, Site, entropy_from
+from tests.support.sip_net import NO_LEAKS, SDP_A, SDP_B, Network, Script, Site, Users, entropy_from
 
 OURS, PHONE, NATTED = ("192.0.2.1", 5060), ("192.0.2.7", 5060), ("203.0.113.9", 40000)
 
@@ -213,9 +214,12 @@ def test_a_user_calls_as_himself_whatever_his_from_says(net, site):
     assert (session.identity, session.caller_user, session.caller_name) == ("alice", "alice", "Alice")
 
 
-def test_a_user_keeps_the_display_name_he_chose(net, site):
-    Phone(net).invite(from_='"Ali" <sip:alice@anything>')
-    assert site.room.calls[0].caller_name == "Ali"
+@pytest.mark.parametrize(("kept", "shown"), [("Alice Adams", "Alice Adams"), ("", "Police")])
+def test_the_name_the_server_has_of_a_user_outranks_what_his_phone_says(net, kept, shown):
+    directory = Users({"alice": make_credentials("alice", "home", "pw-alice", kept)})
+    site = Site(net, OURS, settings=settings(), directory=directory)
+    Phone(net).invite(from_='"Police" <sip:alice@anything>')
+    assert site.room.calls[0].caller_name == shown
 
 
 def test_too_many_failures_meet_silence_and_leave_no_transaction(net):
