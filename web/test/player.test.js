@@ -26,7 +26,7 @@ class FakeAudio extends EventTarget {
 globalThis.Audio = FakeAudio;
 globalThis.setInterval = () => 0;
 globalThis.addEventListener = () => {};
-const { Player, RATES } = await import("../src/qa/player.js");
+const { Player, RATES, partiesOf } = await import("../src/qa/player.js");
 
 function playing(options = {}) {
   const told = [];
@@ -118,4 +118,10 @@ test("solo goes before mute, and leaves it as it was", () => {
   assert.deepEqual(heard(), [1, 0]);
   player.only(0);
   assert.deepEqual(heard(), [0, 1]);
+});
+
+test("a recording of one party has nobody to be heard apart", () => {
+  assert.equal(partiesOf({ lanes: { parties: [{}] } }), 1);
+  assert.equal(partiesOf({ lanes: { parties: [{}, {}, {}] } }), 2);
+  assert.equal(partiesOf({ lanes: null }), 2, "until the lanes are there, and of a link to a part");
 });

@@ -13,6 +13,7 @@ import "./qa.css";
 import { handle } from "./shortcuts.js";
 import { callView, paintWave } from "./view-call.js";
 import { liveView, logView } from "./view-more.js";
+import { passwordView } from "./view-password.js";
 import { helpView, listView, signInView } from "./view-search.js";
 import { say } from "./words.js";
 
@@ -36,6 +37,7 @@ export class QaApp extends LitElement {
     this.live = [];
     this.log = [];
     this.help = false;
+    this.changing = null; // the form for a new password: { problem }
     this.range = null; // of a link to a part
     this.view = { from: 0, to: 1 };
     this.player = new Player((url, seconds) => {
@@ -140,6 +142,20 @@ export class QaApp extends LitElement {
     });
   }
 
+  async changePassword(old, fresh) {
+    if (this.busy) return;
+    this.busy = true;
+    try {
+      await ask("POST", "password", { body: { old, new: fresh } });
+      this.changing = null;
+      this.told = say("password_changed");
+    } catch (error) {
+      this.changing = { problem: !(error instanceof Refused) ? say("unreachable") : error.status === 401 ? say("wrong_old") : error.status === 429 ? say("slow_down") : error.message };
+    }
+    this.busy = false;
+    this.requestUpdate();
+  }
+
   // -- finding
 
   query() {
@@ -194,7 +210,7 @@ export class QaApp extends LitElement {
   async show(id) {
     this.player.unload();
     const details = await ask("GET", callPath(id));
-    const open = { comments: [], scores: [], events: [], ...details, lanes: null, peaks: null, entries: [], chosen: null, link: null, answers: {}, card: null, reviews: null };
+    const open = { comments: [], scores: [], events: [], ...details, lanes: null, peaks: null, entries: [], chosen: null, link: null, links: [], answers: {}, card: null, reviews: null };
     this.open = open;
     this.range = details.range ?? null;
     this.view = { from: 0, to: Math.max(0.1, open.call.length) };
@@ -202,6 +218,7 @@ export class QaApp extends LitElement {
     this.tell();
     this.requestUpdate();
     if (this.may("find")) this.guarded(async () => (open.reviews = await ask("GET", callPath(id, "/reviews"))));
+    if (this.may("share")) this.guarded(async () => (open.links = await this.linksOf(id)));
     if (this.may("listen")) this.loadSound(open);
     if (this.range && (this.range.from || this.range.to !== null)) return;
     this.guarded(async () => {
@@ -225,6 +242,10 @@ export class QaApp extends LitElement {
     this.sounds.set(url, open.call.id);
     this.player.load(url, { offset: this.range?.from ?? 0 });
     setTimeout(() => this.open === open && this.player.state === "loading" && this.requestUpdate(), LATE_MS);
+  }
+
+  async linksOf(id) {
+    return (await ask("GET", callPath(id, "/shares"))).shares;
   }
 
   tell() {
@@ -285,7 +306,10 @@ export class QaApp extends LitElement {
     const { open } = this;
     return this.guarded(async () => {
       const made = await ask(method, callPath(open.call.id, rest), { body });
-      if (rest.startsWith("/shares")) open.link = made && { ...made, url: new URL(made.path, location.href).href };
+      if (rest.startsWith("/shares")) {
+        open.link = made && { ...made, url: new URL(made.path, location.href).href };
+        open.links = await this.linksOf(open.call.id);
+      }
       const said = await ask("GET", callPath(open.call.id));
       Object.assign(open, { call: said.call, comments: said.comments });
       this.calls = this.calls.map((call) => (call.id === said.call.id ? said.call : call));
@@ -325,7 +349,7 @@ export class QaApp extends LitElement {
         <div role="alert" class="problems">${this.problem && this.me ? html`<p class="note bad">${icon("alert")}<span>${this.problem}</span></p>` : nothing}</div>
         ${!this.me ? signInView(this) : this.body()}
       </main>
-      ${this.help ? helpView(this) : nothing}
+      ${this.help ? helpView(this) : this.changing ? passwordView(this) : nothing}
       <p class="unseen" role="status" aria-live="polite">${this.told}</p>`;
   }
 
@@ -334,7 +358,8 @@ export class QaApp extends LitElement {
     return html`${tabs.length > 1
       ? html`<div class="tabs" role="group" aria-label=${say("views")}>${tabs.map(([name]) => html`<button type="button" class="quiet tiny" aria-pressed=${this.tab === name}
           @click=${() => this.go(name)}>${say(`tab_${name}`)}</button>`)}</div>` : nothing}
-      <span class="badge who">${this.me.share || this.me.recording ? say("guest") : this.me.name}</span>
+      ${this.me.recording ? html`<span class="badge who">${say("guest")}</span>` : html`<button type="button" class="quiet tiny who" title=${say("change_password")} aria-label=${`${this.me.name}: ${say("change_password")}`}
+        @click=${() => ((this.changing = { problem: "" }), this.requestUpdate())}>${this.me.name}</button>`}
       <button type="button" class="quiet tiny keys" @click=${() => ((this.help = true), this.requestUpdate())}>${say("keys")}</button>
       <button type="button" class="quiet tiny" aria-label=${say("sign_out")} @click=${() => this.signOut()}>${icon("signOut")}</button>`;
   }

@@ -6,6 +6,10 @@ const TELL_MS = 10_000;
 export const RATES = [0.5, 0.75, 1, 1.25, 1.5, 2, 3, 4];
 const APART = 0.45; // the parties stand left and right, but neither is in one ear alone
 
+
+// Sides that can be heard apart: a message left on a machine has one. Of a link to a part nobody says: two.
+export const partiesOf = (open) => Math.min(2, open.lanes?.parties.length ?? 2);
+
 export class Player extends EventTarget {
   constructor(tell) {
     super();

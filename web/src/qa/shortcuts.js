@@ -1,5 +1,5 @@
 // Keys for hands that stay on the keyboard. They can be switched off (WCAG 2.1.4), and never act while one is writing.
-import { RATES } from "./player.js";
+import { RATES, partiesOf } from "./player.js";
 
 const KEY = "qa-keys";
 export const keysOn = () => {
@@ -21,11 +21,12 @@ const writing = (it) => it?.closest?.("input, textarea, select, [contenteditable
 const pressing = (it) => it?.closest?.("button, a, summary");
 
 export function handle(event, app) {
-  if (event.key === "Escape" && app.help) {
+  if (event.key === "Escape" && (app.help || app.changing)) {
     app.help = false;
+    app.changing = null;
     return app.requestUpdate();
   }
-  if (!app.me || event.ctrlKey || event.metaKey || event.altKey || writing(event.target) || app.help || !keysOn()) return;
+  if (!app.me || event.ctrlKey || event.metaKey || event.altKey || writing(event.target) || app.help || app.changing || !keysOn()) return;
   const { player, open } = app;
   const acts = {
     "/": () => app.querySelector("input[name=number]")?.focus(),
@@ -43,9 +44,9 @@ export function handle(event, app) {
       ".": () => player.faster(1),
       0: () => player.setRate(RATES[2]),
       1: () => player.mute(0),
-      2: () => player.mute(1),
+      2: () => partiesOf(open) > 1 && player.mute(1),
       3: () => player.only(0),
-      4: () => player.only(1),
+      4: () => partiesOf(open) > 1 && player.only(1),
       s: () => ((player.skipping = !player.skipping), player.changed()),
       l: () => app.markLoop(),
       n: () => app.nextEvent(1),

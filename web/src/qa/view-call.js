@@ -4,7 +4,7 @@ import { icon } from "../common/icons.js";
 import { clock, moment, percent } from "./format.js";
 import { LANES, worthTelling } from "./happened.js";
 import { draw } from "./peaks.js";
-import { RATES } from "./player.js";
+import { RATES, partiesOf } from "./player.js";
 import { say } from "./words.js";
 import { scoreView } from "./view-score.js";
 import { badges } from "./view-search.js";
@@ -54,7 +54,7 @@ function playerView(app) {
     <div class="controls">
       <button type="button" class="primary round" aria-label=${say(player.playing ? "pause" : "play")} aria-disabled=${!ready} @click=${() => player.toggle()}>${icon(player.playing ? "pause" : "play")}</button>
       <span class="time number"><b>${clock(player.time)}</b> <span class="faint">/ ${clock(end)}</span></span>
-      ${[0, 1].map((channel) => html`<span class="party" role="group" aria-label=${names[channel]}><span class="dot party-${channel}"></span>
+      ${[0, 1].slice(0, partiesOf(app.open) > 1 ? 2 : 0).map((channel) => html`<span class="party" role="group" aria-label=${names[channel]}><span class="dot party-${channel}"></span>
         <button type="button" class="tiny" aria-pressed=${player.muted[channel]} aria-label=${say("mute_of", { who: names[channel] })} @click=${() => player.mute(channel)}>${say("mute")}</button>
         <button type="button" class="tiny" aria-pressed=${player.solo === channel} aria-label=${say("solo_of", { who: names[channel] })} @click=${() => player.only(channel)}>${say("solo")}</button></span>`)}
       <label class="rate"><span class="unseen">${say("speed")}</span><select @change=${(event) => player.setRate(Number(event.target.value))}>
@@ -122,8 +122,16 @@ function notesView(app) {
       ${app.may("share") ? html`<form class="save" @submit=${share}><label class="rate"><span class="unseen">${say("link_hours")}</span><select name="hours">${[1, 24, 168].map((hours) => html`<option value=${hours}>${say(`hours_${hours}`)}</option>`)}</select></label>
         ${player.loop ? html`<label class="check small"><input type="checkbox" name="range" checked> ${say("only_loop")}</label>` : nothing}<button class="tiny">${say("make_link")}</button></form>` : nothing}
     </div>
+    ${open.links.length ? linkList(app) : nothing}
     ${open.link ? html`<p class="note good">${icon("check")}<span>${say("link_made")} <input readonly aria-label=${say("link")} .value=${open.link.url} @focus=${(event) => event.target.select()}></span></p>` : nothing}
   </section>`;
+}
+
+function linkList(app) {
+  const told = (one) => ({ who: one.by, until: moment(one.expires), from: clock(one.from), to: clock(one.to ?? app.open.call.length) });
+  return html`<h4 class="small" id="links-title">${say("links")}</h4><ul class="comments links" aria-labelledby="links-title">${app.open.links.map((one) => html`<li>
+    <p class="small">${one.from || one.to !== null ? say("link_part", told(one)) : say("link_of", told(one))}</p>
+    <button type="button" class="tiny" aria-label=${say("end_link_of", told(one))} @click=${() => app.change("DELETE", `/shares/${encodeURIComponent(one.id)}`)}>${say("end_link")}</button></li>`)}</ul>`;
 }
 
 const at = (event, canvas, { view }) => {
