@@ -5,7 +5,7 @@ Knows HTTP and the stores; scores are made by `recording.scorecard`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -65,6 +65,7 @@ class ScoringApi:
                 "hidden": len(made) - len(shown),
                 "mean": round(sum(scores) / len(scores), 1) if scores else None,
                 "spread": scorecard.spread(scores) if scores else None,
+                "calibration": _calibration(shown),
             }
         )
 
@@ -91,6 +92,31 @@ class ScoringApi:
         await self._note(who, "scored", call, {"scorecard": name, "version": number, "score": result.score})
         await self._store.review(made)
         return web.json_response({**_json(made), "sections": result.sections}, status=201)
+
+
+def _calibration(shown: Sequence[Review]) -> list[dict[str, Any]]:
+    """Where two or more have judged by the same version of a card: question by question, the most disputed first."""
+    by_card: dict[tuple[str, int], dict[str, Mapping[str, str]]] = {}
+    for one in shown:
+        by_card.setdefault((one.scorecard, one.version), {})[one.reviewer] = one.answers
+    return [
+        {
+            "scorecard": name,
+            "version": version,
+            "questions": [
+                {
+                    "id": one.question,
+                    "mean": one.mean,
+                    "spread": one.spread,
+                    "apart": one.apart,
+                    "answers": dict(one.answers),
+                }
+                for one in scorecard.calibration(answers)
+            ],
+        }
+        for (name, version), answers in by_card.items()
+        if len(answers) > 1
+    ]
 
 
 def _json(review: Review) -> dict[str, Any]:

@@ -131,6 +131,29 @@ def _mean(pairs: Sequence[tuple[float, float | None]]) -> float | None:
     return math.fsum(weight * value for weight, value in counted) / math.fsum(weight for weight, _ in counted)
 
 
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far reviewers of one call agree on one question."""
+
+    question: str
+    mean: float | None  # 0..100; None: everybody said n/a
+    spread: float  # standard deviation, points of 100
+    apart: bool  # some found it n/a, others did not
+    answers: Mapping[str, str]  # by reviewer
+
+
+def calibration(reviews: Mapping[str, Mapping[str, str]]) -> list[Agreement]:
+    """By question, the most disputed first. reviews: answers by reviewer, all to one version of a card."""
+    found = []
+    for question in next(iter(reviews.values()), {}):
+        answers = {reviewer: given[question] for reviewer, given in reviews.items()}
+        values = [value * 100 for answer in answers.values() if (value := VALUES[answer]) is not None]
+        mean = round(math.fsum(values) / len(values), 1) if values else None
+        apart = 0 < len(values) < len(answers)
+        found.append(Agreement(question, mean, spread(values) if values else 0.0, apart, answers))
+    return sorted(found, key=lambda one: (one.spread, one.apart), reverse=True)
+
+
 def spread(scores: Sequence[float]) -> float:
     """Standard deviation among reviewers of one call, points of 100; 0 for one."""
     mean = math.fsum(scores) / len(scores)

@@ -390,6 +390,7 @@ async def test_reviewers_do_not_lead_each_other_and_the_mean_can_be_searched(wor
     await kate.ask("POST", f"{CALL}/reviews", 201, json={**judged, "answers": {"hello": "yes", "safe": "yes"}})
     before = await quin.ask("GET", f"{CALL}/reviews")
     assert (before["reviews"], before["hidden"], before["mean"]) == ([], 1, None)
+    assert before["calibration"] == [], "no answer of another before one's own"
     await quin.ask("POST", f"{CALL}/reviews", 201, json={**judged, "answers": {"hello": "yes", "safe": "no"}})
     for browser in (quin, kate, root, aud):
         said = await browser.ask("GET", f"{CALL}/reviews")
@@ -397,6 +398,10 @@ async def test_reviewers_do_not_lead_each_other_and_the_mean_can_be_searched(wor
             ("kate", 100.0, False), ("quin", 0.0, True),
         ]  # fmt: skip
         assert (said["mean"], said["spread"]) == (50.0, 50.0)
+        (card,) = said["calibration"]
+        assert [(one["id"], one["spread"], one["answers"]) for one in card["questions"]] == [
+            ("safe", 50.0, {"kate": "yes", "quin": "no"}), ("hello", 0.0, {"kate": "yes", "quin": "yes"}),
+        ]  # fmt: skip
     assert [call["id"] for call in (await kate.ask("GET", "calls?score_below=60"))["calls"] if call["score"] == 50] == [
         "r002"
     ]

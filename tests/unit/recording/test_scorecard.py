@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mediaserver.recording.scorecard import judge, parse, plain, spread
+from mediaserver.recording.scorecard import Agreement, calibration, judge, parse, plain, spread
 from mediaserver.settings import SHIPPED_CONFIG_DIR
 
 CARD: dict[str, Any] = {
@@ -104,3 +104,17 @@ def test_a_score_is_a_percentage_and_never_falls_with_a_better_answer() -> None:
 
 def test_the_spread_of_reviewers() -> None:
     assert (spread([80.0]), spread([70.0, 90.0])) == (0.0, 10.0)
+
+
+def test_the_question_reviewers_differ_on_most_comes_first() -> None:
+    said = {
+        "kate": {"hello": "yes", "name": "partly", "safe": "na", "right": "na"},
+        "quin": {"hello": "yes", "name": "no", "safe": "na", "right": "yes"},
+    }
+    assert calibration(said) == [
+        Agreement("name", 25.0, 25.0, False, {"kate": "partly", "quin": "no"}),
+        Agreement("right", 100.0, 0.0, True, {"kate": "na", "quin": "yes"}),
+        Agreement("hello", 100.0, 0.0, False, {"kate": "yes", "quin": "yes"}),
+        Agreement("safe", None, 0.0, False, {"kate": "na", "quin": "na"}),
+    ]
+    assert calibration({}) == []

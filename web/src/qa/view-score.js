@@ -13,9 +13,19 @@ export function scoreView(app) {
     <h3 id="score-title">${say("scorecard")}${reviews?.mean === null || !reviews ? nothing : html` <span class="badge">${say("mean", { mean: reviews.mean })}${reviews.reviews.length > 1 ? ` · ${say("spread", { spread: reviews.spread })}` : ""}</span>`}</h3>
     ${reviews?.reviews.length ? html`<ul class="comments">${reviews.reviews.map((one) => html`<li><span class="badge ${one.failed ? "bad" : one.score >= 80 ? "good" : "fair"}">${one.score}</span>
       <p><b>${one.reviewer}</b> <span class="faint">${one.scorecard} · ${say("version", { version: one.version })}${one.failed ? ` · ${say("auto_failed")}` : ""}</span></p></li>`)}</ul>` : nothing}
+    ${reviews?.calibration.map((one) => agreement(one, cards))}
     ${reviews?.hidden ? html`<p class="hint">${say("others_hidden", { count: reviews.hidden })}</p>` : nothing}
     ${card && app.may("comment") ? form(app, card) : nothing}
   </section>`;
+}
+
+// Where several judged by one version of a card: who said what, the question they differ on most first.
+function agreement(one, cards) {
+  const card = cards.find(({ name, version }) => name === one.scorecard && version === one.version);
+  const texts = new Map(card?.sections.flatMap(({ questions }) => questions.map(({ id, text }) => [id, text])));
+  return html`<details class="calibration"><summary>${say("calibration")} <span class="faint">${one.scorecard} · ${say("version", { version: one.version })}</span></summary>
+    <ul class="comments">${one.questions.map((it) => html`<li><span class="badge ${it.spread >= 25 ? "bad" : it.spread > 0 || it.apart ? "fair" : "good"}">± ${it.spread}</span>
+      <p>${texts.get(it.id) ?? it.id}<br><span class="faint small">${Object.entries(it.answers).map(([who, answer]) => `${who}: ${say(`answer_${answer}`)}`).join(" · ")}</span></p></li>`)}</ul></details>`;
 }
 
 function form(app, card) {

@@ -33,7 +33,7 @@ export const en = {
   silent: "Nobody spoke for {seconds} s at {at}", overtalk_of: "Both spoke at once for {seconds} s at {at}",
   comments: "Comments and tags", comment_at: "Comment at {at}", comment_range: "Comment on {from}–{to}", add: "Add", delete_comment: "Delete the comment at {at}", untag: "Remove tag {name}", new_tag: "New tag",
   link: "Link", link_hours: "The link works for", hours_1: "1 hour", hours_24: "1 day", hours_168: "1 week", make_link: "Make link", only_loop: "only the loop", links: "Links that work", link_of: "by {who}, until {until}", link_part: "by {who}, until {until}, from {from} to {to}", end_link: "Take back", end_link_of: "Take back the link by {who}, until {until}", link_made: "Whoever has this link can listen:",
-  scorecard: "Scorecard", mean: "mean {mean}", spread: "spread {spread}", version: "version {version}", auto_fail: "auto-fail", auto_failed: "failed by an auto-fail question",
+  scorecard: "Scorecard", calibration: "Where reviewers differ", mean: "mean {mean}", spread: "spread {spread}", version: "version {version}", auto_fail: "auto-fail", auto_failed: "failed by an auto-fail question",
   others_hidden: "One other has judged this call; you see it after your own.|{count} others have judged this call; you see it after your own.", judge: "Judge this call", weight: "weight {weight}",
   answer_yes: "yes", answer_partly: "partly", answer_no: "no", answer_na: "n/a", left: "{count} answer to go|{count} answers to go", submit: "Keep the score", judged: "Score kept: {score}",
   live_title: "Calls now", live_none: "No call is running.", live_hint: "The first number is how the party sounds to us, the second how it hears the others.", call: "Call", lasting: "Lasting", parties: "Parties, and MOS now",
