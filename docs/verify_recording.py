@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Proves a recording without the server's code: python3 verify_recording.py FOLDER recording-signing.pub.pem
 
-Needs Python 3.9 and `cryptography`. Exit code 0: every byte is as it was signed; 1: it is not, and the text says where.
+Needs Python 3.9 and `cryptography`. Exit code 0: every byte is as it was signed; 1: it is not (the text says where); 2: usage.
 The format: docs/recording-and-consent.md, "Proof".
 """
 
@@ -48,6 +48,9 @@ def check_journal(data, facts):
         raise ValueError("its end is not the one that was signed")
 
 
+if len(sys.argv) != 3:
+    print("usage: verify_recording.py FOLDER PUBLIC_KEY_PEM", file=sys.stderr)
+    sys.exit(2)
 folder, public, name = Path(sys.argv[1]), load_pem_public_key(Path(sys.argv[2]).read_bytes()), "manifest.jsonl"
 try:
     closing, *later = check_lines((folder / name).read_bytes(), public)

@@ -171,10 +171,17 @@ def test_a_torn_line_of_the_manifest_gives_way_to_the_next(folder: Path) -> None
     assert verify_directory(folder, SIGNER.public).verdict is Verdict.PROVEN
 
 
+def test_the_script_outside_the_package_says_how_it_is_called() -> None:
+    script = Path(__file__).parents[3] / "docs" / "verify_recording.py"
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "usage: verify_recording.py FOLDER PUBLIC_KEY_PEM\n"
+
+
 def test_a_script_outside_the_package_agrees(folder: Path) -> None:
     """docs/verify_recording.py, short enough to be read by whoever is to believe it, shares no line with us."""
     script = Path(__file__).parents[3] / "docs" / "verify_recording.py"
-    assert len(script.read_text().splitlines()) <= 66
+    assert len(script.read_text().splitlines()) <= 68
     assert "mediaserver" not in "".join(line for line in script.read_text().splitlines() if "import" in line)
     public = folder / "public.pem"
     public.write_bytes(SIGNER.public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
