@@ -89,9 +89,17 @@ def told_as_text() -> Iterator[None]:
 
 
 def show(
-    rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, as_json: bool, empty: str = "nothing there"
+    rows: Sequence[Mapping[str, Any]],
+    columns: Mapping[str, str],
+    *,
+    as_json: bool,
+    empty: str = "nothing there",
+    whole: Sequence[str] = (),
 ) -> None:
-    """rows: plain values. columns: key of a row and its heading, in order. JSON has every key, the table only these."""
+    """rows: plain values. columns: key of a row and its heading, in order. JSON has every key, the table only these.
+
+    whole: keys whose cells are copied by people, so never broken over two lines; the others fold.
+    """
     if as_json:
         print(json.dumps(list(rows), ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
         return
@@ -100,8 +108,8 @@ def show(
         console.print(empty)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in columns.values():
-        table.add_column(heading, overflow="fold")
+    for key, heading in columns.items():
+        table.add_column(heading, overflow="fold", no_wrap=key in whole)
     for row in rows:
         table.add_row(*(_cell(row.get(key)) for key in columns))
     console.print(table)

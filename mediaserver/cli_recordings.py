@@ -73,7 +73,7 @@ def list_recordings(
             "state": "State",
             "storage": "Lies",
         }
-        show(rows, columns, as_json=as_json, empty="no recordings yet: dial 602 to make one")
+        show(rows, columns, as_json=as_json, empty="no recordings yet: dial 602 to make one", whole=("id",))
 
 
 @app.command()

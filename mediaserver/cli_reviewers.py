@@ -147,6 +147,8 @@ async def _put_card(settings: Settings, name: str, definition: dict[str, Any]) -
 
 
 def _asked() -> str:
+    if not sys.stdin.isatty():
+        raise CommandFailed("no password: a terminal asks for it; pipe it in with --password-stdin", Exit.USAGE)
     return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
 
 

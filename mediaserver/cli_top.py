@@ -6,9 +6,11 @@ seen since it started. The worst direction of the worst party stands for a call,
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -21,6 +23,12 @@ from rich.text import Text
 from mediaserver.cli_common import CommandFailed, ConfigOption, load_settings, told_as_text
 
 BARS = "▁▂▃▄▅▆▇█"
+COLUMNS = {  # heading: right-aligned, widest in a terminal narrower than WIDE; 0: not shown there
+    "MOS": (True, 4), "": (False, 0), "Course": (False, 10), "Call": (False, 0), "From": (False, 14), "To": (False, 14),
+    "For": (True, 6), "Worst": (False, 0), "Loss %": (True, 6), "Jitter": (True, 0), "RTT": (True, 0),
+    "Cause": (False, 14),
+}  # fmt: skip
+WIDE = 140  # characters that hold every column; the ones of a narrow terminal take 80 with their gaps
 COURSE = 30  # looks that are remembered of each call
 GOOD, FAIR = 4.0, 3.6  # G.107 Annex B: satisfied; some dissatisfied; below it many
 
@@ -36,7 +44,7 @@ def style_of(mos: float | None) -> str:
     return "green" if mos >= GOOD else "yellow" if mos >= FAIR else "bold red"
 
 
-def sparkline(course: deque[float | None]) -> Text:
+def sparkline(course: Iterable[float | None]) -> Text:
     """One bar per look, 1.0 to 4.5; a dot where there was no score."""
     line = Text()
     for mos in course:
@@ -64,7 +72,8 @@ class Screen:
     def __init__(self) -> None:
         self._seen: dict[str, Seen] = {}
 
-    def render(self, calls: list[dict[str, Any]], now: float, height: int) -> Group:
+    def render(self, calls: list[dict[str, Any]], now: float, height: int, width: int) -> Group:
+        """height: rows there is room for; width: characters of the terminal."""
         for gone in set(self._seen) - {call["id"] for call in calls}:
             del self._seen[gone]
         ranked = []
@@ -79,24 +88,25 @@ class Screen:
         head = Text(f"mediaserver top   {time.strftime('%H:%M:%S', time.localtime(now))}   {len(calls)} calls   ")
         head.append(f"{bad} below {FAIR}", "bold red" if bad else "green")
         table = Table(box=None, pad_edge=False, expand=True)
-        for title, right in (("MOS", True), ("", False), ("Course", False), ("Call", False), ("From", False),
-                             ("To", False), ("For", True), ("Worst", False), ("Loss %", True), ("Jitter", True),
-                             ("RTT", True), ("Cause", False)):  # fmt: skip
-            table.add_column(title, justify="right" if right else "left", no_wrap=True)
+        shown = [width >= WIDE or widest > 0 for _, widest in COLUMNS.values()]
+        for title, (right, widest) in itertools.compress(COLUMNS.items(), shown):
+            longest = None if width >= WIDE else widest
+            table.add_column(title, justify="right" if right else "left", no_wrap=True, max_width=longest)
         for _, _, call, leg, direction in ranked[: max(1, height)]:
-            table.add_row(*self._cells(call, leg, direction, now))
+            table.add_row(*itertools.compress(self._cells(call, leg, direction, now, width), shown))
         left = len(ranked) - max(1, height)
         return Group(head, table, Text(f"and {left} more" if left > 0 else "", "dim"))
 
-    def _cells(self, call: dict[str, Any], leg: dict[str, Any], direction: str, now: float) -> list[Any]:
+    def _cells(self, call: dict[str, Any], leg: dict[str, Any], direction: str, now: float, width: int) -> list[Any]:
         course = self._seen[call["id"]].course
+        looks = COURSE if width >= WIDE else COLUMNS["Course"][1]
         mos = course[-1]
         seconds = max(0, int(now - call["started"]))
         jitter, rtt = leg.get("jitter_ms"), leg.get("round_trip_ms")
         return [
             Text("-" if mos is None else f"{mos:.2f}", style_of(mos)),
             Text(leg.get("mos_scale", ""), "dim"),
-            sparkline(course),
+            sparkline(list(course)[-looks:]),
             call["id"],
             call["caller"],
             call["called"],
@@ -123,7 +133,7 @@ def top(
 
         def look() -> Group:
             calls = request(settings, "GET", "/api/v1/calls")["calls"]
-            return screen.render(calls, time.time(), console.size.height - 5)
+            return screen.render(calls, time.time(), console.size.height - 5, console.size.width)
 
         if once or not sys.stdout.isatty():
             console.print(look())

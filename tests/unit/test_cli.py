@@ -16,7 +16,7 @@ from mediaserver.api.metrics import Metrics
 from mediaserver.api.server import HttpServer
 from mediaserver.bootstrap import ensure_certificate, with_certificates
 from mediaserver.cli import app
-from mediaserver.cli_common import CommandFailed, Exit
+from mediaserver.cli_common import CommandFailed, Exit, show
 from mediaserver.settings import HttpSettings, Settings
 from tests.support.sealed import SIGNER, sign, write_sealed
 from tests.support.synthetic_taps import T0_NS, rtp
@@ -136,6 +136,24 @@ def test_without_a_server_calls_say_how_to_start_it(mediaserver: Any, tmp_path: 
     ensure_certificate(tmp_path)
     code, _, err = mediaserver("calls", "list")
     assert (code, "start it with: mediaserver run" in err) == (Exit.UNREACHABLE, True)
+
+
+def test_what_is_copied_from_a_table_is_never_broken_over_two_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    name = "20261128-065901-0123456789abcdef0123456789"
+    row = {"id": name, "started": "2026-11-28 06:59:01", "caller": "+442071838750", "called": "+74951234567"}
+    row |= {"state": "partly consented", "length": "1:35", "storage": "here"}
+    show([row], {key: key for key in row}, as_json=False, whole=("id",))
+    assert name in capsys.readouterr().out
+
+
+def test_a_piped_password_that_nobody_reads_names_the_option(mediaserver: Any) -> None:
+    code, _, err = mediaserver("reviewers", "add", "kate", stdin="a-long-password\na-long-password\n")
+    assert code == Exit.USAGE
+    assert "--password-stdin" in err
+    assert mediaserver("reviewers", "add", "kate", "--password-stdin", stdin="a-long-password\n")[0] == Exit.OK
 
 
 def test_no_recordings_is_no_error(mediaserver: Any) -> None:

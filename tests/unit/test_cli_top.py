@@ -15,9 +15,9 @@ def call(name: str, received: float | None, sent: float | None = None, started: 
     return {"id": name, "caller": "100", "called": "600", "started": started, "legs": [leg]}
 
 
-def drawn(screen: Screen, calls: list[dict[str, object]], height: int = 20) -> list[str]:
-    console = Console(width=140, record=True, file=io.StringIO())
-    console.print(screen.render(calls, 95.0, height))
+def drawn(screen: Screen, calls: list[dict[str, object]], height: int = 20, width: int = 140) -> list[str]:
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(screen.render(calls, 95.0, height, width))
     return console.export_text().splitlines()
 
 
@@ -35,6 +35,16 @@ def test_the_course_is_one_bar_per_look() -> None:
     for mos in (4.4, 3.2, 1.1, None):
         lines = drawn(screen, [call("a", mos)])
     assert "█▆▁·" in lines[2].replace("▇", "█").replace("▅", "▆")
+
+
+def test_eighty_characters_hold_score_course_parties_loss_and_cause_unbroken() -> None:
+    screen, long = Screen(), call("20261128-065901-0123456789abcdef", 3.21)
+    long |= {"caller": "+442071838750", "called": "+74951234567"}
+    for _ in range(40):
+        lines = drawn(screen, [long], width=80)
+    assert lines[1].split() == ["MOS", "Course", "From", "To", "For", "Loss", "%", "Cause"]
+    assert lines[2].split() == ["3.21", "▆" * 10, "+442071838750", "+74951234567", "1:35", "3.1", "dead", "air"]
+    assert max(map(len, lines)) <= 80
 
 
 def test_what_does_not_fit_is_counted_and_what_ended_is_forgotten() -> None:
