@@ -54,6 +54,7 @@ VIDEO_HISTORY_PACKETS: Final = 512  # of a received stream, kept to be sent agai
 VIDEO_HISTORY_PACKETS_LOW: Final = 256  # of each lower simulcast layer, which has fewer packets in a second. 2^n
 
 # --- sdp
+MEDIA_PORT_MIN: Final = 1_024  # below are services (RFC 6335): nobody may point our media at a DNS or a login
 SDP_BYTES_MAX: Final = 65_535  # what one SIP datagram could carry
 SDP_LINES_MAX: Final = 2_000  # a browser's offer with 20 video sections has about 1,500
 SDP_MEDIA_MAX: Final = 64  # m= sections; each is answered, so an attacker must not make us write thousands

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mediaserver.errors import NegotiationError, ParseError
+from mediaserver.limits import MEDIA_PORT_MIN
 from mediaserver.model import CodecName, CodecParams, Direction, MediaAddress
 from mediaserver.sdp.crypto import CryptoLine, read_crypto
 from mediaserver.sdp.description import Media, Session
@@ -82,7 +83,10 @@ def _objection(peer: PeerMedia, media: Media, srtp: SrtpPolicy, allowed: Sequenc
 
 
 def read_media(session: Session, index: int) -> PeerMedia:
-    """What one m= section says, inheritance from the session level applied. Raises ParseError."""
+    """What one m= section says, inheritance from the session level applied.
+
+    Raises ParseError; NegotiationError for an address or port that media must not go to.
+    """
     media = session.media[index]
     try:
         remote, remote_rtcp = _addresses(session, media)
@@ -92,6 +96,9 @@ def read_media(session: Session, index: int) -> PeerMedia:
         raise ParseError(f"SDP m={media.kind}: {error}") from None
     secure = media.protocol in SECURE or media.protocol in PLAIN
     lines = read_crypto(media.all("crypto")) if secure else []
+    if secure:  # the port of what we do not answer, such as a browser's 9 (RFC 8829 §5.2.1), is nobody's
+        _refuse_unsendable(remote)
+        _refuse_unsendable(remote_rtcp)
     return PeerMedia(
         index=index,
         protocol=media.protocol,
@@ -149,9 +156,19 @@ def _literal(host: str, port: int) -> MediaAddress | None:
         address = ipaddress.ip_address(host)
     except ValueError:
         return None
-    if port == 0 or address.is_unspecified or address.is_multicast:
+    if port == 0 or address.is_unspecified:
         return None
     return MediaAddress(host, port)
+
+
+def _refuse_unsendable(remote: MediaAddress | None) -> None:
+    """Nobody may aim our media at many listeners or at a service. Raises NegotiationError."""
+    if remote is None:
+        return
+    if ipaddress.ip_address(remote.host).is_multicast or remote.host == "255.255.255.255":
+        raise NegotiationError("media goes to one address only; the one given is multicast or broadcast")
+    if remote.port < MEDIA_PORT_MIN:
+        raise NegotiationError(f"media port {remote.port} is a service's; allowed: {MEDIA_PORT_MIN} to 65535")
 
 
 def _milliseconds(text: str | None) -> int | None:

@@ -377,13 +377,40 @@ def test_ipv6_is_spoken() -> None:
     assert ours.stream.remote == MediaAddress("2001:db8::7", 4000)
 
 
-def test_a_host_name_or_multicast_is_left_to_the_latch() -> None:
-    for host in ("host.example.com", "233.252.0.1/127"):
-        ours = negotiator()
-        ours.read_offer(offer("m=audio 4000 RTP/AVP 0", f"c=IN IP4 {host}"))
-        ours.write_answer()
-        assert ours.stream is not None
-        assert ours.stream.remote is None
+def test_a_host_name_is_left_to_the_latch() -> None:
+    ours = negotiator()
+    ours.read_offer(offer("m=audio 4000 RTP/AVP 0", "c=IN IP4 host.example.com"))
+    ours.write_answer()
+    assert ours.stream is not None
+    assert ours.stream.remote is None
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("m=audio 4000 RTP/AVP 0", "c=IN IP4 233.252.0.1/127"),
+        ("m=audio 4000 RTP/AVP 0", "c=IN IP6 ff02::1"),
+        ("m=audio 4000 RTP/AVP 0", "c=IN IP4 255.255.255.255"),
+        ("m=audio 1023 RTP/AVP 0", "c=IN IP4 192.0.2.7"),
+        ("m=audio 4000 RTP/AVP 0", "c=IN IP4 192.0.2.7", "a=rtcp:53"),
+        ("m=audio 4000 RTP/AVP 0", "c=IN IP4 192.0.2.7", "a=rtcp:4001 IN IP4 224.0.0.1"),
+    ],
+)
+def test_media_cannot_be_aimed_at_many_listeners_or_at_a_service(lines: tuple[str, ...]) -> None:
+    with pytest.raises(NegotiationError) as refused:
+        negotiator().read_offer(offer(*lines))
+    assert refused.value.status == 488
+
+
+def test_a_hold_without_address_and_the_lowest_free_port_are_taken() -> None:
+    negotiator().read_offer(offer("m=audio 9 RTP/AVP 0", "c=IN IP4 0.0.0.0"))
+    negotiator().read_offer(offer("m=audio 1024 RTP/AVP 0", "c=IN IP4 192.0.2.7"))
+    dtls = offer("m=audio 9 UDP/TLS/RTP/SAVPF 0", "c=IN IP4 192.0.2.7", "m=audio 4000 RTP/AVP 0", "c=IN IP4 192.0.2.7")
+    ours = negotiator()
+    ours.read_offer(dtls)
+    ours.write_answer()
+    assert ours.stream is not None
+    assert ours.stream.remote == MediaAddress("192.0.2.7", 4000)
 
 
 def test_a_name_of_ours_is_announced_as_it_is() -> None:
