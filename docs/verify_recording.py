@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Proves a recording without the server's code: python3 verify_recording.py FOLDER recording-signing.pub.pem
 
-Needs Python 3.9 and `cryptography`. Exit code 0: every byte is as it was signed; 1: it is not (the text says where); 2: usage.
+Needs Python 3.9, `cryptography`. Exit code 0: all is as it was signed; 1: it is not, the text says where; 2: usage.
 The format: docs/recording-and-consent.md, "Proof".
 """
 
