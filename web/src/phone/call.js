@@ -15,6 +15,7 @@ const SETTLE_MS = 2_000; // for the checks of an ICE restart, before another one
 const RETRY_RESTORE_MS = 3_000;
 const RETRY_REOFFER_MS = 250; // another offer is under way
 const REOFFER_TRIES = 40;
+const LOST_OFFERS_MAX = 5;
 const GATHER_MS = 20; // after the first candidate: others of this machine follow at once
 const GATHER_RELAY_MS = 800; // a relay's candidate takes a round trip or three
 
@@ -141,15 +142,17 @@ export class Call extends EventTarget {
   }
 
   // JsSIP ends a call whose re-INVITE is refused. Ours go on as they were: the offer is taken back, after glare
-  // (491, RFC 3261 §14.1) made again, and whoever asked for it is told.
+  // (491, RFC 3261 §14.1) made again, and whoever asked for it is told. No status at all is glare inside the browser:
+  // the other side's offer came while ours was being made, and took its place.
   guardOffers(session) {
     const send = session._sendReinvite.bind(session);
+    let lost = 0; // offers in a row
     session._sendReinvite = (options) => {
       const failed = async (response) => {
         if (!this.live) return;
         if (this.peer.signalingState === "have-local-offer") await this.peer.setLocalDescription({ type: "rollback" }).catch(() => {});
         const status = response?.status_code ?? 0;
-        if (status === 491) {
+        if (status === 491 || (status === 0 && ++lost <= LOST_OFFERS_MAX)) {
           const [least, most] = this.incoming ? GLARE_CALLED_MS : GLARE_CALLING_MS;
           this.later(() => this.whenReady(() => session._sendReinvite(options)), least + Math.random() * (most - least));
         } else if (status === 408 || status === 481) {
@@ -158,7 +161,11 @@ export class Call extends EventTarget {
           this.refused(response);
         }
       };
-      send({ ...options, eventHandlers: { ...options.eventHandlers, failed } });
+      const succeeded = (response) => {
+        lost = 0;
+        options.eventHandlers?.succeeded?.(response);
+      };
+      send({ ...options, eventHandlers: { ...options.eventHandlers, succeeded, failed } });
     };
   }
 

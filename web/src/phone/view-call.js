@@ -182,7 +182,7 @@ function toggle(phone, panel) {
 
 function controls(phone, call) {
   if (!call.live) {
-    return html`<div class="controls"><button type="button" class="call" ?disabled=${phone.line.state !== "ready"} @click=${() => again(phone, call)}>
+    return html`<div class="controls after"><button type="button" class="call" ?disabled=${phone.line.state !== "ready"} @click=${() => again(phone, call)}>
         ${icon("phone")} ${say("call_again", { who: who(call) })}</button>
       <button type="button" @click=${() => phone.drop(call)}>${say("close")}</button></div>`;
   }
