@@ -204,6 +204,7 @@ CHAT_DELIVERIES_PER_S_MAX: Final = 1_000  # of one leg, over time: a line a seco
 CHAT_BURST_S_MAX: Final = 5.0  # so much of that at once
 ROOM_PARTICIPANTS_TOLD_MAX: Final = 100  # listed to a page; how many there are is told besides
 WHIP_ANSWER_S_MAX: Final = 60.0  # a POST that rings somebody waits so long, as a telephone would
+WHIP_GONE_LOOK_S: Final = 1.0  # how often it is looked whether the client of such a POST is still connected
 WHIP_RESTART_S_MAX: Final = 5.0  # from a PATCH to our new credentials: nothing in it waits for the network
 WHIP_NUMBER_CHARS_MAX: Final = 128  # as routing has it
 

@@ -150,7 +150,7 @@ def tls_context(http: HttpSettings) -> ssl.SSLContext:
 def secure_app(http: HttpSettings, facade: Facade) -> web.Application:
     gate = Gate(http.admin_password.get_secret_value())
     app = web.Application(
-        middlewares=[_headers, _errors, _guard(gate)],
+        middlewares=[_headers, _errors, _bounded, _guard(gate)],
         client_max_size=API_BODY_BYTES_MAX,
     )
     app.on_response_prepare.append(_name_server)
@@ -224,6 +224,14 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except Exception:
         log.exception("api.failed", method=request.method, path=request.path)
         return refusal(500, "internal", "the server failed at this request; its log says where")
+
+
+@web.middleware
+async def _bounded(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A body that says it is too long is refused before any of it is waited for."""
+    if (request.content_length or 0) > API_BODY_BYTES_MAX:
+        return refusal(413, "request_entity_too_large", f"a body has at most {API_BODY_BYTES_MAX} bytes")
+    return await handler(request)
 
 
 def _guard(gate: Gate) -> Middleware:

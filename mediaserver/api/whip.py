@@ -144,7 +144,7 @@ class WhipRoutes:
         self._sessions[session.session_id] = session
         self.opened[way.name] += 1
         self.calls.on_invite(leg)
-        answer_sdp = await session.wait_answer()
+        answer_sdp = await session.wait_answer(lambda: request.transport is None)
         _whole(answer_sdp, way, session)
         headers = {
             "Location": f"/{way.name}/{number}/{session.session_id}",

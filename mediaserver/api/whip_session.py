@@ -16,7 +16,7 @@ from aiohttp import web
 from mediaserver.api.answers import Refused, refusal
 from mediaserver.api.tokens import Grant
 from mediaserver.calls.web_session import WebSession
-from mediaserver.limits import WHIP_ANSWER_S_MAX, WHIP_RESTART_S_MAX
+from mediaserver.limits import WHIP_ANSWER_S_MAX, WHIP_GONE_LOOK_S, WHIP_RESTART_S_MAX
 from mediaserver.sdp.description import Media, Session
 from mediaserver.sdp.parse import parse
 
@@ -60,11 +60,22 @@ class WhipSession:
         self.leg, self._offer = leg, leg.remote_sdp or b""
         self.ice = _credentials(self._offer)
 
-    async def wait_answer(self) -> bytes:
-        """Our SDP. Raises Refused when the call is not answered, or not within WHIP_ANSWER_S_MAX: then it is over."""
+    async def wait_answer(self, gone: Callable[[], bool]) -> bytes:
+        """Our SDP. gone: whether the client has closed its connection meanwhile, and nobody would hear our answer.
+
+        Raises Refused when the call is not answered, or not within WHIP_ANSWER_S_MAX, or not before the client went:
+        then it is over.
+        """
         try:
             async with asyncio.timeout(WHIP_ANSWER_S_MAX):
-                return await asyncio.shield(self._answer)
+                while not (await asyncio.wait([self._answer], timeout=WHIP_GONE_LOOK_S))[0]:
+                    if gone():
+                        self.leave("client gone")
+                        raise Refused(refusal(408, "client_gone", "the connection was closed before the answer"))
+                return self._answer.result()
+        except asyncio.CancelledError:
+            self.leave("client gone")
+            raise
         except TimeoutError:
             self.leave("no answer")
             raise Refused(refusal(504, "no_answer", "nobody answered")) from None

@@ -116,6 +116,18 @@ async def test_a_body_too_large_is_413(api: Client) -> None:
         assert answer.status == 413
 
 
+async def test_a_body_that_says_it_is_too_large_is_refused_before_any_of_it_came(api: Client) -> None:
+    reader, writer = await asyncio.open_connection(api.host, api.port)
+    writer.write(
+        b"POST /api/v1/session HTTP/1.1\r\nHost: here\r\nX-Requested-With: test\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n"
+    )
+    async with asyncio.timeout(5):
+        assert (await reader.readline()).startswith(b"HTTP/1.1 413 ")
+    writer.close()
+    await writer.wait_closed()
+
+
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=501", "limit=x", "limit=%D9%A3", "before_ms=-1", f"limit={'9' * 5000}"]
 )

@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestClient, TestServer
 
+from mediaserver.api import whip_session
 from mediaserver.api.tokens import Right
 from mediaserver.sip.session_events import Ended, InfoReceived, Reoffer
 from tests.support.fake_browser import FakeBrowser
@@ -237,6 +239,28 @@ async def test_a_page_of_another_origin_may_ask_first(world: World) -> None:
     assert (status, headers["Accept-Post"], headers["Access-Control-Allow-Origin"]) == (200, "application/sdp", "*")
     assert "Authorization" in headers["Access-Control-Allow-Headers"]
     assert {"Location", "ETag", "Link"} <= set(headers["Access-Control-Expose-Headers"].split(", "))
+
+
+@pytest.mark.parametrize("cancels", [False, True])  # ours does not cancel the handler of a lost connection
+async def test_a_client_that_goes_while_a_telephone_rings_ends_the_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cancels: bool
+) -> None:
+    monkeypatch.setattr(whip_session, "WHIP_GONE_LOOK_S", 0.01 if not cancels else 60.0)
+    world, rung = World(tmp_path), asyncio.Event()
+    world.room.does = lambda _session: rung.set()
+    runner = web.AppRunner(world.app, handler_cancellation=cancels)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    async with ClientSession(f"http://127.0.0.1:{runner.addresses[0][1]}") as client, asyncio.timeout(5):
+        body, headers = FakeBrowser().offer(), {**SDP, **world.bearer()}
+        asked = asyncio.create_task(client.post("/whip/700", data=body, headers=headers).__aenter__())
+        await rung.wait()
+        assert world.ways.whip.active == {"whip": 1}
+        asked.cancel()
+        while world.ways.whip.active:
+            await asyncio.sleep(0.01)
+    await runner.cleanup()
+    assert world.room.heard(Ended) == [Ended(False, "client gone")]
 
 
 async def test_a_client_that_waits_for_a_ringing_telephone_gets_it_when_answered(world: World) -> None:
