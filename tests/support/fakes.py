@@ -1,7 +1,7 @@
-"""Stand-ins for the engine, the user agent, prompts and the recorder, for tests of the call room.
+"""Stand-ins for the engine, prompts and observers, for tests of the call room.
 
-`FakeEngine` and `FakeSession` have the signatures of the real ones and hold the caller to their contracts: a closed
-handle is stale, one bridge per leg, a play ends with exactly one PlayFinished, every session ends with one Ended.
+`FakeEngine` has the signatures of the real one and holds the caller to its contract: a closed handle is stale, one
+bridge per leg, a play ends with exactly one PlayFinished.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -30,28 +30,15 @@ from mediaserver.model import (
     LegHandle,
     LegStats,
     MediaAddress,
-    Notice,
-    NoticeKind,
     PlayFinished,
     PlayId,
     PromptHandle,
-    PromptHeard,
     StreamSettings,
-    TapBehind,
     TapHandle,
 )
-from mediaserver.model_consent import DEFAULT_RULES, Answer, ConsentCase, ConsentRules, ConsentState
 from mediaserver.model_news import LegNews
 from mediaserver.model_video import MediaTrack, TrackHandle, TrackSettings
 from mediaserver.model_voice import VoiceProcessing
-from mediaserver.sip.session import (
-    Answered,
-    Cancelled,
-    Confirmed,
-    Ended,
-    Failed,
-    SessionEvent,
-)
 
 LONG_S = 1e9
 
@@ -365,292 +352,11 @@ class FakeEngine:
         return leg_stats(fake.handle, **values)
 
 
-class FakeSession:
-    """An INVITE session with a scripted far end: what we call is kept in `did`, what it tells comes by `tell`."""
-
-    def __init__(
-        self,
-        *,
-        incoming: bool,
-        called_user: str,
-        caller_user: str = "alice",
-        identity: str | None = None,
-        sdp: bytes | None = None,
-        call_id: str = "sip-call-id",
-    ) -> None:
-        self.incoming = incoming
-        self.call_id = call_id
-        self.request_uri = f"sip:{called_user}@pbx.example"
-        self.called_user = called_user
-        self.caller_user = caller_user
-        self.caller_name = caller_user.title()
-        self.identity = identity
-        self.source = ("192.0.2.7", 5060)
-        self.local_host = "127.0.0.1"
-        self.remote_sdp = sdp if incoming else None
-        self.offer = None if incoming else sdp
-        self.on_event: Callable[[SessionEvent], None] = lambda _event: None
-        self.did: list[tuple[Any, ...]] = []
-        self.over = False
-        self.established = False
-        self.rights: frozenset[str] | None = None
-        self.takes_offers = True
-        self.one_way = False
-        self.peer_host = self.source[0]
-        self.siprec = False
-        self.metadata: bytes | None = None
-        self.record_aware = False
-        self.on_did: Callable[[str], None] | None = None
-        self.last_words: tuple[tuple[str, str], ...] = ()  # headers of the hang-up
-
-    def belongs_to(self, call_id: str) -> None:
-        self.room_id = call_id
-
-    def tell(self, event: SessionEvent) -> None:
-        """The far end does something; heard on the loop's next turn, as from the real pump."""
-        asyncio.get_running_loop().call_soon(self._tell, event)
-
-    def _tell(self, event: SessionEvent) -> None:
-        if self.over:
-            return
-        if isinstance(event, Answered):
-            self.established = True
-        if isinstance(event, Ended):
-            self.over = True
-        self.on_event(event)
-        if isinstance(event, (Failed, Cancelled)):
-            self._tell(Ended(False))
-
-    def _do(self, *what: Any) -> bool:
-        if self.over:
-            return False
-        self.did.append(what)
-        if self.on_did is not None:
-            self.on_did(what[0])
-        return True
-
-    def names(self) -> list[str]:
-        return [str(what[0]) for what in self.did]
-
-    def ring(self, status: int = 180, sdp: bytes | None = None, headers: Sequence[tuple[str, str]] = ()) -> None:
-        self._do("ring", status, sdp)
-
-    def accept(self, sdp: bytes, headers: Sequence[tuple[str, str]] = ()) -> None:
-        if self._do("accept", sdp):
-            self.established = True
-            if self.remote_sdp:
-                self.tell(Confirmed())
-
-    def reject(self, status: int, reason: str = "", headers: Sequence[tuple[str, str]] = ()) -> None:
-        if self._do("reject", status, tuple(headers)):
-            self.tell(Ended(True))
-
-    def cancel(self) -> None:
-        if self._do("cancel"):
-            self.tell(Failed(487, "Request Terminated"))
-
-    def send_answer(self, sdp: bytes) -> None:
-        self._do("send_answer", sdp)
-
-    def reinvite(self, sdp: bytes | Callable[[], bytes] | None) -> None:
-        self._do("reinvite", sdp() if callable(sdp) else sdp)
-
-    def answer_reoffer(self, sdp: bytes) -> None:
-        self._do("answer_reoffer", sdp)
-
-    def reject_reoffer(self, status: int) -> None:
-        self._do("reject_reoffer", status)
-
-    def send_info(self, content_type: str, body: bytes) -> None:
-        self._do("send_info", content_type, body)
-
-    def refer(self, target_uri: str, referred_by: str | None = None) -> None:
-        self._do("refer", target_uri)
-
-    def notify_refer(self, status: int, reason: str = "") -> None:
-        self._do("notify_refer", status)
-
-    def hang_up(self, headers: Sequence[tuple[str, str]] = ()) -> None:
-        self.last_words = tuple(headers)
-        if not self.incoming and not self.established:
-            self.cancel()
-        elif self._do("hang_up"):
-            self.tell(Ended(True))
-
-
-class FakeGateway:
-    """Registered users and the sessions we started; `on_invite` scripts what a rung device does."""
-
-    def __init__(self) -> None:
-        self.users: dict[str, list[str]] = {}
-        self.sessions: list[FakeSession] = []
-        self.on_invite: Callable[[FakeSession, str], None] = lambda _session, _target: None
-
-    def contacts(self, user: str) -> list[str] | None:
-        return self.users.get(user)
-
-    def is_browser(self, target: str) -> bool:
-        return target.startswith("browser")
-
-    def local_host_for(self, target: str, trunk: str | None = None) -> str:
-        return "127.0.0.1"
-
-    def invite(
-        self,
-        target: str,
-        *,
-        sdp: bytes | None,
-        caller_user: str,
-        caller_name: str = "",
-        called_user: str = "",
-        trunk: str | None = None,
-        headers: Sequence[tuple[str, str]] = (),
-    ) -> FakeSession:
-        session = FakeSession(incoming=False, called_user=called_user, caller_user=caller_user, sdp=sdp)
-        session.did.append(("invite", target, trunk))
-        self.sessions.append(session)
-        asyncio.get_running_loop().call_soon(self.on_invite, session, target)
-        return session
-
-
 class FakePrompts:
     def find(self, name: str, language: str) -> Path:
         if name == "missing":
             raise PromptError(f"no prompt {name}")
         return Path(f"/prompts/{language}/{name}.wav")
-
-
-class FakeRecording:
-    """Holds the rule: capture runs only while every joined party may be captured. `log` tells when it ran."""
-
-    def __init__(self, recording_id: str, kind: NoticeKind, call_id: str, rules: ConsentRules = DEFAULT_RULES) -> None:
-        self.recording_id = recording_id
-        self.kind = kind
-        self.call_id = call_id
-        self.rules = rules
-        self.legs: list[LegFacts] = []
-        self.joined: dict[LegHandle, ConsentState] = {}
-        self.log: list[str] = []
-        self.capturing = self.captured = False
-        self.paused = False
-        self.ended = False
-        self.notices: list[Notice] = []
-        self.sent_to: list[tuple[LegHandle, Any]] = []
-        self.named_as: tuple[str, str] | None = None
-        self.notes: list[tuple[LegHandle, dict[str, Any]]] = []
-        self.played: list[tuple[LegHandle, str]] = []
-        self.answers: list[tuple[LegHandle, Answer, str, dict[str, str]]] = []
-        self.on_failure: Callable[[str], None] | None = None
-        self.on_state: Callable[[LegHandle, ConsentState], None] | None = None
-
-    def _settle(self) -> None:
-        captured = {ConsentState.IMPLIED, ConsentState.GRANTED}
-        refused = {ConsentState.DENIED, ConsentState.WITHDRAWN}
-        states = set(self.joined.values()) - refused
-        wanted = bool(states) and states <= captured and not self.ended and not self.paused
-        if wanted != self.capturing:
-            self.capturing = wanted
-            self.captured = self.captured or wanted
-            self.log.append("capture" if wanted else "pause")
-
-    def _set(self, leg: LegHandle, state: ConsentState) -> ConsentState:
-        self.joined[leg] = state
-        self._settle()
-        if self.on_state is not None:
-            self.on_state(leg, state)
-        return state
-
-    def states(self) -> dict[LegHandle, ConsentState]:
-        return dict(self.joined)
-
-    async def leg_joined(self, leg: LegFacts) -> None:
-        if leg.handle not in self.joined:
-            self.legs.append(leg)
-        self._set(leg.handle, ConsentState.UNKNOWN)
-
-    async def notice_finished(self, notice: Notice) -> ConsentState:
-        assert self.joined[notice.leg] is ConsentState.UNKNOWN
-        assert notice.ended_ns > notice.started_ns
-        self.notices.append(notice)
-        fraction = notice.delivery.fraction
-        if fraction is not None and fraction < self.rules.delivered_fraction:
-            return self._set(notice.leg, ConsentState.NOTICE_FAILED)
-        implied = self.rules.ask == "announce" or (self.rules.ask == "stay" and not self.rules.stay_s)
-        return self._set(notice.leg, ConsentState.IMPLIED if implied else ConsentState.NOTICE_DELIVERED)
-
-    async def send_to(self, leg: LegHandle, where: socket.socket | None) -> None:
-        self.sent_to.append((leg, where.getpeername() if where is not None else None))
-
-    def named(self, call: CallFacts) -> None:
-        self.named_as = (str(call.caller), str(call.called))
-
-    def noted(self, leg: LegHandle, values: Mapping[str, Any]) -> None:
-        self.notes.append((leg, dict(values)))
-
-    async def stayed(self, leg: LegHandle) -> None:
-        if leg in self.joined:
-            self._set(leg, ConsentState.IMPLIED)
-
-    async def answer(self, leg: LegHandle, answer: Answer, how: str, detail: Mapping[str, str]) -> ConsentState:
-        self.answers.append((leg, answer, how, dict(detail)))
-        return self._set(leg, ConsentState(answer.value))
-
-    async def prompt_played(self, heard: PromptHeard) -> None:
-        assert heard.ended_ns >= heard.started_ns
-        self.played.append((heard.leg, heard.name))
-
-    async def pause(self, reason: str) -> None:
-        self.paused = True
-        self.log.append(reason)
-        self._settle()
-        self._tell_all()
-
-    async def resume(self) -> None:
-        self.paused = False
-        self._settle()
-        self._tell_all()
-
-    def _tell_all(self) -> None:
-        """As the real one: a pause moves everybody who may be captured, and its end moves them back."""
-        for leg, state in self.joined.items():
-            if self.on_state is not None and state in (ConsentState.IMPLIED, ConsentState.GRANTED):
-                self.on_state(leg, ConsentState.PAUSED if self.paused else state)
-
-    async def leg_left(self, leg: LegHandle) -> None:
-        await asyncio.sleep(0)
-        del self.joined[leg]
-        self._settle()
-
-    async def end(self) -> None:
-        await asyncio.sleep(0)
-        self.ended = True
-        self._settle()
-
-    async def samples(self) -> tuple[int, bytes]:
-        assert self.ended
-        return 8_000, self.recording_id.encode()
-
-
-class FakeRecorder:
-    def __init__(self) -> None:
-        self.recordings: list[FakeRecording] = []
-        self.fail: Exception | None = None
-        self.policy = DEFAULT_RULES
-        self.cases: list[ConsentCase] = []
-
-    def rules(self, case: ConsentCase) -> ConsentRules:
-        self.cases.append(case)
-        return self.policy
-
-    async def begin(self, call: CallFacts, kind: NoticeKind, rules: ConsentRules = DEFAULT_RULES) -> FakeRecording:
-        await asyncio.sleep(0)
-        if self.fail is not None:
-            raise self.fail
-        self.recordings.append(FakeRecording(f"rec-{len(self.recordings) + 1}", kind, call.call_id, rules))
-        return self.recordings[-1]
-
-    def tap_behind(self, event: TapBehind) -> None:
-        pass
 
 
 class FakeReader:
@@ -692,17 +398,3 @@ class FakeObserver:
     def call_ended(self, call: CallFacts) -> None:
         self.events.append(("call_ended", call))
         self.ended.append(call)
-
-
-__all__ = [
-    "FakeEngine",
-    "FakeGateway",
-    "FakeObserver",
-    "FakePrompts",
-    "FakeReader",
-    "FakeRecorder",
-    "FakeRecording",
-    "FakeSession",
-    "LoopClock",
-    "leg_stats",
-]

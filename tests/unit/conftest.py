@@ -26,7 +26,6 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def moto_endpoint() -> Iterator[str]:
-    pytest.importorskip("moto", reason="pip install -c constraints.txt 'mediaserver[test]'")
     with s3.moto() as endpoint:
         yield endpoint
 
@@ -41,7 +40,6 @@ def bucket(moto_endpoint: str, request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def faulty() -> Iterator[s3.FaultyS3]:
-    pytest.importorskip("obstore", reason="pip install -c constraints.txt 'mediaserver[s3]'")
     server = s3.FaultyS3()
     yield server
     server.close()

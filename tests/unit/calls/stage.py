@@ -11,17 +11,9 @@ from mediaserver.media.engine import Tone
 from mediaserver.model import DtmfSource, LegHandle
 from mediaserver.settings import SHIPPED_CONFIG_DIR, Settings
 from mediaserver.sip.session import Answered, Ended, Failed, InfoReceived, Progress, ReferReceived, Reoffer
-from tests.support.fakes import (
-    FakeEngine,
-    FakeGateway,
-    FakeLeg,
-    FakeObserver,
-    FakePrompts,
-    FakeReader,
-    FakeRecorder,
-    FakeSession,
-    LoopClock,
-)
+from tests.support.fake_recorder import FakeRecorder
+from tests.support.fake_sessions import FakeGateway, FakeSession
+from tests.support.fakes import FakeEngine, FakeLeg, FakeObserver, FakePrompts, FakeReader, LoopClock
 
 HEAD = "v=0\r\no=- 1 1 IN IP4 192.0.2.7\r\ns=-\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\n"
 SHIPPED = SHIPPED_CONFIG_DIR / "routing.toml"

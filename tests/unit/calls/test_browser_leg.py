@@ -9,7 +9,7 @@ from mediaserver.model import Cause, CodecName, Direction, LegDatagram, MediaAdd
 from mediaserver.sip.session import Answered, Progress, Reoffer
 from mediaserver.webrtc.dtls import DtlsIdentity, DtlsState
 from tests.support.fake_browser import FakeBrowser
-from tests.support.fakes import FakeSession
+from tests.support.fake_sessions import FakeSession
 from tests.unit.calls.stage import Stage
 
 

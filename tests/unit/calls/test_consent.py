@@ -12,7 +12,7 @@ from mediaserver.errors import StorageError
 from mediaserver.model import Cause
 from mediaserver.model_consent import DEFAULT_RULES, Answer, ConsentRules, ConsentState
 from mediaserver.sip.session import InfoReceived
-from tests.support.fakes import FakeRecording
+from tests.support.fake_recorder import FakeRecording
 from tests.unit.calls.stage import Stage
 from tests.unit.calls.test_recording import RECORDED
 

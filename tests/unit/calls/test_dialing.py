@@ -10,7 +10,7 @@ from mediaserver.calls.dialing import best_status
 from mediaserver.model import Cause, CodecName, Direction
 from mediaserver.sdp.parse import parse
 from mediaserver.sip.session import Answered, Cancelled, Confirmed, Failed, Progress, Reoffer, ReofferAnswered
-from tests.support.fakes import FakeSession
+from tests.support.fake_sessions import FakeSession
 from tests.unit.calls.stage import Stage, sdp
 
 

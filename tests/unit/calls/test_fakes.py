@@ -10,7 +10,8 @@ from mediaserver.media.engine import MediaEngine
 from mediaserver.media.prompts import PromptLibrary
 from mediaserver.sip.session import InviteSession
 from mediaserver.sip.ua import UserAgent
-from tests.support.fakes import FakeEngine, FakeGateway, FakePrompts, FakeSession
+from tests.support.fake_sessions import FakeGateway, FakeSession
+from tests.support.fakes import FakeEngine, FakePrompts
 
 
 @pytest.mark.parametrize(

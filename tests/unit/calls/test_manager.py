@@ -12,7 +12,7 @@ import structlog
 from mediaserver.calls.digits import digit_of_info
 from mediaserver.model import Cause, MediaSilent
 from mediaserver.sip.session import Cancelled, Confirmed, Ended, Failed, InfoReceived, Reoffer
-from tests.support.fakes import FakeSession
+from tests.support.fake_sessions import FakeSession
 from tests.unit.calls.stage import Stage, sdp
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from mediaserver.model_consent import Answer
 from mediaserver.sip.session import Reoffer, ReofferAnswered, ReofferFailed
-from tests.support.fakes import FakeSession
+from tests.support.fake_sessions import FakeSession
 from tests.unit.calls.stage import Stage, sdp
 
 RECORDED = '[[route]]\nname="ext"\nnumber="bob"\nuser="bob"\nrecord=true\n'

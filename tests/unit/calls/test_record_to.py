@@ -9,7 +9,7 @@ from mediaserver.model_consent import ConsentRules
 from mediaserver.sip.rs_metadata import parse
 from mediaserver.sip.sdp_body import Multipart, recording_body
 from mediaserver.sip.session import Answered, Ended, Failed, Reoffer, ReofferAnswered, ReofferFailed
-from tests.support.fakes import FakeSession
+from tests.support.fake_sessions import FakeSession
 from tests.unit.calls.stage import Stage, sdp
 
 RECORDED = '[[route]]\nname="ext"\nnumber="bob"\nuser="bob"\nrecord=true\nrecord_to="carrier"\n'

@@ -7,7 +7,8 @@ import pytest
 from mediaserver.calls.room_facts import Action, Outcome, RoomFacts, is_moderator
 from mediaserver.model import ActiveSpeaker, Direction
 from mediaserver.sip.session import Reoffer, ReofferAnswered, ReofferFailed
-from tests.support.fakes import FakeSession, FakeTrack
+from tests.support.fake_sessions import FakeSession
+from tests.support.fakes import FakeTrack
 from tests.support.video_browser import VideoBrowser
 from tests.support.video_phone import VideoPhone
 from tests.unit.calls.stage import Stage

@@ -11,7 +11,7 @@ from mediaserver.errors import StorageError
 from mediaserver.model import Cause, MediaSilent
 from mediaserver.model_consent import Answer, ConsentRules
 from mediaserver.sip.session import Cancelled, Ended, MetadataReceived, Reoffer
-from tests.support.fakes import FakeSession
+from tests.support.fake_sessions import FakeSession
 from tests.unit.calls.stage import HEAD, Stage
 
 TWO = (Path(__file__).resolve().parents[2] / "vectors" / "siprec" / "two-parties.xml").read_bytes()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mediaserver.sip.session import Answered, Failed
-from tests.support.fakes import FakeSession
+from tests.support.fake_sessions import FakeSession
 from tests.unit.calls.stage import Stage
 
 

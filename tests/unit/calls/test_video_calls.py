@@ -9,7 +9,8 @@ from mediaserver.model import Direction
 from mediaserver.model_video import Content, KeyFrameWanted
 from mediaserver.sdp.parse import parse
 from mediaserver.sip.session import Answered, InfoReceived, Progress, Reoffer, ReofferAnswered, ReofferFailed
-from tests.support.fakes import FakeSession, FakeTrack
+from tests.support.fake_sessions import FakeSession
+from tests.support.fakes import FakeTrack
 from tests.support.video_phone import VideoPhone
 from tests.unit.calls.stage import Stage
 
