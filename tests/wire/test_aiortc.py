@@ -27,14 +27,20 @@ RATE, TONE_HZ = 48_000, 440.0
 
 
 class Tone(aiortc.MediaStreamTrack):
+    """A tone that keeps the clock: a frame is due 20 ms after the last one was due, however long encoding takes."""
+
     kind = "audio"
 
     def __init__(self) -> None:
         super().__init__()
         self.at = 0
+        self.began_s: float | None = None
 
     async def recv(self) -> av.AudioFrame:
-        await asyncio.sleep(0.02)
+        now_s = asyncio.get_running_loop().time()
+        if self.began_s is None:
+            self.began_s = now_s
+        await asyncio.sleep(self.began_s + self.at / RATE - now_s)
         samples = 8_000 * np.sin(2 * np.pi * TONE_HZ * (self.at + np.arange(960)) / RATE)
         frame = av.AudioFrame.from_ndarray(samples.astype(np.int16)[None, :], "s16", "mono")
         frame.pts, frame.sample_rate, frame.time_base = self.at, RATE, fractions.Fraction(1, RATE)
