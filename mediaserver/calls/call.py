@@ -1,4 +1,4 @@
-"""A call: its legs, the program that drives it, its recording, and everything that must be gone when it ends.
+"""A call: its legs, the program that drives it, and everything that must be gone when it ends.
 
 Owns the life from the INVITE to the call detail record: route, program, hand-over to another program, end. Every task
 and resource of a call hangs on it; `run` returns when all are closed. Programs act through `control.CallControl`.
@@ -7,20 +7,20 @@ and resource of a call hangs on it; `run` returns when all are closed. Programs 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import enum
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import structlog
 
+from mediaserver.calls.apology import apologise
 from mediaserver.calls.bridge import Conversation
+from mediaserver.calls.call_recording import CallRecording
 from mediaserver.calls.control import CallControl
 from mediaserver.calls.domains import is_for_us
 from mediaserver.calls.house import House
 from mediaserver.calls.leg import Leg
 from mediaserver.calls.library import Program, ProgramLibrary, ProgramMissing, place_of
-from mediaserver.calls.notice import NotedRecording
 from mediaserver.calls.parties import Party
 from mediaserver.calls.ports import Session
 from mediaserver.calls.routing import Route, route_or_status
@@ -28,18 +28,9 @@ from mediaserver.calls.silence import SilenceWatch
 from mediaserver.calls.tasks import TaskGroup, finish
 from mediaserver.calls.transfer import Transfer
 from mediaserver.calls.watch import RoutingFile
-from mediaserver.errors import (
-    CallEnded,
-    MediaError,
-    MediaServerError,
-    NegotiationError,
-    NoPortFree,
-    ParseError,
-    RecordingRequired,
-)
+from mediaserver.errors import CallEnded, MediaError, NegotiationError, NoPortFree, ParseError
 from mediaserver.limits import LEGS_PER_CALL_MAX, REROUTES_MAX
-from mediaserver.model import CallFacts, Cause, DtmfSource, Masked, NoticeKind
-from mediaserver.model_consent import ConsentCase
+from mediaserver.model import CallFacts, Cause, DtmfSource, Masked
 from mediaserver.sip.session import ReferReceived
 
 if TYPE_CHECKING:
@@ -75,7 +66,7 @@ class Call:
         self.state = CallState.NEW
         self.session = session
         self.route: Route | None = None
-        self.recording: NotedRecording | None = None
+        self.recording = CallRecording(self)
         self.legs: list[Leg] = []
         self.cause: Cause | None = None
         self._programs = programs
@@ -83,9 +74,6 @@ class Call:
         self._ended_by: str | None = None
         self._status: int | None = None
         self._reason = ""
-        self._recording_id: str | None = None
-        self._recording_tried = False
-        self._recording_refused = ""  # why nobody may be connected: the policy wants it recorded, and it cannot be
         self._started = (house.clock.now_ns(), house.clock.wall())
         self._answered: tuple[int, float] | None = None
         self._ended: tuple[int, float] | None = None
@@ -123,7 +111,6 @@ class Call:
 
     def facts(self) -> CallFacts:
         session = self.session
-        self._note_if_captured()
         return CallFacts(
             call_id=self.call_id,
             caller=Masked(session.caller_user),
@@ -143,7 +130,7 @@ class Call:
             sip_status=self._status,
             reason=self._reason,
             state=self.state.value,
-            recording_id=self._recording_id,
+            recording_id=self.recording.recording_id,
             legs=tuple(leg.facts() for leg in self.legs),
         )
 
@@ -261,10 +248,7 @@ class Call:
         if self.primary.answered and not self.primary.is_over:
             for conversation in {leg.conversation for leg in self.legs if leg.conversation is not None}:
                 await conversation.close()
-            with contextlib.suppress(MediaServerError, TimeoutError):
-                path = self.house.prompts.find("technical-error", self.language)
-                async with asyncio.timeout(15.0):
-                    await (await self.primary.voice.play(await self.house.load(path)))
+            await apologise(self.house, self.language, [self.primary])
         self.end(Cause.PROGRAM_ERROR, "server", 500)
 
     async def _close(self) -> None:
@@ -278,8 +262,7 @@ class Call:
             await conversation.close()
         for leg in self.legs:
             await self._close_leg(leg)
-        if self.recording is not None:
-            await self.recording.end()
+        await self.recording.end()
         self._ended = (self.house.clock.now_ns(), self.house.clock.wall())
         self.state = CallState.ENDED
         facts = self.facts()
@@ -302,16 +285,8 @@ class Call:
         return self._make_leg(role, party, trunk, secure_offer=secure_offer)
 
     def _make_leg(self, role: str, party: Party, trunk: str | None, *, secure_offer: bool = False) -> Leg:
-        leg = Leg(
-            str(len(self.legs) + 1),
-            role,
-            party,
-            self,
-            self.house,
-            self.house.policy(trunk),
-            self.tasks,
-            secure_offer=secure_offer,
-        )
+        leg_id, policy = str(len(self.legs) + 1), self.house.policy(trunk)
+        leg = Leg(leg_id, role, party, self, self.house, policy, self.tasks, secure_offer=secure_offer)
         self.legs.append(leg)
         return leg
 
@@ -333,8 +308,7 @@ class Call:
         self._silence.forget(leg)
         if leg.conversation is not None:
             leg.conversation.leg_ended(leg)
-        if self.recording is not None:
-            await self.recording.leave(leg)
+        await self.recording.leave(leg)
         await leg.close()
         if leg in self._observed:
             facts = leg.facts()
@@ -379,9 +353,8 @@ class Call:
     def leg_held(self, leg: Leg) -> None:
         if leg.conversation is not None:
             leg.conversation.refresh_music()
-            if self.recording is not None and not leg.held:  # those it talks to come back from hold
-                for other in leg.conversation.others(leg):
-                    self.tasks.spawn(self.recording.returned(other), "notice after hold")
+            if not leg.held:  # those it talks to come back from hold
+                self.recording.returned(*leg.conversation.others(leg))
         self.rooms.leg_held(leg)
 
     def leg_digit(self, leg: Leg, digit: str, source: DtmfSource) -> None:
@@ -397,7 +370,10 @@ class Call:
     def leg_refers(self, leg: Leg, event: ReferReceived) -> None:
         self.tasks.spawn(Transfer(self, leg, event).run(), "transfer")
 
-    # -- what programs and transfers ask for
+    # -- what programs, transfers and people ask for
+
+    async def record(self, start: bool) -> bool:
+        return await (self.recording.start() if start else self.recording.stop())
 
     def conversation(self) -> Conversation:
         return Conversation(self.house, self.language, self.tasks)
@@ -412,105 +388,6 @@ class Call:
         self._next = (route, leg)
         self.primary = leg
         self._stop_program()
-
-    async def admit(self, leg: Leg, *, capture: bool = True) -> bool:
-        """Before the leg hears or is heard: the notice, if this call is recorded. False: the leg hung up meanwhile.
-
-        capture False: capture rests until `cover`, because another party is still to come.
-        """
-        if self.records and not self._recording_tried:
-            self._recording_tried = True
-            await self._begin_recording()
-        if self._recording_refused:
-            await self.cannot_record(self._recording_refused)
-            return False
-        if self.recording is None:
-            return not leg.is_over
-        heard = await self.recording.inform(leg, None, self.language)
-        if heard and capture:
-            await self.cover(leg)
-        return heard
-
-    async def _begin_recording(self, policy: str | None = None) -> None:
-        try:
-            self.recording = await NotedRecording.begin(
-                self.house, self.facts(), NoticeKind.CALL, self.consent_case(policy)
-            )
-        except RecordingRequired as error:
-            self._recording_refused = str(error)
-            return
-        if self.recording is not None:
-            self.recording.on_lost = self._recording_lost
-            rule = self.route.rule if self.route is not None else None
-            if rule is not None and rule.record_to is not None:
-                self.recording.also_to(rule.record_to)
-
-    def consent_case(self, policy: str | None = None) -> ConsentCase:
-        """What decides which consent policy covers this call. policy: named by a call program."""
-        rule = self.route.rule if self.route is not None else None
-        out = rule.trunk if rule is not None else None
-        direction: Literal["in", "out", "inside"] = "in" if self.trunk is not None else "out" if out else "inside"
-        return ConsentCase(
-            policy=policy or (rule.consent if rule is not None else None),
-            route=rule.name if rule is not None else None,
-            trunk=self.trunk or out,
-            direction=direction,
-            numbers=(Masked(self.session.caller_user), Masked(self.session.called_user)),
-        )
-
-    def _recording_lost(self, reason: str) -> None:
-        self._recording_refused = reason
-        self.tasks.spawn(self.cannot_record(reason), "recording lost")
-
-    async def cannot_record(self, why: str) -> None:
-        """A closed policy: everybody is told that it cannot go on, and the call ends."""
-        log.error("call ended: its policy lets nobody talk unrecorded", why=why)
-        talking = [leg for leg in self.legs if leg.answered and not leg.is_over]
-        with contextlib.suppress(MediaServerError, TimeoutError):
-            path = self.house.prompts.find("technical-error", self.language)
-            async with asyncio.timeout(15.0):
-                loaded = await self.house.load(path)
-                for heard in [await leg.voice.play(loaded) for leg in talking]:
-                    await heard
-        self.end(Cause.REJECTED, "server", 503, "Recording Not Available")
-
-    async def start_recording(self, policy: str | None = None) -> bool:
-        """In mid-call: everybody there hears the notice, then capture begins. False: it cannot be recorded."""
-        self._recording_tried = True
-        if self.recording is None or not self.recording.active:
-            await self._begin_recording(policy)
-        recording = self.recording
-        if self._recording_refused:
-            await self.cannot_record(self._recording_refused)
-        if recording is None:
-            return False
-        talking = [leg for leg in self.legs if leg.answered and not leg.is_over]
-        await asyncio.gather(*(recording.inform(leg, None, self.language) for leg in talking))
-        await self.cover(*talking)
-        return recording.active
-
-    async def stop_recording(self) -> bool:
-        """The recording is complete when this returns. False: there was none."""
-        self._note_if_captured()
-        recording, self.recording = self.recording, None
-        if recording is None:
-            return False
-        await recording.end()
-        return True
-
-    async def cover(self, *legs: Leg) -> None:
-        """Capture may begin for legs that were admitted without."""
-        if self.recording is not None:
-            await self.recording.cover(*legs)
-
-    def _note_if_captured(self) -> None:
-        """A call whose parties all refuse has no recording."""
-        if self.recording is not None and self.recording.captured:
-            self.note_recording(self.recording.recording_id)
-
-    def note_recording(self, recording_id: str) -> None:
-        """The call detail record names the first recording that captured anything of the call."""
-        self._recording_id = self._recording_id or recording_id
 
 
 def _trunk_of(identity: str | None) -> str | None:

@@ -125,7 +125,7 @@ class Room:
                 facts = replace(participant.call.facts(), call_id=room_id)
                 try:
                     self._recording = await NotedRecording.begin(
-                        self._house, facts, NoticeKind.CALL, participant.call.consent_case()
+                        self._house, facts, NoticeKind.CALL, participant.call.recording.consent_case()
                     )
                 except RecordingRequired as error:
                     self._recording_refused = str(error)
@@ -133,7 +133,7 @@ class Room:
                     if self._recording is not None:
                         self._recording.on_lost = self._recording_lost
         if self._recording_refused:
-            await participant.call.cannot_record(self._recording_refused)
+            await participant.call.recording.cannot_record(self._recording_refused)
             return False
         if self._recording is None:
             return not participant.leg.is_over
@@ -141,14 +141,14 @@ class Room:
         named = replace(leg.facts(), leg_id=f"{call.call_id}-{leg.leg_id}")  # "1" in each of their calls
         heard = await self._recording.admit(leg, None, call.language, facts=named)
         if heard and self._recording.active:
-            call.note_recording(self._recording.recording_id)
+            call.recording.note(self._recording.recording_id)
         return heard
 
     def _recording_lost(self, reason: str) -> None:
         """A closed policy: who cannot be recorded any more is told, and out."""
         self._recording_refused = reason
         for participant in self.participants.values():
-            self._tasks.spawn(participant.call.cannot_record(reason), "recording lost")
+            self._tasks.spawn(participant.call.recording.cannot_record(reason), "recording lost")
 
     async def _leave(self, participant: _Participant) -> None:
         self._visitors -= 1

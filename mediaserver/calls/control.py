@@ -192,11 +192,11 @@ class CallControl:
 
     async def start_recording(self, policy: str | None = None) -> bool:
         """Everybody there hears the notice of the consent policy, then is recorded. False: it cannot be."""
-        return await self._during_call(self._call.start_recording(policy))
+        return await self._during_call(self._call.recording.start(policy))
 
     async def stop_recording(self) -> bool:
         """The recording is complete when this returns. False: there was none."""
-        return await self._during_call(self._call.stop_recording())
+        return await self._during_call(self._call.recording.stop())
 
     async def pause_recording(self, reason: str = "card data", *, resume_after_s: float | None = None) -> None:
         """No sound and no digit of anybody is stored from now on. Raises LookupError if nothing is being recorded.
@@ -330,7 +330,7 @@ class CallControl:
         """ready is passed over on a recorded call: its notice comes before anybody is connected."""
         leg = self._call.primary
         await leg.answer(prefer, None if self._call.records else ready)
-        await self._call.admit(leg, capture=capture)
+        await self._call.recording.admit(leg, capture=capture)
 
     async def _load(self, what: Playable, language: str) -> PromptHandle | Tone:
         house = self._call.house
@@ -459,8 +459,8 @@ class CallControl:
 
         try:
             await self._answer(leg.preferred, capture=False, ready=connect)
-            if await call.admit(leg, capture=False):
-                await call.cover(call.primary, leg)
+            if await call.recording.admit(leg, capture=False):
+                await call.recording.cover(call.primary, leg)
                 await connect()
                 await conversation.wait_over()
         finally:

@@ -220,7 +220,7 @@ class CallManager:
         call = self._calls.get(call_id)
         if call is None:
             return None
-        return await (call.start_recording() if start else call.stop_recording())
+        return await call.record(start)
 
     def rooms(self) -> list[RoomFacts]:
         return self._rooms.facts()

@@ -51,7 +51,7 @@ async def record_message(
             raise CallEnded("the caller hung up before the beep")
         if not recording.active:
             raise StorageError("the message cannot be recorded; the log says why")
-        call.note_recording(recording.recording_id)
+        call.recording.note(recording.recording_id)
         leg.voice.forget_digits()
         started_s = loop.time()
         listener = _Listener(call, leg.voice)

@@ -111,13 +111,9 @@ class SiprecCall:
             legs=tuple(stream.facts() for stream in (*self._past, *self._streams.values())),
         )
 
-    async def start_recording(self) -> bool:
-        """It records by itself, or is over."""
-        return self._recording is not None and not self.ending
-
-    async def stop_recording(self) -> bool:
-        """Its client decides; hanging it up ends it."""
-        return False
+    async def record(self, start: bool) -> bool:
+        """It records by itself, or is over; stop: its client decides, hanging it up ends it."""
+        return start and self._recording is not None and not self.ending
 
     # -- life
 

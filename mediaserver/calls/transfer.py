@@ -116,7 +116,7 @@ class Transfer:
         if target is None:
             self._notify(result.status, result.reason)
             return
-        if transferee.is_over or not await call.admit(target):
+        if transferee.is_over or not await call.recording.admit(target):
             self._notify(480)
             await call.drop(target)
             return

@@ -256,3 +256,28 @@ async def test_a_beep_is_heard_by_all_while_something_is_captured(tmp_path: Path
     await stage.wait(31.0)
     assert len(stage.leg(0).heard) == before[0] + 2
     await stage.close()
+
+
+async def test_asking_what_a_call_is_changes_nothing_of_it(stage: Stage) -> None:
+    recording = await connected(stage)
+    manager = stage.manager
+    assert manager is not None
+    assert [call.recording_id for call in manager.calls()] == ["rec-1"]
+    recording.captured = False  # as if nobody had asked before: the answer is of now
+    assert [call.recording_id for call in manager.calls()] == [None]
+
+
+async def test_a_call_recorded_twice_is_known_by_the_first(stage: Stage) -> None:
+    stage.program(
+        "async def program(call):\n"
+        "    await call.answer()\n"
+        "    await call.start_recording()\n"
+        "    await call.stop_recording()\n"
+        "    await call.start_recording()\n"
+        "    await call.sleep(1)\n"
+    )
+    await stage.start('[[route]]\nname="mine"\nnumber="600"\nprogram="mine"\n')
+    await stage.call("600")
+    await stage.wait(6.0)
+    assert [recording.log for recording in stage.recorder.recordings] == [["capture", "pause"]] * 2
+    assert stage.observer.ended[0].recording_id == "rec-1"
