@@ -12,9 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import datetime
-import json
-import platform
 import statistics
 import sys
 import tempfile
@@ -25,9 +22,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks._history import append  # noqa: E402
 from tests.support.bad_network import GOOD, BadRoom  # noqa: E402
 
-HISTORY = ROOT / "benchmarks" / "history" / "bad_network.jsonl"
 PORT = 15_920
 SETTLE_S = 12  # the estimate of the bandwidth has found its place
 INTERVALS = 4
@@ -89,19 +86,19 @@ async def measure(folder: Path) -> dict[str, dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--record", action="store_true", help=f"append the figures to {HISTORY.name}")
+    parser.add_argument(
+        "--record", action="store_true", help="append the figures to benchmarks/history/bad_network.jsonl"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         figures = asyncio.run(measure(Path(folder)))
     if arguments.record:
-        HISTORY.parent.mkdir(exist_ok=True)
-        line = {
-            "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "machine": platform.processor() or platform.machine(),
-            "figures": figures,
-        }
-        with HISTORY.open("a") as history:
-            history.write(json.dumps(line) + "\n")
+        append(
+            "bad_network",
+            {
+                "figures": figures,
+            },
+        )
     short = [
         name
         for name, found in figures.items()

@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import datetime
 import json
 import platform
 import tempfile
 from pathlib import Path
 
+from benchmarks._history import append
 from tests.support.lanes import SERVER_PORT, SERVER_RTP, SIPP_MEDIA_PORT, SIPP_PORT
 from tests.support.server import Server
 from tests.support.sipp import run_sipp
 
-HISTORY = Path(__file__).parent / "history" / "calls.jsonl"
 ROOT = Path(__file__).parents[1]
 CALLEE_PORT = SIPP_PORT + 10
 TRUNK = f'[trunks.sipp]\nuri = "sip:127.0.0.1:{CALLEE_PORT}"\nallow_from = ["127.0.0.1"]\n'
@@ -119,9 +118,8 @@ def main() -> None:
     figures = asyncio.run(compare(trees, options.rate, options.calls))
     print(json.dumps(figures))
     if options.record:
-        line = {"at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "machine": platform.release()}
-        with HISTORY.open("a") as file:
-            file.write(json.dumps(line | figures) + "\n")
+        line = {"machine": platform.release()}
+        append("calls", line | figures)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import datetime
-import json
-import platform
 import random
 import statistics
 import sys
@@ -27,12 +24,12 @@ from sqlalchemy import insert, text
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks._history import append  # noqa: E402
 from mediaserver.model import Masked  # noqa: E402
 from mediaserver.store.database import Database, open_database  # noqa: E402
 from mediaserver.store.models import review_calls, review_tags  # noqa: E402
 from mediaserver.store.review_search import CallSearch, Place, Search  # noqa: E402
 
-HISTORY = ROOT / "benchmarks" / "history" / "catalogue.jsonl"
 START_MS = 1_700_000_000_000
 BATCH = 20_000
 ASKED: dict[str, tuple[Search, list[str] | None]] = {
@@ -141,14 +138,11 @@ async def main() -> None:
             await database.close()
     if options.record:
         row = {
-            "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "machine": platform.machine(),
             "database": database.dialect,
             "rows": options.rows,
             "ms": {name: round(value, 1) for name, value in took.items()},
         }
-        with HISTORY.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        append("catalogue", row)
     worst = max(took, key=lambda name: took[name])
     print(f"worst: {worst} {took[worst]:.1f} ms")
 

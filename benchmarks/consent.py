@@ -9,7 +9,6 @@ A difference ends the run with the seed that shows it. The figure is calls judge
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import sys
 import time
@@ -18,9 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks._history import append  # noqa: E402
 from tests.support.consent_model import run_script  # noqa: E402
-
-HISTORY = ROOT / "benchmarks" / "history" / "consent.jsonl"
 
 
 def main() -> None:
@@ -33,7 +31,6 @@ def main() -> None:
     tokens = sum(run_script(seed) for seed in range(options.first, options.first + options.calls))
     took = time.process_time() - began
     row = {
-        "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "calls": options.calls,
         "first": options.first,
         "tokens": tokens,
@@ -41,8 +38,7 @@ def main() -> None:
     }
     print(json.dumps(row))
     if options.record:
-        with HISTORY.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        append("consent", row)
 
 
 if __name__ == "__main__":

@@ -11,19 +11,17 @@ beside ours in the same run when it is installed.
 from __future__ import annotations
 
 import argparse
-import datetime
 import gc
 import importlib
-import json
 import platform
 import sys
 import time
 import tracemalloc
 from collections.abc import Callable
 from itertools import count
-from pathlib import Path
 from typing import Any
 
+from benchmarks._history import append
 from mediaserver.sip.checks import check_request
 from mediaserver.sip.events import IncomingRequest
 from mediaserver.sip.flow import Flow
@@ -32,7 +30,6 @@ from mediaserver.sip.parser import StreamFramer, parse_message
 from mediaserver.sip.stack import SipStack
 from mediaserver.sip.uri import parse_uri
 
-HISTORY = Path(__file__).resolve().parent / "history" / "control.jsonl"
 ROUNDS = 7  # the best of them: what the machine can do when nobody disturbs it
 CALLS = 1_000
 SDP = (
@@ -192,21 +189,19 @@ def measure() -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--record", action="store_true", help=f"append to {HISTORY.name}")
+    parser.add_argument("--record", action="store_true", help="append the figures to benchmarks/history/control.jsonl")
     arguments = parser.parse_args()
     figures = measure()
     for name, value in figures.items():
         sys.stdout.write(f"{name:34} {value:12.2f}\n")
     if arguments.record:
-        HISTORY.parent.mkdir(exist_ok=True)
-        line = {
-            "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-            **{name: round(value, 3) for name, value in figures.items()},
-        }
-        with HISTORY.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append(
+            "control",
+            {
+                "python": platform.python_version(),
+                **{name: round(value, 3) for name, value in figures.items()},
+            },
+        )
 
 
 if __name__ == "__main__":

@@ -12,15 +12,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import datetime
 import gc
-import json
-import os
-import platform
 import secrets
 import time
 from pathlib import Path
 
+from benchmarks._history import append
 from mediaserver.clock import SystemClock
 from mediaserver.media.engine import MediaEngine
 from mediaserver.model import CodecName, CodecParams, MediaAddress, StreamSettings
@@ -30,7 +27,6 @@ from mediaserver.webrtc.dtls import DtlsEndpoint, DtlsIdentity
 from mediaserver.webrtc.stun import Attribute, Kind
 from mediaserver.webrtc.transport import WebRtcTransport
 
-HISTORY = Path(__file__).resolve().parent / "history" / "dtls.jsonl"
 HOST, PORT = "127.0.8.2", 9_980
 OPUS = (CodecParams(CodecName.OPUS, 111, 48_000, 2, {"useinbandfec": "1"}),)
 US, THEM = DtlsIdentity(), DtlsIdentity()
@@ -143,14 +139,13 @@ def main() -> None:
         f"{found['kb_per_leg']:.0f} KB per connected leg (at most 300)"
     )
     if options.record:
-        line = {
-            "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "machine": f"{platform.machine()} {platform.release()} {os.cpu_count()} cores",
-            "legs": options.legs,
-            **found,
-        }
-        with HISTORY.open("a") as history:
-            history.write(json.dumps(line) + "\n")
+        append(
+            "dtls",
+            {
+                "legs": options.legs,
+                **found,
+            },
+        )
 
 
 if __name__ == "__main__":

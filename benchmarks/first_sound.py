@@ -12,9 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import datetime
-import json
-import platform
 import statistics
 import sys
 import tempfile
@@ -24,11 +21,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks._history import append  # noqa: E402
 from tests.support.page import Browser  # noqa: E402
 from tests.support.server import Server  # noqa: E402
 from tests.support.speech import tone  # noqa: E402
 
-HISTORY = ROOT / "benchmarks" / "history" / "first_sound.jsonl"
 PORT = 15_900
 CALLS = 9
 ONE_CALL = """
@@ -86,7 +83,9 @@ async def measure(folder: Path) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--record", action="store_true", help=f"append the figures to {HISTORY.name}")
+    parser.add_argument(
+        "--record", action="store_true", help="append the figures to benchmarks/history/first_sound.jsonl"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         calls = asyncio.run(measure(Path(folder)))
@@ -100,14 +99,12 @@ def main() -> None:
     }
     print(figures)
     if arguments.record:
-        HISTORY.parent.mkdir(exist_ok=True)
-        line = {
-            "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "machine": platform.processor() or platform.machine(),
-            "figures": figures,
-        }
-        with HISTORY.open("a") as history:
-            history.write(json.dumps(line) + "\n")
+        append(
+            "first_sound",
+            {
+                "figures": figures,
+            },
+        )
 
 
 if __name__ == "__main__":

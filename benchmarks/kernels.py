@@ -12,9 +12,6 @@ welcome prompt.
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
-import platform
 import subprocess
 import tempfile
 import time
@@ -25,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
+from benchmarks._history import append
 from mediaserver.codecs.audio import Codec
 from mediaserver.codecs.resample import StreamResampler
 from mediaserver.ext import dtmf, mix
@@ -33,7 +31,6 @@ from mediaserver.ext.tone import Tone
 from mediaserver.media.prompts import decode_audio
 
 ROOT = Path(__file__).resolve().parents[1]
-HISTORY = ROOT / "benchmarks" / "history" / "kernels.jsonl"
 SECONDS = 4
 FRAMES = SECONDS * 50
 ROUNDS = 9  # the best of them: what the machine can do when nobody disturbs it
@@ -273,17 +270,14 @@ def main() -> None:
             measure_processing(table)
     table.show()
     if arguments.record:
-        HISTORY.parent.mkdir(parents=True, exist_ok=True)
-        line = {
-            "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "commit": commit(),
-            "machine": platform.machine(),
-            "us_per_20ms": {name: round(us, 3) for name, us in table.ours.items()},
-            "ratio_to_peer": table.ratios(),
-        }
-        with HISTORY.open("a") as file:
-            file.write(json.dumps(line) + "\n")
-        print(f"recorded in {HISTORY.relative_to(ROOT)}")
+        append(
+            "kernels",
+            {
+                "commit": commit(),
+                "us_per_20ms": {name: round(us, 3) for name, us in table.ours.items()},
+                "ratio_to_peer": table.ratios(),
+            },
+        )
 
 
 if __name__ == "__main__":

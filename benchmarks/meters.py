@@ -11,8 +11,6 @@ figure is compared with the mapped PESQ of the same call. The clips are others t
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -23,6 +21,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks._history import append  # noqa: E402
 from tests.sim.heard import listen, unbent  # noqa: E402
 from tests.sim.other_meters import METERS, agreement  # noqa: E402
 from tests.sim.traces import (  # noqa: E402
@@ -37,7 +36,6 @@ from tests.sim.traces import (  # noqa: E402
     step_delay,
 )
 
-HISTORY = ROOT / "benchmarks" / "history" / "meters.jsonl"
 CODECS = ("PCMU", "PCMA", "G722", "opus24", "opus24fec")
 CLIPS = (60, 61, 62)  # the factors were fitted to clips 0 to 4
 
@@ -124,9 +122,7 @@ def main() -> None:
         figures[name] = {"rmse": round(rmse, 3), "pearson": round(pearson, 3), "worst": round(worst, 2)}
         print(f"{name:12} RMSE {rmse:.2f} MOS, Pearson {pearson:.3f}, worst {worst:.2f}")
     if options.record:
-        line = {"at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "meters": figures}
-        with HISTORY.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        append("meters", {"meters": figures})
 
 
 if __name__ == "__main__":

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import datetime
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -24,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from relay import PHONE_HOST, PHONE_PORT, SERVER_HOST, Result, build, measure, resident_kb
 
+from benchmarks._history import append
 from mediaserver.clock import SystemClock
 from mediaserver.codecs.audio import Codec
 from mediaserver.media.engine import MediaEngine
@@ -31,7 +30,6 @@ from mediaserver.model import CodecName, CodecParams, MediaAddress, StreamSettin
 from mediaserver.settings import MediaSettings
 
 HERE = Path(__file__).resolve().parent
-HISTORY = HERE / "history" / "mixing.jsonl"
 TICKS_PER_S = 50
 CODECS = {
     "PCMU": CodecParams(CodecName.PCMU, 0, 8_000),
@@ -121,14 +119,13 @@ def main() -> None:
             us, lost, memory = medians[name].values()
             print(f"{name:20} {us:20.1f} {lost:13.0f} {memory:7.1f}", flush=True)
     if args.record:
-        line = {
-            "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "machine": f"{platform.machine()} {platform.release()} {os.cpu_count()} cores",
-            "opus_complexity": args.complexity,
-            **medians,
-        }
-        with HISTORY.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        append(
+            "mixing",
+            {
+                "opus_complexity": args.complexity,
+                **medians,
+            },
+        )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ on both" means: later by more than a millisecond and more concealed by more than
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -22,13 +21,13 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks._history import append  # noqa: E402
 from mediaserver.codecs.audio import Codec  # noqa: E402
 from tests.sim.networks import CODECS, LAG_MAX_S, conversational, measure, networks, speech  # noqa: E402
 from tests.sim.playing import PHASE_NS, frames, play  # noqa: E402
 from tests.sim.traces import arrivals, steady  # noqa: E402
 
 DATA = ROOT / "benchmarks" / "data" / "neteq"
-HISTORY = ROOT / "benchmarks" / "history" / "neteq.jsonl"
 LATER_MS, MORE_CONCEALED = 1.0, 0.001
 # what ours plays: what of NetEQ's it is held against
 SIDES = {"PCMU": "PCMU", "opus": "opus", "opusfec": "opus"}
@@ -105,7 +104,7 @@ def table(codec: str, mine: dict[str, dict[str, float]]) -> dict[str, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--record", action="store_true", help=f"append the figures to {HISTORY.name}")
+    parser.add_argument("--record", action="store_true", help="append the figures to benchmarks/history/neteq.jsonl")
     parser.add_argument("--codec", choices=sorted(SIDES), help="only this one")
     arguments = parser.parse_args()
     figures: dict[str, Any] = {}
@@ -117,9 +116,7 @@ def main() -> None:
             mine = dict(zip(names, pool.map(ours, [codec] * len(names), names), strict=True))
             figures[codec] = table(codec, mine)
     if arguments.record:
-        line = {"when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "figures": figures}
-        with HISTORY.open("a") as history:
-            history.write(json.dumps(line) + "\n")
+        append("neteq", {"figures": figures})
 
 
 if __name__ == "__main__":

@@ -10,19 +10,15 @@ nor Python is in the figures. The sound is harmonic with a gliding pitch: concea
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
-import platform
 import time
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks._history import append
 from mediaserver.codecs.audio import Codec
 from mediaserver.ext.playout_harness import PlayoutHarness
 
-HISTORY = Path(__file__).resolve().parent / "history" / "playout.jsonl"
 SECONDS = 40
 ROUNDS = 5  # the best of them: what the machine can do when nobody disturbs it
 FRAME_NS = 20_000_000
@@ -89,7 +85,7 @@ def observe_ns(loss: float, sigma_ms: float) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--record", action="store_true", help=f"append the figures to {HISTORY.name}")
+    parser.add_argument("--record", action="store_true", help="append the figures to benchmarks/history/playout.jsonl")
     arguments = parser.parse_args()
     figures: dict[str, float] = {}
     for name, wire_hz, pulled_hz, loss, sigma_ms in CASES:
@@ -101,14 +97,12 @@ def main() -> None:
         figures[label] = round(observe_ns(loss, sigma_ms), 1)
         print(f"{label:48} {figures[label]:8.1f} ns per packet")
     if arguments.record:
-        HISTORY.parent.mkdir(exist_ok=True)
-        line = {
-            "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "machine": platform.processor() or platform.machine(),
-            "figures": figures,
-        }
-        with HISTORY.open("a") as history:
-            history.write(json.dumps(line) + "\n")
+        append(
+            "playout",
+            {
+                "figures": figures,
+            },
+        )
 
 
 if __name__ == "__main__":

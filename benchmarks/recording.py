@@ -15,10 +15,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import datetime
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -30,10 +28,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks._history import append
 from benchmarks.relay import PHONE_HOST, PHONE_PORT, SERVER_HOST, build, measure
 
 HERE = Path(__file__).resolve().parent
-HISTORY = HERE / "history" / "recording.jsonl"
 TARGET_US, TARGET_PERCENT, TARGET_LAG_MS = 0.6, 10.0, 500.0
 
 
@@ -294,13 +292,10 @@ def main() -> None:
         )
     if args.record:
         told = {
-            "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "machine": f"{platform.machine()} {platform.release()} {os.cpu_count()} cores",
             "streams": args.streams,
             **line,
         }
-        with HISTORY.open("a") as file:
-            file.write(json.dumps(told) + "\n")
+        append("recording", told)
 
 
 if __name__ == "__main__":

@@ -14,10 +14,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
-import datetime
 import json
 import os
-import platform
 import shutil
 import signal
 import socket
@@ -31,8 +29,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from benchmarks._history import append
+
 HERE = Path(__file__).resolve().parent
-HISTORY = HERE / "history" / "relay.jsonl"
 SERVER_HOST, PHONE_HOST = "127.0.8.1", "127.0.9.1"  # nobody else binds there
 SERVER_PORT, PHONE_PORT = 10_000, 10_000
 NG_PORT = 30_990
@@ -274,14 +273,13 @@ def main() -> None:
         ratio = medians["mediaserver"].cpu_us_per_packet / medians["reflector"].cpu_us_per_packet
         print(f"ratio to the reflector {ratio:.2f} (at most {TARGET_RATIO})")
     if args.record:
-        line = {
-            "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "machine": f"{platform.machine()} {platform.release()} {os.cpu_count()} cores",
-            "streams": args.streams,
-            **{name: asdict(result) for name, result in medians.items()},
-        }
-        with HISTORY.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        append(
+            "relay",
+            {
+                "streams": args.streams,
+                **{name: asdict(result) for name, result in medians.items()},
+            },
+        )
 
 
 if __name__ == "__main__":

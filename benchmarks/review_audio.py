@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import datetime
 import json
-import platform
 import random
 import statistics
 import sys
@@ -26,12 +24,12 @@ from aiohttp import ClientSession, web
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks._history import append  # noqa: E402
 from mediaserver.api.review_audio import send  # noqa: E402
 from mediaserver.recording.sealed import SealedAudio, SealedSink  # noqa: E402
 from mediaserver.store.database import open_database  # noqa: E402
 from mediaserver.store.review import ReviewStore  # noqa: E402
 
-HISTORY = ROOT / "benchmarks" / "history" / "review_audio.jsonl"
 RATE_HZ = 8_000
 KEY = bytes(32)
 
@@ -86,8 +84,6 @@ async def main() -> None:
         await runner.cleanup()
         await database.close()
     row = {
-        "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "machine": platform.machine(),
         "hours": options.hours,
         "first_sound_ms": round(first, 1),
         "jump_median_ms": round(statistics.median(took), 1),
@@ -95,8 +91,7 @@ async def main() -> None:
     }
     print(json.dumps(row))
     if options.record:
-        with HISTORY.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        append("review_audio", row)
 
 
 if __name__ == "__main__":

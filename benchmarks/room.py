@@ -13,9 +13,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import datetime
-import json
-import platform
 import sys
 import tempfile
 from pathlib import Path
@@ -24,11 +21,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks._history import append  # noqa: E402
 from tests.support.page import Browser, Page  # noqa: E402
 from tests.support.server import Server  # noqa: E402
 from tests.support.speech import tone  # noqa: E402
 
-HISTORY = ROOT / "benchmarks" / "history" / "room.jsonl"
 PORT = 15_920
 USERS = ("ann", "bob", "vera")
 WATCHED_S = 10.0
@@ -110,7 +107,7 @@ async def measure(folder: Path, pictures: Path | None) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--record", action="store_true", help=f"append the figures to {HISTORY.name}")
+    parser.add_argument("--record", action="store_true", help="append the figures to benchmarks/history/room.jsonl")
     parser.add_argument("--pictures", type=Path, help="a folder for screenshots")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -125,14 +122,12 @@ def main() -> None:
     figures = {"slowest_fps": min(rates, default=0.0), "fastest_fps": max(rates, default=0.0), "pictures": len(rates)}
     print(figures, "too wide by", found["too_wide_px"], "px;", found["complaints"] or "no complaint of a page")
     if arguments.record:
-        HISTORY.parent.mkdir(exist_ok=True)
-        line = {
-            "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "machine": platform.processor() or platform.machine(),
-            "figures": figures,
-        }
-        with HISTORY.open("a") as history:
-            history.write(json.dumps(line) + "\n")
+        append(
+            "room",
+            {
+                "figures": figures,
+            },
+        )
     if not everyone or min(rates, default=0.0) <= 0 or found["too_wide_px"] > 0 or found["complaints"]:
         sys.exit(1)
 

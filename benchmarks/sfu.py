@@ -13,21 +13,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import datetime
-import json
 import multiprocessing
 import os
-import platform
 import secrets
 import socket
 import struct
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 
+from benchmarks._history import append
 from mediaserver.clock import SystemClock
 from mediaserver.codecs.audio import Codec
 from mediaserver.media.engine import MediaEngine
@@ -43,7 +40,6 @@ from mediaserver.model import (
 from mediaserver.model_video import Feedback, TrackSettings, VideoCodec, VideoFormat
 from mediaserver.settings import MediaSettings
 
-HISTORY = Path(__file__).resolve().parent / "history" / "sfu.jsonl"
 PACKETS_PER_FRAME, FRAMES_PER_S, PAYLOAD_BYTES = 5, 30, 1_250  # 1.5 Mbit/s
 OPUS = (CodecParams(CodecName.OPUS, 111, 48_000),)
 PCMU = (CodecParams(CodecName.PCMU, 0, 8_000),)
@@ -227,14 +223,12 @@ def main() -> None:
     with viewers_elsewhere(arguments.viewers) as viewers, viewers_elsewhere(arguments.listeners) as listeners:
         results = asyncio.run(run(viewers, listeners, arguments.seconds))
     if arguments.record:
-        line = {
-            "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "machine": platform.machine(),
-            "cores": os.cpu_count(),
-            "results": [{**asdict(result), "receivers_per_core": result.receivers_per_core} for result in results],
-        }
-        with HISTORY.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        append(
+            "sfu",
+            {
+                "results": [{**asdict(result), "receivers_per_core": result.receivers_per_core} for result in results],
+            },
+        )
 
 
 if __name__ == "__main__":

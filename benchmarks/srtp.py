@@ -10,19 +10,15 @@ cache as in a busy server. The peer is a C program built on the spot (needs a co
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
-import os
-import platform
 import subprocess
 import tempfile
 from pathlib import Path
 
+from benchmarks._history import append
 from mediaserver.ext.srtp_harness import stretch
 from mediaserver.model import SRTP_KEY_SALT_BYTES, SrtpProfile
 
 HERE = Path(__file__).resolve().parent
-HISTORY = HERE / "history" / "srtp.jsonl"
 PACKETS = 4_000
 ROUNDS = 15  # the best of them: what the machine can do when nobody disturbs it
 PAYLOADS = {"G.711, 20 ms": 160, "video": 1_100}
@@ -67,13 +63,12 @@ def main() -> None:
                     "libsrtp_unprotect_ns": them[1],
                 }
     if options.record:
-        line = {
-            "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "machine": f"{platform.machine()} {os.cpu_count()} cores",
-            "results": results,
-        }
-        with HISTORY.open("a") as history:
-            history.write(json.dumps(line) + "\n")
+        append(
+            "srtp",
+            {
+                "results": results,
+            },
+        )
 
 
 if __name__ == "__main__":

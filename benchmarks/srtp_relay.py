@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import datetime
 import json
 import os
-import platform
 import shutil
 import statistics
 import sys
@@ -28,9 +26,9 @@ from pathlib import Path
 
 import relay
 
+from benchmarks._history import append
 from mediaserver.model import SrtpProfile
 
-HISTORY = relay.HERE / "history" / "srtp_relay.jsonl"
 KEY = bytes(range(30))
 BROWSER_PORT = 9_990
 TARGET_RATIO = 1.3
@@ -141,15 +139,14 @@ def main() -> None:
     ratio = medians["mediaserver"].cpu_us_per_packet / (medians["reflector"].cpu_us_per_packet + library)
     print(f"library alone {library:.2f} µs; ratio to reflector + library {ratio:.2f} (at most {TARGET_RATIO})")
     if args.record:
-        line = {
-            "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "machine": f"{platform.machine()} {platform.release()} {os.cpu_count()} cores",
-            "streams": args.streams,
-            "library_us": library,
-            **{name: asdict(result) for name, result in medians.items()},
-        }
-        with HISTORY.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        append(
+            "srtp_relay",
+            {
+                "streams": args.streams,
+                "library_us": library,
+                **{name: asdict(result) for name, result in medians.items()},
+            },
+        )
 
 
 if __name__ == "__main__":

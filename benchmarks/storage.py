@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import datetime
 import json
 import multiprocessing
 import os
-import platform
 import resource
 import sys
 import tempfile
@@ -30,6 +28,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks._history import append  # noqa: E402
 from mediaserver.clock import SystemClock  # noqa: E402
 from mediaserver.model import Masked  # noqa: E402
 from mediaserver.recording import manifest  # noqa: E402
@@ -42,7 +41,6 @@ from mediaserver.store.database import Database, open_database  # noqa: E402
 from mediaserver.store.recordings import RecordingRow, RecordingStore  # noqa: E402
 from mediaserver.store.spool import Spool  # noqa: E402
 
-HISTORY = ROOT / "benchmarks" / "history" / "storage.jsonl"
 LEG_BYTES_PER_S = 8_000 + 50 * 40 + 10 * 80  # G.711, RTP and record headers, segments
 GOAL_PER_S = 1_000 / 180
 
@@ -154,8 +152,6 @@ def main() -> None:
     process.start()
     try:
         row = {
-            "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "machine": platform.machine(),
             **asyncio.run(measure(options, ours.recv())),
         }
     finally:
@@ -163,8 +159,7 @@ def main() -> None:
         process.join()
     print(json.dumps(row, indent=2))
     if options.record:
-        with HISTORY.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        append("storage", row)
 
 
 if __name__ == "__main__":
