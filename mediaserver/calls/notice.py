@@ -8,14 +8,13 @@ sealed and stored is the recording room's.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import structlog
 
+from mediaserver.calls.asking import Asking
 from mediaserver.calls.house import House
 from mediaserver.calls.leg import Leg
 from mediaserver.calls.ports import Recording
@@ -25,10 +24,8 @@ from mediaserver.errors import MediaError, MediaServerError, RecordingRequired
 from mediaserver.media.engine import Tone
 from mediaserver.model import (
     CallFacts,
-    Delivery,
     LegFacts,
     LegHandle,
-    LegStats,
     Notice,
     NoticeKind,
     PromptHandle,
@@ -38,8 +35,6 @@ from mediaserver.model_consent import DEFAULT_RULES, Answer, ConsentCase, Consen
 from mediaserver.model_news import RecordingNews, RecordingState
 
 log = structlog.get_logger()
-_TRIES = 3  # a notice that was interrupted, or did not arrive, is played again so often
-_REPORT_LOOK_S = 0.1  # the media plane renews its statistics so often
 _NOT_SENT = (ConsentState.DENIED, ConsentState.WITHDRAWN, ConsentState.NOTICE_FAILED)  # not even their numbers
 _NEWS = {
     ConsentState.IMPLIED: RecordingState.RECORDING,
@@ -73,6 +68,7 @@ class NotedRecording:
         self._house = house
         self._recording = recording
         self._rules = rules
+        self._asking = Asking(house, rules)
         self._parties: dict[LegHandle, _Party] = {}
         self._tasks = TaskGroup(contextvars.copy_context())
         self._pause_timer: asyncio.Task[None] | None = None
@@ -136,7 +132,19 @@ class NotedRecording:
         return self._recording.paused
 
     def states(self) -> dict[LegHandle, ConsentState]:
-        return self._recording.states()
+        """As the recorder has them; what a party heard and said that `cover` is still to tell counts already."""
+        states = self._recording.states()
+        for handle, party in self._parties.items():
+            if states.get(handle) is ConsentState.NOTICE_PLAYING and not party.covered:
+                states[handle] = self._untold(party)
+        return states
+
+    def _untold(self, party: _Party) -> ConsentState:
+        if party.answer is not None and not party.told:
+            return ConsentState(party.answer[0].value)
+        if party.notice is None:
+            return ConsentState.NOTICE_PLAYING
+        return ConsentState.NOTICE_DELIVERED if self._asking.arrived(party.notice) else ConsentState.NOTICE_FAILED
 
     def also_to(self, trunk: str) -> None:
         """A copy of what is captured goes to the recorder behind this trunk."""
@@ -207,12 +215,15 @@ class NotedRecording:
         if _agreed_by_token(leg):
             party.answer = (Answer.GRANTED, "token", {"session": leg.facts().sip_call_id})
             return True
-        party.notice = await self._deliver(party)
+        self._recording.notice_started(leg.voice.handle)
+        party.notice = await self._asking.deliver(
+            leg, party.prompt, party.language, lambda: self._news(leg, RecordingState.NOTICE)
+        )
         if party.notice is None:
             return False
         if rules.ask == "press" and party.answer is None:
             self._news(leg, RecordingState.ASKING)
-            party.answer = await self._key(party) or party.answer
+            party.answer = await self._asking.key(leg, party.answered) or party.answer
         return not leg.is_over
 
     async def cover(self, *legs: Leg) -> None:
@@ -401,90 +412,6 @@ class NotedRecording:
         facts, news = leg.facts(), RecordingNews(state, self.recording_id)
         self._house.news(lambda reader: reader.leg_news(leg.call_id, facts, news))
         leg.record.show(state)
-
-    # -- the notice itself
-
-    async def _deliver(self, party: _Party) -> Notice | None:
-        """Played to its end and, as far as the policy asks, proven to have arrived. None: the party hung up.
-
-        What never arrives well enough is handed on as it is: the recorder calls it failed and captures nothing.
-        """
-        notice = None
-        for attempt in range(_TRIES):
-            notice = await self._play(party)
-            if notice is None:
-                return None
-            fraction = notice.delivery.fraction
-            arrived = fraction is None and self._rules.proof == "sent"
-            if arrived or (fraction is not None and fraction >= self._rules.delivered_fraction):
-                return notice
-            log.warning("a notice did not arrive well enough", attempt=attempt + 1, delivered=fraction)
-        return notice
-
-    async def _play(self, party: _Party) -> Notice | None:
-        leg = party.leg
-        self._news(leg, RecordingState.NOTICE)
-        path: Path = self._house.prompts.find(party.prompt, party.language)
-        loaded = await self._house.load(path)
-        clock = self._house.clock
-        for _ in range(_TRIES):
-            before, started_ns = self._stats(leg), clock.now_ns()
-            heard = await (await leg.voice.play(loaded))
-            if leg.is_over or not leg.voice.is_open:
-                return None
-            if heard:
-                ended_ns, wall = clock.now_ns(), clock.wall()
-                delivery = await self._delivery(leg, before)
-                handle = leg.voice.handle
-                if leg.is_over or not leg.voice.is_open:
-                    return None
-                return Notice(handle, party.prompt, party.language, str(path), started_ns, ended_ns, wall, delivery)
-        raise MediaServerError(f"the notice {party.prompt!r} was interrupted {_TRIES} times")
-
-    async def _delivery(self, leg: Leg, before: LegStats | None) -> Delivery:
-        """What was sent while it played, and what the party's RTCP says was lost of it."""
-        after = self._stats(leg)
-        if before is None or after is None:
-            return Delivery()
-        latest, waited_s = after, 0.0
-        while self._rules.proof == "rtcp" and latest.rtcp_received == after.rtcp_received and not leg.is_over:
-            if waited_s >= self._rules.proof_s:
-                return Delivery(after.packets_sent - before.packets_sent)
-            await asyncio.sleep(_REPORT_LOOK_S)
-            waited_s += _REPORT_LOOK_S
-            latest = self._stats(leg) or latest
-        told = latest.remote_loss_fraction >= 0 and latest.rtcp_received > before.rtcp_received
-        lost = max(0, latest.remote_packets_lost - max(0, before.remote_packets_lost)) if told else -1
-        return Delivery(after.packets_sent - before.packets_sent, lost)
-
-    def _stats(self, leg: Leg) -> LegStats | None:
-        with contextlib.suppress(MediaError):
-            return self._house.engine.leg_stats(leg.voice.handle)
-        return None
-
-    async def _key(self, party: _Party) -> tuple[Answer, str, dict[str, str]] | None:
-        """The key that agrees or refuses; silence is a no. None: it answered another way meanwhile."""
-        leg = party.leg
-        leg.voice.forget_digits()
-        keys = {self._rules.agree_key: Answer.GRANTED, self._rules.refuse_key: Answer.DENIED}
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._rules.answer_s):
-                while not leg.is_over and not party.answered.is_set():
-                    digit = await self._digit(party)
-                    if digit in keys:
-                        return keys[digit], "dtmf", {"key": digit}
-        return None if party.answer is not None else (Answer.DENIED, "dtmf", {"key": ""})
-
-    async def _digit(self, party: _Party) -> str:
-        """The next key; "" when the party hung up or answered another way."""
-        pressed = asyncio.ensure_future(party.leg.voice.next_digit())
-        others = {asyncio.ensure_future(party.leg.wait_ended()), asyncio.ensure_future(party.answered.wait())}
-        try:
-            await asyncio.wait({pressed, *others}, return_when=asyncio.FIRST_COMPLETED)
-            return pressed.result() if pressed.done() else ""
-        finally:
-            for task in (pressed, *others):
-                task.cancel()
 
 
 def _agreed_by_token(leg: Leg) -> bool:

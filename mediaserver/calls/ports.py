@@ -163,6 +163,9 @@ class Recording(Protocol):
     async def leg_joined(self, leg: LegFacts) -> None:
         """A party that is to hear the notice, perhaps again: it, and whom the policy says, is not captured."""
 
+    def notice_started(self, leg: LegHandle) -> None:
+        """From now on that party hears it."""
+
     async def notice_finished(self, notice: Notice) -> ConsentState:
         """That party heard it to its end; capture begins where the policy allows. Returns its state now."""
         ...

@@ -192,7 +192,8 @@ class CallConsent:
                 "call, the prompt's SHA-256 and an end after its start"
             )
         if not self._arrived(evidence):
-            self._move(evidence.leg, Event.NOTICE_STARTED)
+            if party.state is not State.NOTICE_PLAYING:
+                self._move(evidence.leg, Event.NOTICE_STARTED)
             self._move(evidence.leg, Event.NOTICE_BROKEN)
             self._settle()
             return

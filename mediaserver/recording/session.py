@@ -23,7 +23,7 @@ from mediaserver.model_consent import Answer, ConsentRules, ConsentState
 from mediaserver.recording import announce, catalogue
 from mediaserver.recording.announce import RecordingEvent
 from mediaserver.recording.capture import Capture
-from mediaserver.recording.consent import Evidence, evidence_row
+from mediaserver.recording.consent import Event, Evidence, evidence_row
 from mediaserver.recording.durable import LegFile
 from mediaserver.recording.journal import Kind, note
 from mediaserver.recording.keys import KeyRing
@@ -91,6 +91,11 @@ class JournalRecording:
         self._legs[leg.handle] = leg
         self._consent.join(leg.handle)
         await self._follow("joined")
+
+    def notice_started(self, leg: LegHandle) -> None:
+        """A party who has said nothing yet hears the notice: it may be captured as little as before."""
+        if not self._ended and leg in self._legs:
+            self._consent.happens(leg, Event.NOTICE_STARTED)
 
     async def notice_finished(self, notice: Notice) -> ConsentState:
         """A party heard the notice to its end. Returns what it is now: permitted, asked for more, or failed."""

@@ -67,8 +67,12 @@ class FakeRecording:
             self.legs.append(leg)
         self._set(leg.handle, ConsentState.UNKNOWN)
 
+    def notice_started(self, leg: LegHandle) -> None:
+        assert self.joined[leg] is ConsentState.UNKNOWN
+        self._set(leg, ConsentState.NOTICE_PLAYING)
+
     async def notice_finished(self, notice: Notice) -> ConsentState:
-        assert self.joined[notice.leg] is ConsentState.UNKNOWN
+        assert self.joined[notice.leg] is ConsentState.NOTICE_PLAYING
         assert notice.ended_ns > notice.started_ns
         self.notices.append(notice)
         fraction = notice.delivery.fraction

@@ -50,6 +50,25 @@ async def test_a_party_is_asked_for_a_key_after_the_notice_and_its_answer_is_kep
     assert stage.leg(0).bridge is not None  # who refuses talks all the same
 
 
+async def test_a_party_is_shown_as_hearing_the_notice_then_as_having_heard_it_then_by_its_answer(stage: Stage) -> None:
+    await stage.start(RECORDED)
+    stage.recorder.policy = PRESS
+    stage.register("bob")
+    await stage.call("bob")
+    assert stage.manager is not None
+    ((call_id,), desk) = [call.call_id for call in stage.manager.calls()], stage.manager.consent_desk
+    assert desk.states(call_id) == {"1": ConsentState.NOTICE_PLAYING}
+    await stage.wait(2.1)
+    assert desk.states(call_id) == {"1": ConsentState.NOTICE_DELIVERED}
+    await stage.press("1")
+    assert desk.states(call_id) == {"1": ConsentState.GRANTED, "2": ConsentState.NOTICE_PLAYING}
+    (recording,) = stage.recorder.recordings
+    assert not recording.answers, "capture rests until the other has been asked"
+    await stage.wait(2.1)
+    await stage.press("2", 1)
+    assert desk.states(call_id) == {"1": ConsentState.GRANTED, "2": ConsentState.DENIED}
+
+
 async def test_who_presses_nothing_has_refused_and_the_call_goes_on(stage: Stage) -> None:
     await stage.start(RECORDED)
     stage.recorder.policy = PRESS

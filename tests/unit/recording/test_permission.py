@@ -98,6 +98,24 @@ async def test_a_party_that_refuses_is_never_written_and_the_other_is(room: Room
     assert opening["evidence"]["prompt_sha256"]  # the answer rests on the notice that asked for it
 
 
+async def test_a_party_that_is_hearing_the_notice_may_not_be_captured_and_keeps_the_others_waiting(room: Room) -> None:
+    a, b = room.leg(1), room.leg(2)
+    recording = await begin(room, ConsentRules("p"), a)
+    assert recording.capturing
+    await recording.leg_joined(b)
+    recording.notice_started(b.handle)
+    assert recording.states() == {a.handle: ConsentState.SUSPENDED_BY_JOINER, b.handle: ConsentState.NOTICE_PLAYING}
+    assert not recording.capturing
+    assert room.recorder.stats.transitions["unknown", "notice_playing"] == 1
+    lost = dataclasses.replace(room.notice(b), delivery=Delivery(100, 50))
+    assert await recording.notice_finished(lost) is ConsentState.NOTICE_FAILED
+    recording.notice_started(b.handle)
+    await recording.notice_finished(room.notice(b))
+    assert recording.states() == {a.handle: ConsentState.IMPLIED, b.handle: ConsentState.IMPLIED}
+    recording.notice_started(b.handle)  # too late to change anything
+    assert recording.capturing
+
+
 async def test_evidence_says_what_it_proves_though_others_have_yet_to_hear_the_notice(room: Room) -> None:
     a, b, c = room.leg(1), room.leg(2), room.leg(3)
     recording = await begin(room, ConsentRules("p", stay_s=1.0), a)
