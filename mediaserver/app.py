@@ -68,6 +68,7 @@ from mediaserver.store.recordings import RecordingStore
 from mediaserver.store.review import ReviewStore
 from mediaserver.store.review_search import CallSearch
 from mediaserver.store.reviewers import ReviewerStore
+from mediaserver.store.score_reports import ScoreReports
 from mediaserver.store.scorecards import ScorecardStore
 from mediaserver.store.spool import Spool
 from mediaserver.store.users import UserStore
@@ -200,6 +201,7 @@ class Server:
             facade,
             facade.sealed_audio,
             ScorecardStore(database),
+            ScoreReports(database),
         )
         self.http = HttpServer(settings, facade, self.metrics, self.transport, self.ways, review)
         self._started: list[tuple[str, Callable[[], Awaitable[object]]]] = []

@@ -32,10 +32,10 @@ from mediaserver.store.reviewers import Reviewer, ReviewerStore, Session, Share
 COOKIE: Final = "__Host-review"
 READING = ("GET", "HEAD")
 RIGHTS: Final[dict[str, frozenset[str]]] = {
-    "qa": frozenset({"find", "listen", "comment"}),
-    "supervisor": frozenset({"find", "listen", "comment", "share", "live"}),
-    "admin": frozenset({"find", "listen", "comment", "share", "live", "log", "cards"}),
-    "auditor": frozenset({"find", "log"}),  # sees what was done with recordings, hears none
+    "qa": frozenset({"find", "listen", "comment", "report"}),
+    "supervisor": frozenset({"find", "listen", "comment", "report", "scores", "share", "live"}),
+    "admin": frozenset({"find", "listen", "comment", "report", "scores", "share", "live", "log", "cards"}),
+    "auditor": frozenset({"find", "report", "scores", "log"}),  # sees what was done with recordings, hears none
     "guest": frozenset({"listen"}),  # of the one recording of its link
 }
 _hasher = PasswordHasher()  # argon2id, 64 MiB, three passes: RFC 9106's second choice

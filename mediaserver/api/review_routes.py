@@ -16,8 +16,10 @@ from mediaserver.api import review_words as words
 from mediaserver.api import views
 from mediaserver.api.answers import SECURITY_HEADERS
 from mediaserver.api.facade import Facade, NotFound
+from mediaserver.api.report_routes import ReportApi
 from mediaserver.api.review_audio import asked_range, send
 from mediaserver.api.review_people import RIGHTS, ReviewGate, Who, give_cookie, sha256, take_cookie
+from mediaserver.api.review_visits import Visits
 from mediaserver.api.routes import BadRequest
 from mediaserver.api.scoring_routes import ScoringApi
 from mediaserver.limits import (
@@ -30,8 +32,9 @@ from mediaserver.limits import (
 )
 from mediaserver.recording.sealed import SealedAudio
 from mediaserver.store.review import ReviewStore
-from mediaserver.store.review_search import CallSearch, FoundCall
+from mediaserver.store.review_search import CallSearch
 from mediaserver.store.reviewers import ReviewerStore, Share
+from mediaserver.store.score_reports import ScoreReports
 from mediaserver.store.scorecards import ScorecardStore
 
 ADDRESS = "/api/v1/review/"
@@ -49,10 +52,13 @@ class ReviewApi:
         facade: Facade,
         audio: AudioOf,
         scorecards: ScorecardStore,
+        reports: ScoreReports,
     ) -> None:
         self._gate, self._people, self._store, self._search = gate, people, store, search
         self._facade, self._audio = facade, audio
-        self._scoring = ScoringApi(gate, scorecards, self._of, self._note)
+        visits = Visits(gate, search, store)
+        self._of, self._note = visits.call_of, visits.note
+        self._rooms = (ScoringApi(visits, scorecards), ReportApi(visits, reports))
 
     def routes(self) -> list[web.RouteDef]:
         call = ADDRESS + "calls/{id}"
@@ -81,7 +87,7 @@ class ReviewApi:
             web.delete(ADDRESS + "searches/{name}", self._forget_search),
             web.get(ADDRESS + "live", self._live),
             web.get(ADDRESS + "log", self._log),
-            *self._scoring.routes(ADDRESS),
+            *(route for room in self._rooms for route in room.routes(ADDRESS)),
         ]
 
     # -- people
@@ -165,18 +171,6 @@ class ReviewApi:
         return response
 
     # -- one call
-
-    async def _of(self, request: web.Request, right: str) -> tuple[Who, FoundCall]:
-        """Who asks, and the recording of the address. Raises Refused, NotFound."""
-        who = await self._gate.who(request, right)
-        recording_id = request.match_info["id"]
-        found = None
-        shared = recording_id if who.share is None else who.share.recording_id
-        if recording_id.isprintable() and recording_id == shared:
-            found = await self._search.get(recording_id, queues=who.queues)
-        if found is None:
-            raise NotFound("there is no such recording")
-        return who, found
 
     async def _call(self, request: web.Request) -> web.Response:
         who, call = await self._of(request, "")
@@ -366,12 +360,6 @@ class ReviewApi:
             reader=who.name,
         )
         return web.json_response({"entries": [words.access_json(one) for one in found]})
-
-    async def _note(
-        self, who: Who, what: str, call: FoundCall | None = None, detail: dict[str, Any] | None = None
-    ) -> None:
-        recording_id = "" if call is None else call.recording_id
-        await self._store.log(who.name, what, recording_id, detail or {}, self._gate.now_ms())
 
 
 def _asked(request: web.Request) -> dict[str, str]:

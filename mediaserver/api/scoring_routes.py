@@ -5,27 +5,23 @@ Knows HTTP and the stores; scores are made by `recording.scorecard`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
 
 from mediaserver.api import review_words as words
 from mediaserver.api.facade import NotFound
-from mediaserver.api.review_people import ReviewGate, Who
+from mediaserver.api.review_people import Who
+from mediaserver.api.review_visits import Visits
 from mediaserver.api.routes import BadRequest
 from mediaserver.recording import scorecard
-from mediaserver.store.review_search import FoundCall
 from mediaserver.store.scorecards import Review, ScorecardStore
-
-CallOf = Callable[[web.Request, str], Awaitable[tuple[Who, FoundCall]]]
-Note = Callable[[Who, str, FoundCall | None, dict[str, Any] | None], Awaitable[None]]
 
 
 class ScoringApi:
-    def __init__(self, gate: ReviewGate, store: ScorecardStore, call_of: CallOf, note: Note) -> None:
-        """call_of: who asks and the recording of the address; note: into the access log."""
-        self._gate, self._store, self._call_of, self._note = gate, store, call_of, note
+    def __init__(self, visits: Visits, store: ScorecardStore) -> None:
+        self._visits, self._store = visits, store
 
     def routes(self, address: str) -> list[web.RouteDef]:
         return [
@@ -36,12 +32,12 @@ class ScoringApi:
         ]
 
     async def _cards(self, request: web.Request) -> web.Response:
-        await self._gate.who(request, "comment")
+        await self._visits.who(request, "comment")
         cards = [{"name": card.name, "version": card.version, **card.definition} for card in await self._store.newest()]
         return web.json_response({"scorecards": cards})
 
     async def _put_card(self, request: web.Request) -> web.Response:
-        who = await self._gate.who(request, "cards")
+        who = await self._visits.who(request, "cards")
         name = request.match_info["name"]
         if not scorecard.NAME.fullmatch(name):
             raise BadRequest("a scorecard's name is 1 to 64 lower-case letters, digits and -")
@@ -50,12 +46,12 @@ class ScoringApi:
             definition = scorecard.plain(scorecard.parse(body))
         except ValueError as error:
             raise BadRequest(str(error)) from error
-        card = await self._store.put(name, definition, who.name, self._gate.now_ms())
-        await self._note(who, "wrote card", None, {"scorecard": name, "version": card.version})
+        card = await self._store.put(name, definition, who.name, self._visits.now_ms())
+        await self._visits.note(who, "wrote card", None, {"scorecard": name, "version": card.version})
         return web.json_response({"name": name, "version": card.version})
 
     async def _reviews(self, request: web.Request) -> web.Response:
-        who, call = await self._call_of(request, "find")
+        who, call = await self._visits.call_of(request, "find")
         made = await self._store.reviews(call.recording_id)
         shown = [one for one in made if one.reviewer == who.name or self._may_see(who, made)]
         scores = [one.score for one in shown]
@@ -74,7 +70,7 @@ class ScoringApi:
         return not who.may("comment") or who.may("cards") or any(one.reviewer == who.name for one in made)
 
     async def _review(self, request: web.Request) -> web.Response:
-        who, call = await self._call_of(request, "comment")
+        who, call = await self._visits.call_of(request, "comment")
         body = await words.body_of(request, ("scorecard", "version", "answers"))
         name, version, answers = body["scorecard"], body["version"], body["answers"]
         if not isinstance(name, str) or not scorecard.NAME.fullmatch(name) or not isinstance(answers, dict):
@@ -87,9 +83,9 @@ class ScoringApi:
             result = scorecard.judge(scorecard.parse(card.definition), answers)
         except ValueError as error:
             raise BadRequest(str(error)) from error
-        now_ms = self._gate.now_ms()
+        now_ms = self._visits.now_ms()
         made = Review(call.recording_id, who.name, name, number, answers, result.score, result.failed, now_ms)
-        await self._note(who, "scored", call, {"scorecard": name, "version": number, "score": result.score})
+        await self._visits.note(who, "scored", call, {"scorecard": name, "version": number, "score": result.score})
         await self._store.review(made)
         return web.json_response({**_json(made), "sections": result.sections}, status=201)
 

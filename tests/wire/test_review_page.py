@@ -191,8 +191,10 @@ async def test_a_call_is_found_heard_and_explained_and_only_by_those_who_may(
     await page.click("Make link")
     link = await page.until(f"{APP}.open.link?.url")
     call_id = await page.evaluate(f"{APP}.open.call.id")
-    for tab in ("Live", "Access log"):
+    for tab in ("Reports", "Live", "Access log"):
         await page.click(tab)
+        if tab == "Reports":
+            await page.until(f"{APP}.reports.rows?.length === 1 && {APP}.reports.rows[0].mean === 100")
         await page.until(f"!{APP}.problem")
         await faultless(page)
         await picture(page, tab)

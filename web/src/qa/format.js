@@ -13,3 +13,6 @@ export const day = (seconds) =>
 export const moment = (seconds) =>
   new Intl.DateTimeFormat(language(), { dateStyle: "medium", timeStyle: "medium" }).format(new Date(seconds * 1000));
 export const percent = (share) => (share === null ? "–" : `${Math.round(share * 100)} %`);
+// A period by its first day, "2026-03-02".
+export const span = (first) =>
+  first && new Intl.DateTimeFormat(language(), { day: "numeric", month: "short", year: "numeric", timeZone: "UTC" }).format(new Date(first));

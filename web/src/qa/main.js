@@ -14,10 +14,17 @@ import { handle } from "./shortcuts.js";
 import { callView, paintWave } from "./view-call.js";
 import { liveView, logView } from "./view-more.js";
 import { passwordView } from "./view-password.js";
+import { loadReports, newReports, reportsView } from "./view-reports.js";
 import { helpView, listView, signInView } from "./view-search.js";
 import { say } from "./words.js";
 
 const LIVE_MS = 2000;
+// Each view beside the calls: the right it needs, what it asks for first, how it is drawn.
+const VIEWS = {
+  reports: { right: "report", load: loadReports, draw: reportsView },
+  live: { right: "live", load: (app) => app.refreshLive(), draw: liveView },
+  log: { right: "log", load: (app) => app.guarded(async () => (app.log = (await ask("GET", "log")).entries)), draw: logView },
+};
 const LATE_MS = 4000; // a call's row may be shown before its lanes are rendered
 
 export class QaApp extends LitElement {
@@ -36,6 +43,7 @@ export class QaApp extends LitElement {
     this.open = null;
     this.live = [];
     this.log = [];
+    this.reports = newReports();
     this.help = false;
     this.changing = null; // the form for a new password: { problem }
     this.range = null; // of a link to a part
@@ -332,8 +340,7 @@ export class QaApp extends LitElement {
 
   go(tab) {
     this.tab = tab;
-    if (tab === "live") this.refreshLive();
-    if (tab === "log") this.guarded(async () => (this.log = (await ask("GET", "log")).entries));
+    VIEWS[tab]?.load(this);
     this.requestUpdate();
   }
 
@@ -354,7 +361,7 @@ export class QaApp extends LitElement {
   }
 
   tools() {
-    const tabs = [["calls", "find"], ["live", "live"], ["log", "log"]].filter(([, right]) => this.may(right));
+    const tabs = [["calls", { right: "find" }], ...Object.entries(VIEWS)].filter(([, { right }]) => this.may(right));
     return html`${tabs.length > 1
       ? html`<div class="tabs" role="group" aria-label=${say("views")}>${tabs.map(([name]) => html`<button type="button" class="quiet tiny" aria-pressed=${this.tab === name}
           @click=${() => this.go(name)}>${say(`tab_${name}`)}</button>`)}</div>` : nothing}
@@ -365,8 +372,7 @@ export class QaApp extends LitElement {
   }
 
   body() {
-    if (this.tab === "live") return liveView(this);
-    if (this.tab === "log") return logView(this);
+    if (this.tab in VIEWS) return VIEWS[this.tab].draw(this);
     return html`<div class="review">
       ${this.may("find") ? listView(this) : nothing}
       ${this.open ? callView(this) : html`<section class="sheet nothing-open"><span class="mark">${icon("pulse")}</span><p class="faint">${say(this.calls.length ? "choose_call" : "no_calls")}</p></section>`}

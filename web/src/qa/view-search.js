@@ -29,8 +29,8 @@ export function signInView(app) {
   </section>`;
 }
 
-const seconds = (date, end) => (date ? String(Math.floor(new Date(`${date}T00:00`).getTime() / 1000) + (end ? 86_400 : 0)) : "");
-const dated = (value, end) => (value ? new Date((Number(value) - (end ? 86_400 : 0)) * 1000).toLocaleDateString("sv") : "");
+export const seconds = (date, end) => (date ? String(Math.floor(new Date(`${date}T00:00`).getTime() / 1000) + (end ? 86_400 : 0)) : "");
+export const dated = (value, end) => (value ? new Date((Number(value) - (end ? 86_400 : 0)) * 1000).toLocaleDateString("sv") : "");
 
 function collect(form) {
   const given = Object.fromEntries(new FormData(form));

@@ -1,0 +1,46 @@
+"""Who asks, which recording the address means, and the line in the access log: what each route begins with.
+
+Owns no route. What a person's queues do not show is answered as if it were not there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from mediaserver.api.facade import NotFound
+from mediaserver.api.review_people import ReviewGate, Who
+from mediaserver.store.review import ReviewStore
+from mediaserver.store.review_search import CallSearch, FoundCall
+
+
+class Visits:
+    def __init__(self, gate: ReviewGate, search: CallSearch, store: ReviewStore) -> None:
+        self._gate, self._search, self._store = gate, search, store
+
+    def now_ms(self) -> int:
+        return self._gate.now_ms()
+
+    async def who(self, request: web.Request, right: str) -> Who:
+        """Raises Refused: 401 nobody, 403 without the right or the CSRF token."""
+        return await self._gate.who(request, right)
+
+    async def call_of(self, request: web.Request, right: str) -> tuple[Who, FoundCall]:
+        """Who asks, and the recording of the address. Raises Refused, NotFound."""
+        who = await self._gate.who(request, right)
+        recording_id = request.match_info["id"]
+        found = None
+        shared = recording_id if who.share is None else who.share.recording_id
+        if recording_id.isprintable() and recording_id == shared:
+            found = await self._search.get(recording_id, queues=who.queues)
+        if found is None:
+            raise NotFound("there is no such recording")
+        return who, found
+
+    async def note(
+        self, who: Who, what: str, call: FoundCall | None = None, detail: dict[str, Any] | None = None
+    ) -> None:
+        """Into the access log, before the answer: what is not logged is not given out. Raises StorageError."""
+        recording_id = "" if call is None else call.recording_id
+        await self._store.log(who.name, what, recording_id, detail or {}, self._gate.now_ms())
