@@ -241,7 +241,7 @@ class Leg:
         """
         gateway = self._house.gateway
         if gateway.is_browser(target):
-            self.media.become_browser()
+            self.media.become_browser(offers_data=True)
         await self._open(gateway.local_host_for(target, trunk), near)
         for wish in video:
             await self.video.add(wish)

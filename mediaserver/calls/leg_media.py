@@ -94,11 +94,12 @@ class LegMedia:
             await self.path.opened(media, our_host)
         return media.handle
 
-    def become_browser(self) -> None:
-        """Before anything is negotiated: this leg speaks WebRTC."""
+    def become_browser(self, *, offers_data: bool = False) -> None:
+        """Before anything is negotiated: this leg speaks WebRTC. offers_data: our offer has room for data channels."""
         self.negotiator = negotiator = WebRtcNegotiator(
             self.policy, session_id=int.from_bytes(os.urandom(4), "big") + 1, cname=os.urandom(9).hex()
         )
+        negotiator.offers_data = offers_data
         self.path = BrowserPath(
             self._house.identity,
             self._house.clock,

@@ -48,8 +48,13 @@ class FakeBrowser:
             )
         ).encode()
 
-    def answer(self) -> bytes:
-        return self.offer(setup="active" if self.client else "passive")
+    def answer(self, *, data_mid: str = "") -> bytes:
+        """data_mid: of the data section that is taken."""
+        sdp = self.offer(setup="active" if self.client else "passive")
+        if not data_mid:
+            return sdp
+        section = f"m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:{data_mid}\r\na=sctp-port:5000\r\n"
+        return sdp.replace(b"BUNDLE 0", f"BUNDLE 0 {data_mid}".encode()) + section.encode()
 
     def take(self, sdp: bytes) -> None:
         """The server's offer or answer."""

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from mediaserver.calls.house import TakeChannel
 from mediaserver.calls.manager import CallManager
 from mediaserver.media.engine import Tone
 from mediaserver.model import DtmfSource, LegHandle
@@ -44,6 +45,7 @@ class Stage:
             | settings
         )
         self.manager: CallManager | None = None
+        self.data_channels: TakeChannel | None = None  # set before `start`
 
     def program(self, text: str, name: str = "mine") -> None:
         """An operator's own program."""
@@ -66,6 +68,7 @@ class Stage:
             recorder=self.recorder,
             observers=[self.observer],
             readers=[self.reader],
+            data_channels=self.data_channels,
         )
         self.engine.on_event = self.manager.on_media_event
         await self.manager.start()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
+from aiortc.rtcdatachannel import RTCDataChannel, RTCDataChannelParameters
 
 from mediaserver.limits import WEBRTC_READY_S_MAX
-from mediaserver.model import Cause, CodecName, Direction, LegDatagram, MediaAddress
+from mediaserver.model import Cause, CodecName, Direction, LegDatagram, LegFacts, MediaAddress
+from mediaserver.sdp.parse import parse
 from mediaserver.sip.session import Answered, Progress, Reoffer
 from mediaserver.webrtc.dtls import DtlsIdentity, DtlsState
+from mediaserver.webrtc.sctp import DataChannel, DataChannels
 from tests.support.fake_browser import FakeBrowser
 from tests.support.fake_sessions import FakeSession
 from tests.unit.calls.stage import Stage
@@ -170,3 +175,72 @@ async def test_a_called_browser_is_offered_webrtc_and_the_caller_connected_when_
     await line.send(browser.check())
     assert "accept" in caller.names()
     assert line.leg.streams[0].send_key == browser.dtls.keys.receive
+
+
+class CalledWithData:
+    """Bob's browser is called; what it opens and writes inside its DTLS reaches the call room."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.taken: list[tuple[str, str]] = []
+        self.heard: list[str | bytes] = []
+        stage.data_channels = self._take
+
+    def _take(self, _call_id: str, leg: LegFacts, channel: DataChannel) -> bool:
+        self.taken.append((leg.number, channel.label))
+        channel.on_message = self.heard.append
+        return True
+
+    async def call(self) -> tuple[FakeSession, FakeSession]:
+        self.stage.register("bob", "browser bob", does="script")
+        caller = await self.stage.call("bob")
+        (rung,) = self.stage.gateway.sessions
+        return caller, rung
+
+
+async def test_a_called_browser_can_open_a_data_channel(stage: Stage) -> None:
+    called = CalledWithData(stage)
+    _, rung = await called.call()
+    offer = parse(rung.offer or b"")
+    assert [(media.kind, media.protocol, media.formats) for media in offer.media[1:]] == [
+        ("application", "UDP/DTLS/SCTP", ["webrtc-datachannel"])
+    ]
+    mid = offer.media[1].first("mid") or ""
+    assert offer.first("group") == f"BUNDLE 0 {mid}"
+    browser = FakeBrowser()
+    browser.take(rung.offer or b"")
+    line = Line(stage, browser, 1)
+    rung.tell(Answered(browser.answer(data_mid=mid)))
+    await stage.settle()
+    await line.send(browser.check())
+
+    def send(packet: bytes) -> None:
+        browser.dtls.send_application(packet)
+        for datagram in browser.dtls.poll():
+            stage.engine.on_event(LegDatagram(line.leg.handle, browser.address, datagram))
+
+    channels = DataChannels(send, lambda _channel: False, client=browser.client)
+    channels.start()
+    channel = RTCDataChannel(channels._sctp, RTCDataChannelParameters(label="mediaserver"))
+    channel.on("open", lambda: channel.send("hello"))
+    async with asyncio.timeout(10):
+        while not called.heard:
+            await asyncio.sleep(0.01)
+            await line.carry()
+            for packet in browser.dtls.application():
+                channels.receive(packet)
+    assert called.taken == [("bob", "mediaserver")]
+    assert called.heard == ["hello"]
+    channels.close()
+    await asyncio.sleep(0.01)
+
+
+async def test_a_called_browser_that_takes_no_data_is_connected_all_the_same(stage: Stage) -> None:
+    caller, rung = await CalledWithData(stage).call()
+    browser = FakeBrowser()
+    browser.take(rung.offer or b"")
+    line = Line(stage, browser, 1)
+    rung.tell(Answered(browser.answer()))
+    await stage.settle()
+    await line.send(browser.check())
+    assert "accept" in caller.names()
