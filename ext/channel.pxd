@@ -29,6 +29,8 @@ cdef enum Operation:
     OP_LIMIT_TRACK = 24                # value: track id; data: TrackLimits*; comes back
     OP_ASK_KEY_FRAME = 25              # value: track id
     OP_SET_PROCESSING = 26             # data: LegVoice* or NULL; back with what was replaced
+    OP_OPEN_TRACK_TAP = 27             # value: track id; data: Tap*, which stays the control side's
+    OP_CLOSE_TRACK_TAP = 28            # likewise
 
     OP_OPEN_PORT = 50                  # data: Port*
     OP_CLOSE_PORT = 51                 # reply.data: the Port* back

@@ -22,6 +22,7 @@ from mediaserver.ext.channel cimport (
     OP_CLOSE_BRIDGE,
     OP_CLOSE_LEG,
     OP_CLOSE_TAP,
+    OP_CLOSE_TRACK_TAP,
     OP_DETACH_LEG,
     OP_GROW_BRIDGE,
     OP_OPEN_BRIDGE,
@@ -29,6 +30,7 @@ from mediaserver.ext.channel cimport (
     OP_OPEN_PORT,
     OP_OPEN_TAP,
     OP_OPEN_TRACK,
+    OP_OPEN_TRACK_TAP,
     OP_PLAY,
     OP_PUBLISH,
     OP_REPORT_DIGIT,
@@ -173,7 +175,8 @@ cdef int leg_command(Worker* w, const Command* c, Leg* leg, Message* reply) noex
         reply.data = leg.processing
         leg.processing = <LegVoice*>c.data
         leg_decide(&w.ctx, leg)
-    elif OP_OPEN_TRACK <= c.operation <= OP_ASK_KEY_FRAME:
+    elif OP_OPEN_TRACK <= c.operation <= OP_ASK_KEY_FRAME or (
+            c.operation == OP_OPEN_TRACK_TAP or c.operation == OP_CLOSE_TRACK_TAP):
         return video_command(w, c, leg, reply)
     elif c.operation == OP_CLOSE_LEG:
         if leg.video is not NULL:

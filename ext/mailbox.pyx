@@ -30,12 +30,14 @@ from mediaserver.ext.channel cimport (
     OP_CLOSE_PORT,
     OP_CLOSE_TAP,
     OP_CLOSE_TRACK,
+    OP_CLOSE_TRACK_TAP,
     OP_DETACH_LEG,
     OP_GROW_BRIDGE,
     OP_LIMIT_TRACK,
     OP_OPEN_PORT,
     OP_OPEN_TAP,
     OP_OPEN_TRACK,
+    OP_OPEN_TRACK_TAP,
     OP_PLAY,
     OP_SEND_CONN,
     OP_SEND_DTMF,
@@ -361,7 +363,8 @@ cdef class Mailbox:
             free(m.data)
         elif operation == OP_SET_PROCESSING:
             processing_free(<LegVoice*>m.data)
-        elif operation == OP_CLOSE_TAP or (operation == OP_OPEN_TAP and m.status != STATUS_OK):
+        elif operation in (OP_CLOSE_TAP, OP_CLOSE_TRACK_TAP) or (
+                operation in (OP_OPEN_TAP, OP_OPEN_TRACK_TAP) and m.status != STATUS_OK):
             self.forget_tap(m.handle, m.data)
         elif operation == OP_CLOSE_BRIDGE and m.status == STATUS_OK:
             self.bridges.drop(m.handle)

@@ -11,8 +11,8 @@ class Rounds:
     spool_failure: int  # errno; the spool is given up then until `use_spool`
     spool_bytes: int
 
-    def __init__(self, turns: int = 1) -> None:
-        """turns: rounds in a circle."""
+    def __init__(self, turns: int = 1, video_ns_max: int = ...) -> None:
+        """turns: rounds in a circle. video_ns_max: how much of a round pictures may take before they wait."""
 
     def add(self, sink: LegSink) -> None: ...
     def remove(self, sink: LegSink) -> None: ...

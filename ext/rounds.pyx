@@ -2,7 +2,9 @@
 
 Owns the order of a round, the spool and the figures of both. With a spool, what every leg said since the last round
 is one encrypted batch in one file, one write for all; journals get their segments later, a few legs in each round, so
-that a circle of rounds seals each once. Without one each round seals every leg. Layout of a batch, little-endian:
+that a circle of rounds seals each once. Without one each round seals every leg. Pictures come after all sound, are
+sealed at once, and take no more than their share of a round: what is not drained then waits in its ring, and is what
+a disk that is too slow costs first. Layout of a batch, little-endian:
 
   offset  size
        0     4  sync, the bytes MSPB
@@ -71,6 +73,7 @@ cdef enum:
     BATCH_VERSION = 1
     LAG_BUCKETS = 1_024                # of a millisecond; the last takes all that is later
     SINKS_FIRST = 64
+    VIDEO_NS_MAX = 300_000_000         # of a round: sound waits no longer for pictures than its lag may be
 
 
 cdef class Rounds:
@@ -100,11 +103,15 @@ cdef class Rounds:
     cdef readonly int64_t lag_ns
     cdef readonly int64_t lag_ns_max
     cdef bint circle_done
+    cdef int videos                        # how many of the sinks are
+    cdef int video_next                    # whose turn it is first
+    cdef int64_t video_ns_max
 
-    def __cinit__(self, int turns=1):
+    def __cinit__(self, int turns=1, int64_t video_ns_max=VIDEO_NS_MAX):
         self.files = []
         self.wake_fd = self.spool_fd = -1
         self.turns = max(1, turns)
+        self.video_ns_max = video_ns_max
         self.room = SINKS_FIRST
         self.sinks = <Sink**>calloc(self.room, sizeof(Sink*))
         self.oldest = <int64_t*>calloc(self.room, sizeof(int64_t))
@@ -132,6 +139,7 @@ cdef class Rounds:
         self.slots[self.count] = self.next_slot
         self.next_slot = (self.next_slot + 1) % self.turns
         self.sinks[self.count] = sink.sink
+        self.videos += sink.sink.video != 0
         self.count += 1
         self.files.append(sink)
 
@@ -161,6 +169,7 @@ cdef class Rounds:
                 self.slots[i] = self.slots[self.count]
                 self.files[i] = self.files[self.count]
                 self.files.pop()
+                self.videos -= sink.sink.video != 0
                 return
 
     def use_spool(self, int descriptor, bytes key) -> None:
@@ -249,6 +258,9 @@ cdef class Rounds:
         for i in range(self.count):
             self.fetch_ahead(i)
             s = self.sinks[i]
+            if s.video:
+                self.oldest[i] = NO_ARRIVAL
+                continue
             self.packets += sink_drain(s, now_ns)
             self.oldest[i] = s.oldest_ns
             s.oldest_ns = NO_ARRIVAL
@@ -262,8 +274,35 @@ cdef class Rounds:
                 failed -= s.failure != 0
                 sink_seal(s, now_ns)
                 failed += s.failure != 0
+        if self.videos:
+            failed += self.step_video(now_ns)
         self.turn = (self.turn + 1) % self.turns
         self.circle_done |= self.turn == 0 and self.turns > 1
+        return failed
+
+    cdef int step_video(self, int64_t now_ns) noexcept nogil:
+        """The sinks of pictures, in turns: who had to wait comes first the next time. How many have failed."""
+        cdef int64_t until_ns = monotonic_ns() + self.video_ns_max
+        cdef int first = self.video_next if self.video_next < self.count else 0
+        cdef int failed = 0
+        cdef int waits = -1
+        cdef int turn
+        cdef int i
+        cdef Sink* s
+        for turn in range(self.count):
+            i = (first + turn) % self.count
+            s = self.sinks[i]
+            if not s.video:
+                continue
+            if monotonic_ns() < until_ns:
+                self.packets += sink_drain(s, now_ns)
+                self.oldest[i] = s.oldest_ns
+                s.oldest_ns = NO_ARRIVAL
+                sink_seal(s, now_ns)
+            elif waits < 0:
+                waits = i
+            failed += s.failure != 0
+        self.video_next = max(0, waits)
         return failed
 
     cdef inline void fetch_ahead(self, int i) noexcept nogil:

@@ -6,9 +6,19 @@ class LegSink:
     """One journal's file, key and chain. The writer's thread calls everything but `close_window`."""
 
     def __init__(
-        self, descriptor: int, key: bytes, number: int, previous: bytes, file_bytes: int, spool_id: int = 0
+        self,
+        descriptor: int,
+        key: bytes,
+        number: int,
+        previous: bytes,
+        file_bytes: int,
+        spool_id: int = 0,
+        video: bool = False,
     ) -> None:
-        """number, previous, file_bytes: what the file holds already. Raises ValueError for a key not of 32 bytes."""
+        """video: each round drains it after all sound, and seals it. number, previous, file_bytes: what the file holds.
+
+        Raises ValueError for a key not of 32 bytes.
+        """
 
     def open(self, ring: TapRing, from_ns: int) -> None:
         """From now on rounds drain this ring; what arrived before from_ns is not written."""
@@ -49,6 +59,8 @@ class LegSink:
     def outside(self) -> int:
         """Packets thrown away because they did not arrive in the window."""
 
+    @property
+    def video(self) -> bool: ...
     @property
     def waiting(self) -> int:
         """Bytes of records that are not in the file yet."""

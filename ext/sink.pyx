@@ -149,7 +149,7 @@ cdef class LegSink:
     """One journal's file, key and chain. The writer's thread calls everything but `close_window`."""
 
     def __cinit__(self, int descriptor, bytes key, uint64_t number, bytes previous, int64_t file_bytes,
-                  uint64_t spool_id=0):
+                  uint64_t spool_id=0, bint video=False):
         if len(key) != KEY_BYTES or len(previous) != DIGEST_BYTES:
             raise ValueError(f"a key is {KEY_BYTES} bytes and a digest {DIGEST_BYTES}, not {len(key)}, {len(previous)}")
         self.sink = <Sink*>calloc(1, sizeof(Sink))
@@ -162,6 +162,7 @@ cdef class LegSink:
         self.sink.fd = descriptor
         self.sink.number = number
         self.sink.id = spool_id
+        self.sink.video = video
         self.sink.file_bytes = file_bytes
         store_relaxed_32(&self.sink.dirty, 1)
         self.sink.oldest_ns = self.sink.window.until_ns = NO_ARRIVAL
@@ -236,6 +237,10 @@ cdef class LegSink:
     @property
     def outside(self) -> int:
         return self.sink.outside
+
+    @property
+    def video(self) -> bool:
+        return self.sink.video != 0
 
     @property
     def waiting(self) -> int:

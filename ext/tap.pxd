@@ -8,7 +8,8 @@
 #        4     2  header size, 28; a reader skips what it does not know
 #        6     2  packet size
 #        8     1  kind: 1 = RTP received. 0x40 and above are the journal's own
-#        9     1  flags: 1 audio, 2 comfort noise, 4 telephone-event, 8 records were lost right before this one
+#        9     1  flags: 1 audio, 2 comfort noise, 4 telephone-event, 8 records were lost right before this one,
+#                 16 video, 32 it came by a retransmission (RFC 4588) and has its own header and numbers again
 #       10     2  0
 #       12     4  CRC-32 (IEEE 802.3, as zlib.crc32) over the header with this field zero, then the packet
 #       16     8  arrival, ns, CLOCK_MONOTONIC
@@ -19,10 +20,13 @@ from mediaserver.ext.packet cimport Packet
 cdef enum:
     TAP_HEADER_BYTES = 28
     TAP_RING_BYTES = 262144            # 25 s of G.711 at 20 ms: a disk that stalls longer has lost
+    TAP_VIDEO_RING_BYTES = 1048576     # 4 s of 2 Mbit/s; video is what is lost first
     TAP_FLAG_AUDIO = 1
     TAP_FLAG_COMFORT = 2
     TAP_FLAG_EVENT = 4
     TAP_FLAG_AFTER_LOSS = 8
+    TAP_FLAG_VIDEO = 16
+    TAP_FLAG_RESTORED = 32
 
 cdef struct Tap:
     uint64_t handle
@@ -35,6 +39,7 @@ cdef struct Tap:
     uint64_t tail                      # bytes ever written; the worker's
     uint64_t base                      # which of them stands at the ring's start; moves only while it is empty
     uint8_t* ring
+    uint64_t size                      # of the ring, a power of two
 
 # Whose packets are kept: those that arrived from from_ns on and before until_ns, which any thread may set (atomic).
 cdef struct Window:
@@ -42,10 +47,13 @@ cdef struct Window:
     int64_t until_ns
 
 # Allocates: control path only. NULL without memory.
-cdef Tap* tap_new() noexcept nogil
+cdef Tap* tap_new(uint64_t size) noexcept nogil
 cdef void tap_free(Tap* t) noexcept nogil
 # Copies one record. 0, or -1: no room, counted.
 cdef int tap_write(Tap* t, const Packet* packet, int flags) noexcept nogil
+# The same of a packet in two parts, together at most 65,535 bytes.
+cdef int tap_put(Tap* t, int64_t arrival_ns, int flags, const uint8_t* head, int head_size, const uint8_t* body,
+                 int body_size) noexcept nogil
 # Moves whole records into out[capacity], their CRCs filled in; returns bytes. Any one thread at a time.
 cdef int64_t tap_read(Tap* t, uint8_t* out, int64_t capacity) noexcept nogil
 # The same behind out[size], which grows; what arrived outside the window is thrown away and counted. oldest_ns becomes

@@ -3,8 +3,8 @@
 class TapRing:
     """One tap's ring. `drain` belongs to one reading thread; the rest to the event loop's."""
 
-    def __init__(self, handle: int) -> None:
-        """Raises MemoryError."""
+    def __init__(self, handle: int, video: bool = False) -> None:
+        """256 KiB; of video 1 MiB. Raises MemoryError."""
 
     def drain(self, into: bytearray | memoryview) -> int:
         """Moves whole records into a writable buffer, without the GIL; bytes written, 0 when empty."""

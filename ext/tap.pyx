@@ -17,11 +17,12 @@ cdef enum:
     KIND_RTP = 1
 
 
-cdef Tap* tap_new() noexcept nogil:
+cdef Tap* tap_new(uint64_t size) noexcept nogil:
     cdef Tap* t = <Tap*>calloc(1, sizeof(Tap))
     if t is NULL:
         return NULL
-    t.ring = <uint8_t*>malloc(TAP_RING_BYTES)
+    t.size = size
+    t.ring = <uint8_t*>malloc(size)
     if t.ring is NULL:
         free(t)
         return NULL
@@ -35,8 +36,8 @@ cdef void tap_free(Tap* t) noexcept nogil:
 
 
 cdef void copy_in(Tap* t, uint64_t at, const uint8_t* data, int64_t size) noexcept nogil:
-    cdef int64_t offset = (at - t.base) & (TAP_RING_BYTES - 1)
-    cdef int64_t first = TAP_RING_BYTES - offset
+    cdef int64_t offset = (at - t.base) & (t.size - 1)
+    cdef int64_t first = t.size - offset
     if first > size:
         first = size
     memcpy(t.ring + offset, data, first)
@@ -44,8 +45,8 @@ cdef void copy_in(Tap* t, uint64_t at, const uint8_t* data, int64_t size) noexce
 
 
 cdef void copy_out(const Tap* t, uint64_t at, uint8_t* out, int64_t size) noexcept nogil:
-    cdef int64_t offset = (at - t.base) & (TAP_RING_BYTES - 1)
-    cdef int64_t first = TAP_RING_BYTES - offset
+    cdef int64_t offset = (at - t.base) & (t.size - 1)
+    cdef int64_t first = t.size - offset
     if first > size:
         first = size
     memcpy(out, t.ring + offset, first)
@@ -59,15 +60,20 @@ cdef void put_le(uint8_t* p, uint64_t value, int bytes_wide) noexcept nogil:
 
 
 cdef int tap_write(Tap* t, const Packet* packet, int flags) noexcept nogil:
+    return tap_put(t, packet.arrival_ns, flags, packet.data, packet.size, NULL, 0)
+
+
+cdef int tap_put(Tap* t, int64_t arrival_ns, int flags, const uint8_t* head, int head_size, const uint8_t* body,
+                 int body_size) noexcept nogil:
     cdef uint64_t tail = load_relaxed_64(&t.tail)
     cdef uint8_t header[TAP_HEADER_BYTES]
-    cdef uint64_t head = load_acquire_64(&t.head)
-    cdef int64_t size = TAP_HEADER_BYTES + packet.size
-    if head == tail:
+    cdef uint64_t read_until = load_acquire_64(&t.head)
+    cdef int64_t size = TAP_HEADER_BYTES + head_size + body_size
+    if read_until == tail:
         # Nothing is in it, so nobody reads: begin anew at its start. The same few lines of memory are used again and
         # again then, and stay in the cache; a thousand rings of 256 KiB would not.
         t.base = tail
-    if tail - head + size > TAP_RING_BYTES:
+    if tail - read_until + size > t.size:
         t.lost += 1
         t.behind = 1
         return -1
@@ -77,13 +83,15 @@ cdef int tap_write(Tap* t, const Packet* packet, int flags) noexcept nogil:
     memset(header, 0, sizeof(header))
     put_le(header, SYNC, 4)
     put_le(header + 4, TAP_HEADER_BYTES, 2)
-    put_le(header + 6, packet.size, 2)
+    put_le(header + 6, head_size + body_size, 2)
     header[8] = KIND_RTP
     header[9] = <uint8_t>flags
-    put_le(header + 16, <uint64_t>packet.arrival_ns, 8)
+    put_le(header + 16, <uint64_t>arrival_ns, 8)
     put_le(header + 24, t.lost, 4)
     copy_in(t, tail, header, TAP_HEADER_BYTES)
-    copy_in(t, tail + TAP_HEADER_BYTES, packet.data, packet.size)
+    copy_in(t, tail + TAP_HEADER_BYTES, head, head_size)
+    if body_size:
+        copy_in(t, tail + TAP_HEADER_BYTES + head_size, body, body_size)
     t.packets += 1
     store_release_64(&t.tail, tail + size)
     return 0
@@ -144,16 +152,16 @@ cdef void tap_prefetch(const Tap* t) noexcept nogil:
     cdef int line
     if head != load_relaxed_64(&t.tail):
         for line in range(4):
-            prefetch(t.ring + ((head - t.base + 64 * line) & (TAP_RING_BYTES - 1)), 0)
+            prefetch(t.ring + ((head - t.base + 64 * line) & (t.size - 1)), 0)
 
 
 cdef class TapRing:
     """One tap's ring. `drain` belongs to one reading thread; the rest to the event loop's."""
 
-    def __cinit__(self, uint64_t handle):
-        self.tap = tap_new()
+    def __cinit__(self, uint64_t handle, bint video=False):
+        self.tap = tap_new(TAP_VIDEO_RING_BYTES if video else TAP_RING_BYTES)
         if self.tap is NULL:
-            raise MemoryError("no memory for a tap's ring of 256 KiB")
+            raise MemoryError("no memory for a tap's ring")
         self.tap.handle = handle
 
     def __dealloc__(self):

@@ -3,9 +3,11 @@
 from mediaserver.ext.channel cimport (
     OP_ASK_KEY_FRAME,
     OP_CLOSE_TRACK,
+    OP_CLOSE_TRACK_TAP,
     OP_CONNECT_TRACK,
     OP_LIMIT_TRACK,
     OP_OPEN_TRACK,
+    OP_OPEN_TRACK_TAP,
     OP_SET_TRACK,
     STATUS_FULL,
     STATUS_OK,
@@ -13,6 +15,7 @@ from mediaserver.ext.channel cimport (
     STATUS_STALE_HANDLE,
 )
 from mediaserver.ext.state cimport worker_leg
+from mediaserver.ext.tap cimport Tap
 from mediaserver.ext.video_leg cimport (
     video_due,
     video_leg_add,
@@ -23,6 +26,7 @@ from mediaserver.ext.video_leg cimport (
     video_leg_track,
 )
 from mediaserver.ext.video_report cimport video_report
+from mediaserver.ext.video_tap cimport video_tap_close, video_tap_open
 from mediaserver.ext.video_track cimport (
     LAYERS_MAX,
     NO_LAYER,
@@ -83,6 +87,19 @@ cdef void limit(Track* t, const TrackLimits* limits) noexcept nogil:
     t.sink.paused = limits.paused
 
 
+cdef int tap_command(Worker* w, const Command* c, Track* t) noexcept nogil:
+    if c.operation == OP_CLOSE_TRACK_TAP:
+        if video_tap_close(t, <Tap*>c.data) < 0:
+            return STATUS_STALE_HANDLE
+        w.ctx.counters.taps -= 1
+        return STATUS_OK
+    if video_tap_open(t, <Tap*>c.data) < 0:
+        return STATUS_FULL
+    w.ctx.counters.taps += 1
+    want_key_frames(w, t, NO_LAYER)    # nothing before one can be shown
+    return STATUS_OK
+
+
 cdef int video_command(Worker* w, const Command* c, Leg* leg, Message* reply) noexcept nogil:
     cdef VideoLeg* v
     cdef Track* t
@@ -96,6 +113,7 @@ cdef int video_command(Worker* w, const Command* c, Leg* leg, Message* reply) no
         video_report(&w.ctx, v, t, True)
         track_publish(t, w.ctx.now_ns)
         video_leg_remove(v, t)
+        w.ctx.counters.taps -= t.tapped
         reply.data = t
     elif c.operation == OP_SET_TRACK:
         track_set(t, <TrackChange*>c.data)
@@ -106,6 +124,8 @@ cdef int video_command(Worker* w, const Command* c, Leg* leg, Message* reply) no
         limit(t, <TrackLimits*>c.data)
     elif c.operation == OP_ASK_KEY_FRAME:
         want_key_frames(w, t, NO_LAYER)
+    elif c.operation == OP_OPEN_TRACK_TAP or c.operation == OP_CLOSE_TRACK_TAP:
+        return tap_command(w, c, t)
     else:
         return STATUS_REFUSED
     return STATUS_OK

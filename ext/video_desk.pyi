@@ -3,6 +3,7 @@
 from typing import Any
 
 from mediaserver.ext.doorkeeper import Doorkeeper
+from mediaserver.ext.tap import TapRing
 from mediaserver.model_video import TrackSettings
 
 class TrackDesk(Doorkeeper):
@@ -25,6 +26,10 @@ class TrackDesk(Doorkeeper):
     ) -> int:
         """layer: a number to pin it, None for free choice."""
 
+    def open_track_tap(self, leg: int, track: int, ring: TapRing) -> int:
+        """A copy of what the track receives goes there; its sender is asked for a key frame."""
+
+    def close_track_tap(self, leg: int, track: int, ring: TapRing) -> int: ...
     def request_key_frame(self, leg: int, track: int) -> int: ...
     def track_entry(self, leg: int, track: int) -> tuple[int, TrackSettings | None]: ...
     def track_stats(self, leg: int, track: int) -> dict[str, Any]:

@@ -8,13 +8,16 @@ from libc.stdlib cimport calloc, free
 from mediaserver.ext.channel cimport (
     OP_ASK_KEY_FRAME,
     OP_CLOSE_TRACK,
+    OP_CLOSE_TRACK_TAP,
     OP_CONNECT_TRACK,
     OP_LIMIT_TRACK,
     OP_OPEN_TRACK,
+    OP_OPEN_TRACK_TAP,
     OP_SET_TRACK,
     Command,
 )
 from mediaserver.ext.leg cimport Leg
+from mediaserver.ext.tap cimport TapRing
 from mediaserver.ext.video_commands cimport TrackLimits, TrackOpening
 from mediaserver.ext.video_leg cimport TRACKS_PER_LEG_MAX, VideoLeg, video_leg_free, video_leg_new
 from mediaserver.ext.video_setup cimport bandwidth_to_python, track_change_new, track_snapshot_to_python
@@ -111,6 +114,22 @@ cdef class TrackDesk(Doorkeeper):
 
     def request_key_frame(self, uint64_t leg, int track) -> int:
         return self.track_command(OP_ASK_KEY_FRAME, leg, track)
+
+    def open_track_tap(self, uint64_t leg, int track, TapRing ring not None) -> int:
+        """A copy of what the track receives goes there; its sender is asked for a key frame."""
+        command_id = self.track_tap_command(OP_OPEN_TRACK_TAP, leg, track, ring)
+        self.taps.setdefault(leg, []).append(ring)
+        return command_id
+
+    def close_track_tap(self, uint64_t leg, int track, TapRing ring not None) -> int:
+        return self.track_tap_command(OP_CLOSE_TRACK_TAP, leg, track, ring)
+
+    cdef uint64_t track_tap_command(self, int operation, uint64_t leg, int track, TapRing ring) except 0:
+        cdef Command c = self.command(operation, leg)
+        self.track_entry(leg, track)
+        c.value = track
+        c.data = ring.tap
+        return self.submit(&c)
 
     cdef uint64_t track_command(self, int operation, uint64_t leg, int track) except 0:
         cdef Command c = self.command(operation, leg)

@@ -251,7 +251,7 @@ cdef void video_ask(Context* ctx, VideoLeg* v, Track* t) noexcept nogil:
             ask_packets(ctx, v, t, s)
         if s.key_pending and ctx.now_ns - s.key_asked_ns >= KEY_FRAME_INTERVAL_NS:
             s.key_pending = 0                      # it did not come: whoever still waits asks again
-        if s.key_wanted and t.viewers is not NULL or s.key_wanted == 2:
+        if s.key_wanted and (t.viewers is not NULL or t.tapped) or s.key_wanted == 2:
             ask_key_frame(ctx, v, t, s)
 
 

@@ -22,6 +22,7 @@ from mediaserver.ext.video_leg cimport SsrcEntry, ssrc_find, ssrc_forget, ssrc_l
 from mediaserver.ext.video_nack cimport NACK_REORDER_NS, nack_add, nack_remove
 from mediaserver.ext.video_payload cimport PayloadFacts, payload_parse
 from mediaserver.ext.video_rate cimport rate_add
+from mediaserver.ext.video_tap cimport video_tap
 from mediaserver.ext.video_track cimport (
     TEMPORAL_MAX,
     TRACK_ACTIVE,
@@ -226,6 +227,8 @@ cdef int take(Context* ctx, VideoLeg* v, Track* t, VideoStream* s, Packet* packe
     while viewer is not NULL:
         video_forward(ctx, viewer, s, slot, at)
         viewer = viewer.next_viewer
+    if t.tapped:
+        video_tap(ctx, v, t, s, packet, repaired)
     return 0
 
 

@@ -4,6 +4,7 @@ from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, 
 from mediaserver.ext.context cimport Context
 from mediaserver.ext.leg cimport Leg
 from mediaserver.ext.rtp cimport RtpReceiver
+from mediaserver.ext.tap cimport Tap
 from mediaserver.ext.video_extensions cimport MID_BYTES_MAX, ExtensionNumbers
 from mediaserver.ext.video_history cimport History
 from mediaserver.ext.video_nack cimport NackList
@@ -16,6 +17,7 @@ cdef enum:
     SENT_MAX = 512                     # packets of a viewer that can be sent again: a second at 500 packets/s
     SKIPS_MAX = 512                    # how far back a late packet still finds its number
     NO_LAYER = -1
+    TRACK_TAPS_MAX = 2                 # as of a leg's sound
 
 cdef struct VideoFormat:
     uint8_t codec                      # VideoCodecId
@@ -205,6 +207,9 @@ cdef struct Track:
     RateMeter rate
     int64_t heard_ns
     int32_t active
+    # --- consented copies
+    int32_t tapped                     # how many of these are open
+    Tap* taps[TRACK_TAPS_MAX]
     # --- sending
     Sink sink
     uint64_t nacks_received

@@ -22,7 +22,13 @@ SIGNER = Signer(Ed25519PrivateKey.from_private_bytes(bytes(32)))
 
 
 def begin_sealed(
-    directory: Path, name: str = "1", *, recording_id: str = "r1", ring: KeyRing = RING, **header: object
+    directory: Path,
+    name: str = "1",
+    *,
+    recording_id: str = "r1",
+    ring: KeyRing = RING,
+    video: bool = False,
+    **header: object,
 ) -> LegFile:
     """A journal just opened, as the recorder opens it."""
     path = directory / f"{name}.journal"
@@ -34,7 +40,7 @@ def begin_sealed(
     values = {"recording": recording_id, "call": "c1", "kind": "call", "caller": "100", "called": "200", "leg": name,
               "party": "100", "clock": clock, "codecs": CODECS, **header}  # fmt: skip
     descriptor, size = create(path, sealer, facts, values, T0_NS)
-    sink = LegSink(descriptor, key, sealer.number, sealer.previous, size, journal_id(keys.fingerprint(key)))
+    sink = LegSink(descriptor, key, sealer.number, sealer.previous, size, journal_id(keys.fingerprint(key)), video)
     return LegFile(path, descriptor, sink, keys.fingerprint(key), name)
 
 

@@ -1,0 +1,1 @@
+"""Consented copies of video; native only (video_tap.pxd)."""
