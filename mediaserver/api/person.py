@@ -157,7 +157,7 @@ class Person:
     async def _offer(self, message: said.Offer) -> None:
         call, session = self._find(message.call)
         if status := session.far_offers(call.allowed(message.sdp)):
-            text = "another offer is open; try again when it is answered" if status == 491 else "not answered yet"
+            text = "491: another offer is open; try again when it is answered" if status == 491 else "not answered yet"
             raise CannotDo("conflict", text)
 
     async def _candidate(self, message: said.Candidate) -> None:
@@ -179,7 +179,9 @@ class Person:
 
     async def _hang_up(self, message: said.HangUp) -> None:
         session = self._find(message.call)[1]
-        if not session.far_refuses(603, "declined"):
+        if session.is_answered or not session.far_refuses(
+            603, "declined"
+        ):  # answered, that would refuse our offer only
             session.far_leaves()
 
     async def _agree(self, message: said.Consent) -> dict[str, Any]:

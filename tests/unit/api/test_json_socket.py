@@ -127,6 +127,15 @@ async def test_a_page_calls_is_answered_and_hangs_up(pages: Pages) -> None:
     assert (await page.say("hang_up", call="c1"))["code"] == "not_found"
 
 
+async def test_hanging_up_while_an_offer_of_ours_is_open_ends_the_call(pages: Pages) -> None:
+    page, session = await pages.in_call()
+    session.reinvite(b"ours")
+    await page.hear("offer")
+    assert (await page.say("hang_up", call="c1"))["type"] == "ok"
+    assert session.ended
+    assert isinstance(pages.world.room.events[-1], Ended)
+
+
 async def test_ringing_and_why_nobody_came_are_told(pages: Pages) -> None:
     pages.world.room.does = lambda session: (session.ring(), session.reject(486, "Busy Here"))
     page, _ = await pages.in_call()
@@ -141,7 +150,8 @@ async def test_offers_keys_candidates_and_transfer_reach_the_leg(pages: Pages) -
     assert (await page.hear("answer"))["sdp"] == NEW_ANSWER.decode()
     session.reinvite(b"ours")
     assert (await page.hear("offer"))["sdp"] == "ours"
-    assert (await page.say("offer", call="c1", sdp=OFFER))["code"] == "conflict"
+    glare = await page.say("offer", call="c1", sdp=OFFER)
+    assert (glare["code"], glare["message"][:4]) == ("conflict", "491:")
     assert (await page.say("answer", call="c1", sdp=OFFER))["type"] == "ok"
     assert (await page.say("answer", call="c1", sdp=OFFER))["code"] == "conflict"
     await page.say("dtmf", call="c1", digits="1#")
