@@ -23,6 +23,7 @@ from mediaserver.api.metrics import Metrics
 from mediaserver.api.people import People
 from mediaserver.api.review_people import ReviewGate
 from mediaserver.api.review_routes import ReviewApi
+from mediaserver.api.review_words import search_of
 from mediaserver.api.server import HttpServer
 from mediaserver.api.token_routes import IceServer
 from mediaserver.api.tokens import Tokens
@@ -53,6 +54,7 @@ from mediaserver.recording.consent import ConsentAuthority
 from mediaserver.recording.findable import Findable
 from mediaserver.recording.keeping import EXPORTS
 from mediaserver.recording.recorder import JournalRecorder
+from mediaserver.recording.sampling import Sampler
 from mediaserver.recording.sealed import SealedShelf
 from mediaserver.recording.shipping import Shipper
 from mediaserver.settings import SHIPPED_CONFIG_DIR, Settings
@@ -68,6 +70,7 @@ from mediaserver.store.recordings import RecordingStore
 from mediaserver.store.review import ReviewStore
 from mediaserver.store.review_search import CallSearch
 from mediaserver.store.reviewers import ReviewerStore
+from mediaserver.store.sampling import SamplingStore
 from mediaserver.store.score_reports import ScoreReports
 from mediaserver.store.scorecards import ScorecardStore
 from mediaserver.store.spool import Spool
@@ -192,16 +195,20 @@ class Server:
         )
         self.ways.take_calls(self.calls, self._answer_consent)
         reviews, reviewers = ReviewStore(database), ReviewerStore(database)
+        search, sampling = CallSearch(database), SamplingStore(database)
+        self.sampler = Sampler(sampling, reviewers, search, search_of, self.clock)
         self.findable = Findable(reviews, facade.lanes, lambda: len(self.calls), self.clock)
         review = ReviewApi(
             ReviewGate(reviewers, self.clock),
             reviewers,
             reviews,
-            CallSearch(database),
+            search,
             facade,
             facade.sealed_audio,
             ScorecardStore(database),
             ScoreReports(database),
+            sampling,
+            self.sampler,
         )
         self.http = HttpServer(settings, facade, self.metrics, self.transport, self.ways, review)
         self._started: list[tuple[str, Callable[[], Awaitable[object]]]] = []
@@ -230,6 +237,7 @@ class Server:
         self.agent.start()
         await asyncio.to_thread(self.shelf.sweep)
         await self._begin("review", self.findable.start, self.findable.stop)
+        await self._begin("sampling", self.sampler.start, self.sampler.stop)
         if self.shipper is not None:
             await self._begin("storage", self.shipper.start, self.shipper.stop)
         await self._begin("http", self.http.start, self.http.stop)

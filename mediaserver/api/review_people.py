@@ -33,8 +33,8 @@ COOKIE: Final = "__Host-review"
 READING = ("GET", "HEAD")
 RIGHTS: Final[dict[str, frozenset[str]]] = {
     "qa": frozenset({"find", "listen", "comment", "report"}),
-    "supervisor": frozenset({"find", "listen", "comment", "report", "scores", "share", "live"}),
-    "admin": frozenset({"find", "listen", "comment", "report", "scores", "share", "live", "log", "cards"}),
+    "supervisor": frozenset({"find", "listen", "comment", "report", "scores", "share", "live", "sample"}),
+    "admin": frozenset({"find", "listen", "comment", "report", "scores", "share", "live", "sample", "log", "cards"}),
     "auditor": frozenset({"find", "report", "scores", "log"}),  # sees what was done with recordings, hears none
     "guest": frozenset({"listen"}),  # of the one recording of its link
 }

@@ -21,6 +21,7 @@ from mediaserver.api.review_audio import asked_range, send
 from mediaserver.api.review_people import RIGHTS, ReviewGate, Who, give_cookie, sha256, take_cookie
 from mediaserver.api.review_visits import Visits
 from mediaserver.api.routes import BadRequest
+from mediaserver.api.sampling_routes import SamplingApi
 from mediaserver.api.scoring_routes import ScoringApi
 from mediaserver.limits import (
     REVIEW_CSV_ROWS_MAX,
@@ -30,10 +31,12 @@ from mediaserver.limits import (
     REVIEW_SHARE_S_MAX,
     REVIEW_TAGS_MAX,
 )
+from mediaserver.recording.sampling import Sampler
 from mediaserver.recording.sealed import SealedAudio
 from mediaserver.store.review import ReviewStore
 from mediaserver.store.review_search import CallSearch
 from mediaserver.store.reviewers import ReviewerStore, Share
+from mediaserver.store.sampling import SamplingStore
 from mediaserver.store.score_reports import ScoreReports
 from mediaserver.store.scorecards import ScorecardStore
 
@@ -53,12 +56,18 @@ class ReviewApi:
         audio: AudioOf,
         scorecards: ScorecardStore,
         reports: ScoreReports,
+        sampling: SamplingStore,
+        sampler: Sampler,
     ) -> None:
         self._gate, self._people, self._store, self._search = gate, people, store, search
         self._facade, self._audio = facade, audio
         visits = Visits(gate, search, store)
         self._of, self._note = visits.call_of, visits.note
-        self._rooms = (ScoringApi(visits, scorecards), ReportApi(visits, reports))
+        self._rooms = (
+            ScoringApi(visits, scorecards),
+            ReportApi(visits, reports),
+            SamplingApi(visits, sampling, people, sampler),
+        )
 
     def routes(self) -> list[web.RouteDef]:
         call = ADDRESS + "calls/{id}"

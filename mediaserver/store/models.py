@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, String, Table, Text
 
-HEAD_REVISION: Final = "0006"  # newest file under migrations/versions; lets a start skip importing Alembic
+HEAD_REVISION: Final = "0007"  # newest file under migrations/versions; lets a start skip importing Alembic
 
 metadata = MetaData()
 
@@ -331,6 +331,53 @@ reviews = Table(
     Column("score", Float, nullable=False),
     Column("failed", Integer, nullable=False),  # 1: by an auto-fail question
     Column("made_ms", BigInteger, nullable=False),
+)
+
+# Rules by which calls are drawn for reviewers, after each period.
+sampling_rules = Table(
+    "sampling_rules",
+    metadata,
+    Column("rule_id", String(32), primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("per", String(16), nullable=False),  # agent, queue, all: from each so many are drawn
+    Column("calls", Integer),  # this many, or
+    Column("percent", Float),  # this share, 0..100; the other is null
+    Column("period", String(16), nullable=False),  # day, week, month; UTC
+    Column("filters", Text, nullable=False),  # JSON, the words of a search
+    Column("reviewers", Text, nullable=False),  # JSON list of names
+    Column("queues", Text, nullable=False),  # JSON list: what its author saw when he made it; null in JSON: all
+    Column("created_by", String(64), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("drawn_until_ms", BigInteger, nullable=False),  # end of the last period that was drawn
+)
+
+# Done is what its reviewer has judged: that stands in `reviews`.
+assignments = Table(
+    "assignments",
+    metadata,
+    Column("recording_id", String(64), primary_key=True),
+    Column("reviewer", String(64), primary_key=True),
+    Column("rule_id", String(32), nullable=False),
+    Column("rule_name", String(64), nullable=False),  # outlives the rule
+    Column("period_ms", BigInteger, nullable=False),  # its beginning
+    Column("assigned_ms", BigInteger, nullable=False),
+    Index("assignments_reviewer", "reviewer", "assigned_ms"),
+    Index("assignments_rule", "rule_id", "period_ms"),
+)
+
+# What the agent says to one review of a call of his; said again, it is replaced.
+review_answers = Table(
+    "review_answers",
+    metadata,
+    Column("recording_id", String(64), primary_key=True),
+    Column("reviewer", String(64), primary_key=True),
+    Column("scorecard", String(64), primary_key=True),
+    Column("agent", String(128), nullable=False),
+    Column("verdict", String(16), nullable=False),  # accept, comment, dispute
+    Column("text", Text, nullable=False),
+    Column("judged_ms", BigInteger, nullable=False),  # when the review that is meant was made: it may be replaced
+    Column("made_ms", BigInteger, nullable=False),
+    Index("review_answers_reviewer", "reviewer", "made_ms"),
 )
 
 TABLES: Final = {table.name: table for table in metadata.sorted_tables}

@@ -15,8 +15,10 @@ from sqlalchemy import Select, delete, func, select, update
 from mediaserver.model import Masked
 from mediaserver.store.database import Database
 from mediaserver.store.models import (
+    assignments,
     consent_evidence,
     recordings,
+    review_answers,
     review_calls,
     review_comments,
     review_shares,
@@ -106,7 +108,7 @@ class RecordingStore:
                 update(recordings).where(recordings.c.recording_id == recording_id).values(**values)
             )
             if values.get("state") in GONE:
-                for table in (review_calls, review_tags, review_comments, review_shares):
+                for table in (review_calls, review_tags, review_comments, review_shares, assignments, review_answers):
                     await connection.execute(delete(table).where(table.c.recording_id == recording_id))
 
     async def due(self, now_ms: int, limit: int = 1_000) -> list[RecordingRow]:

@@ -97,7 +97,7 @@ class CallSearch:
             query = await _plan(connection, _filters(search, queues), search, after)
             rows = [dict(row) for row in (await connection.execute(query.limit(limit))).mappings()]
             tags = await _tags(connection, [row["recording_id"] for row in rows])
-        return [_found(row, tags.get(row["recording_id"], ())) for row in rows]
+        return [found_call(row, tags.get(row["recording_id"], ())) for row in rows]
 
     async def get(self, recording_id: str, *, queues: Sequence[str] | None) -> FoundCall | None:
         """None also for what these queues do not show: whoever may not see it learns nothing."""
@@ -107,7 +107,7 @@ class CallSearch:
         async with self._database.read() as connection:
             row = (await connection.execute(query)).mappings().first()
             tags = {} if row is None else await _tags(connection, [recording_id])
-        return None if row is None else _found(dict(row), tags.get(recording_id, ()))
+        return None if row is None else found_call(dict(row), tags.get(recording_id, ()))
 
 
 async def _plan(
@@ -205,5 +205,5 @@ async def _tags(connection: AsyncConnection, recordings: Sequence[str]) -> dict[
     return found
 
 
-def _found(row: dict[str, Any], tags: tuple[str, ...]) -> FoundCall:
+def found_call(row: dict[str, Any], tags: tuple[str, ...] = ()) -> FoundCall:
     return FoundCall(**{**row, "caller": Masked(row["caller"]), "called": Masked(row["called"])}, tags=tags)

@@ -98,6 +98,19 @@ async def judge(page: Page) -> None:
     await page.evaluate("document.activeElement.blur()")
 
 
+async def draw_all(page: Page) -> None:
+    """Makes a rule by keyboard, and draws by it."""
+    await page.until(f"{APP}.sampling.reviewers?.length === 2")
+    await page.evaluate("document.querySelector('.rule-form input[name=name]').focus()")
+    await page.press(*"every call")
+    await page.evaluate("document.querySelector('.rule-form input[name=reviewer]').focus()")
+    await page.press(" ")
+    await page.click("Make rule")
+    await page.until(f"{APP}.sampling.rules.length === 1")
+    await page.click("Draw now")
+    await page.until(f"{APP}.told === '0 calls drawn'")
+
+
 async def log_of(page: Page, what: str) -> list[dict[str, Any]]:
     entries = await page.evaluate("fetch('/api/v1/review/log').then((it) => it.json()).then((it) => it.entries)")
     return [one for one in entries if one["what"] == what]
@@ -191,8 +204,12 @@ async def test_a_call_is_found_heard_and_explained_and_only_by_those_who_may(
     await page.click("Make link")
     link = await page.until(f"{APP}.open.link?.url")
     call_id = await page.evaluate(f"{APP}.open.call.id")
-    for tab in ("Reports", "Live", "Access log"):
+    for tab in ("Sampling", "Assigned", "Reports", "Live", "Access log"):
         await page.click(tab)
+        if tab == "Sampling":
+            await draw_all(page)
+        if tab == "Assigned":
+            assert await page.evaluate(f"{APP}.assigned.length") == 0, "who has judged the call is not given it again"
         if tab == "Reports":
             await page.until(f"{APP}.reports.rows?.length === 1 && {APP}.reports.rows[0].mean === 100")
         await page.until(f"!{APP}.problem")

@@ -16,8 +16,10 @@ from sqlalchemy import insert
 
 from mediaserver.api.review_people import COOKIE, ReviewGate
 from mediaserver.api.review_routes import ADDRESS, ReviewApi
+from mediaserver.api.review_words import search_of
 from mediaserver.api.server import secure_app
 from mediaserver.clock import VirtualClock
+from mediaserver.recording.sampling import Sampler
 from mediaserver.recording.sealed import SealedAudio, SealedSink
 from mediaserver.settings import HttpSettings
 from mediaserver.store.database import Database, open_database
@@ -25,6 +27,7 @@ from mediaserver.store.models import review_calls
 from mediaserver.store.review import ReviewStore
 from mediaserver.store.review_search import CallSearch
 from mediaserver.store.reviewers import Reviewer, ReviewerStore
+from mediaserver.store.sampling import SamplingStore
 from mediaserver.store.score_reports import ScoreReports
 from mediaserver.store.scorecards import ScorecardStore
 from tests.unit.api.fake_facade import FakeFacade
@@ -70,8 +73,15 @@ class Browser:
 
 class World:
     def __init__(
-        self, client: Client, database: Database, store: ReviewStore, people: ReviewerStore, clock: VirtualClock
+        self,
+        client: Client,
+        database: Database,
+        store: ReviewStore,
+        people: ReviewerStore,
+        sampler: Sampler,
+        clock: VirtualClock,
     ) -> None:
+        self.sampler = sampler
         self.client, self.database, self.store, self.people, self.clock = client, database, store, people, clock
 
     async def person(self, name: str) -> Browser:
@@ -107,14 +117,16 @@ async def open_world(tmp_path: Path) -> AsyncIterator[World]:
     async def audio(_recording_id: str) -> SealedAudio:
         return SealedAudio.open(path, key)
 
+    search, sampling = CallSearch(database), SamplingStore(database)
+    sampler = Sampler(sampling, people, search, search_of, clock)
     api = ReviewApi(
-        ReviewGate(people, clock), people, store, CallSearch(database), facade, audio, ScorecardStore(database),
-        ScoreReports(database),
+        ReviewGate(people, clock), people, store, search, facade, audio, ScorecardStore(database),
+        ScoreReports(database), sampling, sampler,
     )  # fmt: skip
     app = secure_app(HttpSettings(admin_password=SecretStr("secret")), facade)
     app.add_routes(api.routes())
     async with TestClient(TestServer(app)) as client:
-        yield World(client, database, store, people, clock)
+        yield World(client, database, store, people, sampler, clock)
     await database.close()
 
 

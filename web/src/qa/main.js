@@ -15,13 +15,16 @@ import { callView, paintWave } from "./view-call.js";
 import { liveView, logView } from "./view-more.js";
 import { passwordView } from "./view-password.js";
 import { loadReports, newReports, reportsView } from "./view-reports.js";
+import { assignedView, loadAssigned, loadSampling, samplingView, waiting } from "./view-sampling.js";
 import { helpView, listView, signInView } from "./view-search.js";
 import { say } from "./words.js";
 
 const LIVE_MS = 2000;
 // Each view beside the calls: the right it needs, what it asks for first, how it is drawn.
 const VIEWS = {
+  assigned: { right: "comment", load: loadAssigned, draw: assignedView, count: waiting },
   reports: { right: "report", load: loadReports, draw: reportsView },
+  sampling: { right: "sample", load: loadSampling, draw: samplingView },
   live: { right: "live", load: (app) => app.refreshLive(), draw: liveView },
   log: { right: "log", load: (app) => app.guarded(async () => (app.log = (await ask("GET", "log")).entries)), draw: logView },
 };
@@ -44,6 +47,8 @@ export class QaApp extends LitElement {
     this.live = [];
     this.log = [];
     this.reports = newReports();
+    this.assigned = [];
+    this.sampling = {};
     this.help = false;
     this.changing = null; // the form for a new password: { problem }
     this.range = null; // of a link to a part
@@ -136,7 +141,7 @@ export class QaApp extends LitElement {
     if (me.recording) return this.show(me.recording);
     this.tab = "calls";
     await Promise.all([this.search(), ask("GET", "searches").then((said) => (this.searches = said.searches)),
-      this.may("comment") && ask("GET", "scorecards").then((said) => (this.cards = said.scorecards))]);
+      this.may("comment") && ask("GET", "scorecards").then((said) => (this.cards = said.scorecards)), this.may("comment") && loadAssigned(this)]);
     const wanted = new URLSearchParams(location.search).get("call");
     if (wanted) await this.guarded(() => this.show(wanted));
   }
@@ -333,6 +338,7 @@ export class QaApp extends LitElement {
       open.answers = {};
       open.reviews = await ask("GET", callPath(open.call.id, "/reviews"));
       this.calls = this.calls.map((call) => (call.id === open.call.id ? { ...call, score: open.reviews.mean } : call));
+      await loadAssigned(this);
     });
   }
 
@@ -342,6 +348,11 @@ export class QaApp extends LitElement {
     this.tab = tab;
     VIEWS[tab]?.load(this);
     this.requestUpdate();
+  }
+
+  openCall(id) {
+    this.go("calls");
+    this.guarded(() => this.show(id));
   }
 
   refreshLive() {
@@ -363,8 +374,8 @@ export class QaApp extends LitElement {
   tools() {
     const tabs = [["calls", { right: "find" }], ...Object.entries(VIEWS)].filter(([, { right }]) => this.may(right));
     return html`${tabs.length > 1
-      ? html`<div class="tabs" role="group" aria-label=${say("views")}>${tabs.map(([name]) => html`<button type="button" class="quiet tiny" aria-pressed=${this.tab === name}
-          @click=${() => this.go(name)}>${say(`tab_${name}`)}</button>`)}</div>` : nothing}
+      ? html`<div class="tabs" role="group" aria-label=${say("views")}>${tabs.map(([name, { count }]) => html`<button type="button" class="quiet tiny" aria-pressed=${this.tab === name}
+          @click=${() => this.go(name)}>${say(`tab_${name}`)}${count?.(this) ? html` <span class="badge">${count(this)}</span>` : nothing}</button>`)}</div>` : nothing}
       ${this.me.recording ? html`<span class="badge who">${say("guest")}</span>` : html`<button type="button" class="quiet tiny who" title=${say("change_password")} aria-label=${`${this.me.name}: ${say("change_password")}`}
         @click=${() => ((this.changing = { problem: "" }), this.requestUpdate())}>${this.me.name}</button>`}
       <button type="button" class="quiet tiny keys" @click=${() => ((this.help = true), this.requestUpdate())}>${say("keys")}</button>
