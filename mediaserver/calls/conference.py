@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import itertools
 import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -33,9 +34,10 @@ log = structlog.get_logger()
 
 
 class _Participant:
-    def __init__(self, call: Call, leg: Leg) -> None:
+    def __init__(self, call: Call, leg: Leg, turn: int) -> None:
         self.call = call
         self.leg = leg
+        self.turn = turn  # in the order they came, whoever's notice and greeting end first
         self.muted = False
         self.out = asyncio.Event()  # removed by an operator or a moderator
         self.id = f"{call.call_id}-{leg.leg_id}"
@@ -82,9 +84,9 @@ class Room:
             raise MediaError(f"room {self.name} is full: {CONFERENCE_PARTIES_MAX} are in it")
         self._visitors += 1
 
-    async def join(self, call: Call, leg: Leg, *, record: bool) -> None:
+    async def join(self, call: Call, leg: Leg, turn: int, *, record: bool) -> None:
         """Returns when the participant hung up, was removed, or the caller of this is cancelled."""
-        participant = _Participant(call, leg)
+        participant = _Participant(call, leg, turn)
         try:
             if not await self._enter(participant, record):
                 return
@@ -227,13 +229,16 @@ class Room:
             self.kick(target.where)
         return Outcome.DONE
 
+    def _as_they_came(self) -> list[_Participant]:
+        return sorted(self.participants.values(), key=lambda participant: participant.turn)
+
     def _moderates(self, participant: _Participant) -> bool:
         session, route = participant.leg.session, participant.call.route
         return is_moderator(
             participant.leg.party.identity,
             session.rights if session is not None else None,
             route.rule.options if route is not None else {},
-            [other.leg.party.identity for other in self.participants.values()],
+            [other.leg.party.identity for other in self._as_they_came()],
         )
 
     async def set_muted(self, leg_of: tuple[str, str], muted: bool) -> bool:
@@ -292,7 +297,7 @@ class Room:
             self.tell()
 
     def facts(self) -> RoomFacts:
-        participants = tuple(self._facts_of(participant) for participant in self.participants.values())
+        participants = tuple(self._facts_of(participant) for participant in self._as_they_came())
         return RoomFacts(self.name, self.recording_id, participants, self.locked)
 
     def _facts_of(self, participant: _Participant) -> ParticipantFacts:
@@ -324,24 +329,25 @@ class Rooms:
     def __init__(self, house: House) -> None:
         self._house = house
         self._rooms: dict[str, Room] = {}
+        self._turns = itertools.count(1)
 
     def __len__(self) -> int:
         return len(self._rooms)
 
-    async def join(self, call: Call, leg: Leg, name: str, *, record: bool) -> None:
-        """A participant's whole stay in the room of this name. Raises MediaError when it is full."""
+    async def join(self, call: Call, leg: Leg, name: str, turn: int, *, record: bool) -> None:
+        """A participant's whole stay in the room of this name. turn: by `expect`. Raises MediaError when it is full."""
         room = self._rooms.get(name)
         if room is None or room.closed:
             room = self._rooms[name] = Room(name, self._house)
         room.reserve()
         try:
-            await room.join(call, leg, record=record)
+            await room.join(call, leg, turn, record=record)
         finally:
             if room.closed and self._rooms.get(name) is room:
                 del self._rooms[name]
 
-    def expect(self, leg: Leg, name: str) -> None:
-        """Before the leg is answered: its video gets what the room has."""
+    def expect(self, leg: Leg, name: str) -> int:
+        """Before the leg is answered: its video gets what the room has. Returns its turn among all who come."""
         rights = leg.session.rights if leg.session is not None else None
 
         async def decide() -> None:
@@ -350,6 +356,7 @@ class Rooms:
             await video.decide(leg, publishes=rights is None or "publish" in rights)
 
         leg.video.decide = decide
+        return next(self._turns)
 
     def is_locked(self, name: str) -> bool:
         room = self._rooms.get(name)

@@ -261,10 +261,10 @@ class CallControl:
         if self._call.rooms.is_locked(room):
             await self.refuse(403)
             raise CallEnded("the room is locked")
-        self._call.rooms.expect(self._call.primary, room)
+        turn = self._call.rooms.expect(self._call.primary, room)
         if not self._call.records:  # a recorded room plays its own notice
             await self.answer()
-        await self._during_call(self._join(room))
+        await self._during_call(self._join(room, turn))
 
     async def transfer(self, number: str, *, identity: str | None = None) -> None:
         """Hands the caller to whatever `number` is routed to; this program ends. Raises ValueError: no route.
@@ -470,6 +470,6 @@ class CallControl:
                 await call.drop(other)
             call.primary.voice.forget_digits()
 
-    async def _join(self, room: str) -> None:
+    async def _join(self, room: str, turn: int) -> None:
         await self._call.primary.answer()
-        await self._call.rooms.join(self._call, self._call.primary, room, record=self._call.records)
+        await self._call.rooms.join(self._call, self._call.primary, room, turn, record=self._call.records)

@@ -65,7 +65,7 @@ def is_moderator(
 ) -> bool:
     """By a token's right; else by the rule's `options.moderators`; else whoever is the first user we know by name.
 
-    identities: of all participants, in the order they came.
+    identities: of all participants, in the order they came to the door.
     """
     if rights is not None:
         return "moderate" in rights

@@ -55,6 +55,25 @@ async def test_a_participant_can_be_muted_and_removed(stage: Stage) -> None:
     assert not stage.manager.kick("799", first.call_id, first.leg_id)
 
 
+async def test_who_comes_first_directs_the_room_whoever_gets_in_first(stage: Stage) -> None:
+    for caller, greeting_s in (("alice", 5.0), ("bob", 3.0), ("carol", 1.0)):
+        stage.engine.prompt_s["conference-join"] = greeting_s
+        await stage.call("700", caller=caller)
+    assert stage.manager is not None
+
+    def inside() -> list[tuple[str, bool]]:
+        assert stage.manager is not None
+        (room,) = stage.manager.rooms()
+        return [(participant.number, participant.moderator) for participant in room.participants]
+
+    await stage.wait(1.5)
+    assert inside() == [("carol", True)]
+    await stage.wait(2.0)
+    assert inside() == [("bob", True), ("carol", False)]
+    await stage.wait(2.0)
+    assert inside() == [("alice", True), ("bob", False), ("carol", False)]
+
+
 async def test_a_participant_who_holds_does_not_play_his_music_to_the_room(stage: Stage) -> None:
     session = await stage.call("700")
     await stage.wait(3.0)
