@@ -7,9 +7,10 @@ does not read what he is sent is cut off, who sends too much too. What messages 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import structlog
@@ -28,8 +29,10 @@ from mediaserver.calls.ports import Session
 from mediaserver.calls.web_session import WebSession
 from mediaserver.clock import Clock
 from mediaserver.limits import (
+    PAGE_GREETINGS_PER_SOURCE_MAX,
     PAGE_HELLO_S_MAX,
     PAGE_SOCKETS_MAX,
+    PAGE_SOCKETS_PER_SOURCE_MAX,
     PAGE_SOCKETS_PER_USER_MAX,
     WEBSOCKET_MESSAGE_BYTES_MAX,
 )
@@ -61,7 +64,8 @@ class JsonSockets:
         self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
         self._local_host = local_host
         self._open: dict[str, tuple[Person, web.WebSocketResponse]] = {}
-        self._greeting = 0  # connections that have yet to bring a token
+        self._greeting: Counter[str] = Counter()  # connections that have yet to bring a token, by source
+        self._of_source: Counter[str] = Counter()  # those and the others
         self._of_user: Counter[str] = Counter()
         self.calls: CallRoom | None = None  # set before the first connection
         self.consent: AnswerConsent | None = None
@@ -98,17 +102,22 @@ class JsonSockets:
         if not origin_allowed(request, self._origins):
             log.warning("a page of another origin was refused a socket", origin=request.headers["Origin"][:128])
             raise web.HTTPForbidden(text="this origin may not open a WebSocket here; see http.websocket_origins")
-        if len(self._open) + self._greeting >= PAGE_SOCKETS_MAX or self.calls is None:
+        if self._of_source.total() >= PAGE_SOCKETS_MAX or self.calls is None:
             raise web.HTTPServiceUnavailable(text="too many connections")
+        source = request.remote or ""
+        if (
+            self._greeting[source] >= PAGE_GREETINGS_PER_SOURCE_MAX
+            or self._of_source[source] >= PAGE_SOCKETS_PER_SOURCE_MAX
+        ):
+            self.ended["too many of one source"] += 1
+            raise web.HTTPServiceUnavailable(text="too many connections from this address")
         socket = web.WebSocketResponse(heartbeat=_PING_S, max_msg_size=WEBSOCKET_MESSAGE_BYTES_MAX, compress=False)
-        self._greeting += 1
-        try:
-            await socket.prepare(request)
-            grant = await self._hello(request, socket)
-        finally:
-            self._greeting -= 1
-        if grant is not None:
-            await self._serve(request, socket, grant, self.calls)
+        with _counted(self._of_source, source):
+            with _counted(self._greeting, source):
+                await socket.prepare(request)
+                grant = await self._hello(request, socket)
+            if grant is not None:
+                await self._serve(request, socket, grant, self.calls)
         return socket
 
     async def _serve(self, request: web.Request, socket: web.WebSocketResponse, grant: Grant, calls: CallRoom) -> None:
@@ -120,13 +129,8 @@ class JsonSockets:
             self.ended["too many of one user"] += 1
             await socket.close(code=TOO_MANY, message=b"this user has too many connections")
             return
-        self._of_user[user] += 1
-        try:
+        with _counted(self._of_user, user):
             await _Connection(self, request, socket, grant, calls).serve()
-        finally:
-            self._of_user[user] -= 1
-            if not self._of_user[user]:
-                del self._of_user[user]
 
     async def _hello(self, request: web.Request, socket: web.WebSocketResponse) -> Grant | None:
         """The first message must bring a token. None: it did not; the socket is closed."""
@@ -146,6 +150,18 @@ class JsonSockets:
             await socket.send_json({"type": "error", "code": "unauthorized", "message": why})
             await socket.close(code=NOT_SIGNED_IN)
         return None
+
+
+@contextlib.contextmanager
+def _counted(those: Counter[str], name: str) -> Iterator[None]:
+    """One more of that name, as long as this lasts."""
+    those[name] += 1
+    try:
+        yield
+    finally:
+        those[name] -= 1
+        if not those[name]:
+            del those[name]
 
 
 class _Connection:

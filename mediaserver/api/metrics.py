@@ -118,6 +118,7 @@ SIP_METRICS = {
     "connections_out": ("TCP and TLS connections opened.", ""),
     "connections_closed": ("TCP and TLS connections closed.", "reason"),
     "connections_refused": ("Connections over the bound of connections.", ""),
+    "handshakes_failed": ("TLS connections that never shook hands.", ""),
     "keepalives": ("Keepalives received.", ""),
     "send_errors": ("Messages that could not be sent.", "reason"),
 }

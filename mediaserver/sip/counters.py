@@ -45,6 +45,7 @@ class SipCounters:
     connections_in: int = 0
     connections_out: int = 0
     connections_closed: Counter[str] = field(default_factory=Counter)  # by reason: idle, slow, oversize, peer …
-    connections_refused: int = 0  # over SIP_CONNECTIONS_MAX or _PER_SOURCE_MAX
+    connections_refused: int = 0  # over SIP_CONNECTIONS_MAX, SIP_HANDSHAKES_MAX, or what one source may have
+    handshakes_failed: int = 0  # TLS that was none, or did not come in time
     keepalives: int = 0
-    send_errors: Counter[str] = field(default_factory=Counter)  # by reason: resolve, connect, slow, os
+    send_errors: Counter[str] = field(default_factory=Counter)  # by reason: resolve, connect, accept, slow, os

@@ -39,6 +39,7 @@ from mediaserver.sip.sockets import (
     families,
     server_tls,
 )
+from mediaserver.sip.tls_door import TlsDoor
 from mediaserver.sip.uri import Uri
 from mediaserver.sip.websocket import WebSocketConnection, WebSocketPeer
 
@@ -85,6 +86,7 @@ class SipTransport:
         self._datagram: dict[int, socket.socket] = {}  # by address family
         self._datagram_transports: list[asyncio.DatagramTransport] = []
         self._servers: list[asyncio.Server] = []
+        self._doors: list[TlsDoor] = []
         self._connections: dict[int, Connection] = {}
         self._by_remote: dict[tuple[str, str, int], Connection] = {}
         self._per_source: Counter[str] = Counter()  # connections by remote host
@@ -124,6 +126,8 @@ class SipTransport:
         self._endpoint = None
         for server in self._servers:
             server.close()
+        for door in self._doors:
+            await door.close()
         for task in list(self._tasks):
             task.cancel()
         for connection in list(self._connections.values()):
@@ -132,12 +136,17 @@ class SipTransport:
             transport.close()
         await asyncio.sleep(0)  # lets the loop run the closings
         self._servers.clear()
+        self._doors.clear()
         self._datagram_transports.clear()
         self._datagram.clear()
 
     async def _listen(self, name: str, port: int) -> None:
         loop = asyncio.get_running_loop()
         context = server_tls(self._settings) if name == "tls" else None
+
+        def accepted() -> Connection:
+            return Connection(self, name, next(self._numbers), outgoing=False)
+
         for family, host in families(self._settings.host):
             kind = socket.SOCK_DGRAM if name == "udp" else socket.SOCK_STREAM
             sock = bound_socket(family, kind, host, self.ports.get(name, port), f"sip.{name}_port")
@@ -146,17 +155,11 @@ class SipTransport:
                 self._datagram[family] = sock
                 transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=sock)
                 self._datagram_transports.append(transport)
+            elif context is not None:
+                self._doors.append(TlsDoor(sock, context, accepted, self.counters))
+                self._doors[-1].open()
             else:
-                handshake_s = SIP_CONNECT_MS_MAX / 1000 if context else None
-                self._servers.append(
-                    await loop.create_server(
-                        lambda: Connection(self, name, next(self._numbers), outgoing=False),
-                        sock=sock,
-                        ssl=context,
-                        ssl_handshake_timeout=handshake_s,
-                        backlog=512,
-                    )
-                )
+                self._servers.append(await loop.create_server(accepted, sock=sock, backlog=512))
 
     # -- what the rest of the server asks
 

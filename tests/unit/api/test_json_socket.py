@@ -383,3 +383,23 @@ async def test_who_has_not_signed_in_yet_counts_among_the_connections(
     with pytest.raises(WSServerHandshakeError) as refused:
         await pages.open()
     assert refused.value.status == 503
+
+
+@pytest.mark.parametrize("limit", ["PAGE_GREETINGS_PER_SOURCE_MAX", "PAGE_SOCKETS_PER_SOURCE_MAX"])
+async def test_one_source_has_only_so_many_connections_that_have_not_signed_in(
+    pages: Pages, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(json_socket, limit, 2)
+    sockets = pages.world.ways.pages
+    silent = [await pages.open(), await pages.open()]
+    with pytest.raises(WSServerHandshakeError) as refused:
+        await pages.open()
+    assert refused.value.status == 503
+    assert sockets.ended["too many of one source"] == 1
+    for page in silent:
+        await page.socket.close()
+    while sockets._of_source:
+        await asyncio.sleep(0.001)
+    await pages.sign_in()
+    assert not sockets._greeting
+    assert sockets._of_source.total() == 1, "who has signed in is one of those of his address"

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from mediaserver.clock import SystemClock
 from mediaserver.errors import ConfigError
 from mediaserver.settings import SipSettings
+from mediaserver.sip import tls_door
 from mediaserver.sip import transport as transport_module
 from mediaserver.sip.events import FlowClosed, IncomingRequest, Send, TransactionTransportError
 from mediaserver.sip.flow import Flow
@@ -536,3 +537,42 @@ def test_a_certificate_that_cannot_be_used_is_an_error_that_names_the_setting(
         server_tls(tls_settings((certificate[1], certificate[0])))
     with pytest.raises(ConfigError, match=r"sip\.tls_port"):
         server_tls(SipSettings())
+
+
+async def test_one_source_has_only_so_many_tls_handshakes_under_way(
+    certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls_door, "SIP_HANDSHAKES_PER_SOURCE_MAX", 2)
+    trusting = ssl.create_default_context(cafile=str(certificate[0]))
+    async with (
+        running(tls_settings(certificate), ports={"tls": 0}) as endpoint,
+        dialled(endpoint.transport.ports["tls"]),
+    ):
+        port, counters = endpoint.transport.ports["tls"], endpoint.transport.counters
+        (door,) = endpoint.transport._doors
+        async with dialled(port):
+            await until(lambda: door._greeting[LOOPBACK] == 2)
+            async with dialled(port) as (reader, _):
+                await ends(reader)
+            assert counters.connections_refused == 1
+            other = await asyncio.open_connection(LOOPBACK, port, ssl=trusting, local_addr=("127.0.0.2", 0))
+            await until(lambda: endpoint.transport.connections == 1)
+            await hang_up(other[1])
+        await until(lambda: counters.handshakes_failed == 1 and door._greeting[LOOPBACK] == 1)
+        again = await asyncio.open_connection(LOOPBACK, port, ssl=trusting)  # who left made place
+        await until(lambda: counters.connections_in == 2)
+        await hang_up(again[1])
+        assert counters.connections_refused == 1
+
+
+@pytest.mark.parametrize(("limit", "least"), [("SIP_HANDSHAKES_MAX", 0), ("SIP_CONNECT_MS_MAX", 1)])
+async def test_who_never_shakes_hands_over_tls_is_shown_out_and_the_number_in_all_is_bounded(
+    certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, limit: str, least: int
+) -> None:
+    monkeypatch.setattr(tls_door, limit, least)
+    async with running(tls_settings(certificate), ports={"tls": 0}) as endpoint:
+        async with dialled(endpoint.transport.ports["tls"]) as (reader, _):
+            await ends(reader)
+        counters = endpoint.transport.counters
+        await until(lambda: counters.connections_refused + counters.handshakes_failed == 1)
+        assert counters.connections_in == 0
