@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from mediaserver.calls.apology import apologise
+from mediaserver.calls.attended import AttendedTransfer
 from mediaserver.calls.bridge import Conversation
+from mediaserver.calls.call_legs import CallLegs
 from mediaserver.calls.call_recording import CallRecording
 from mediaserver.calls.control import CallControl
 from mediaserver.calls.domains import is_for_us
@@ -24,12 +26,11 @@ from mediaserver.calls.library import Program, ProgramLibrary, ProgramMissing, p
 from mediaserver.calls.parties import Party
 from mediaserver.calls.ports import Session
 from mediaserver.calls.routing import Route, route_or_status
-from mediaserver.calls.silence import SilenceWatch
-from mediaserver.calls.tasks import TaskGroup, finish
+from mediaserver.calls.tasks import TaskGroup
 from mediaserver.calls.transfer import Transfer
 from mediaserver.calls.watch import RoutingFile
 from mediaserver.errors import CallEnded, MediaError, NegotiationError, NoPortFree, ParseError
-from mediaserver.limits import LEGS_PER_CALL_MAX, REROUTES_MAX
+from mediaserver.limits import REROUTES_MAX
 from mediaserver.model import CallFacts, Cause, DtmfSource, Masked
 from mediaserver.sip.session import ReferReceived
 
@@ -67,7 +68,6 @@ class Call:
         self.session = session
         self.route: Route | None = None
         self.recording = CallRecording(self)
-        self.legs: list[Leg] = []
         self.cause: Cause | None = None
         self._programs = programs
         self._program_name: str | None = None
@@ -81,17 +81,14 @@ class Call:
         self._reroutes = 0
         self._control: CallControl | None = None
         self._stop: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # see _stop_program
-        self._watchers: list[asyncio.Event] = []
-        self._dropped: set[Leg] = set()
-        self._observed: set[Leg] = set()  # legs whose first stream the observers were told of
         context = contextvars.copy_context()
         context.run(structlog.contextvars.bind_contextvars, call_id=call_id)
         self.context = context
         self.tasks = TaskGroup(context)
-        self._silence = SilenceWatch(house, self)
+        self.legs = CallLegs(self)
         self.trunk = _trunk_of(session.identity)
         number = Masked(session.caller_user)
-        self.primary = self._make_leg("caller", Party(number, session.identity), self.trunk)
+        self.primary = self.legs.make("caller", Party(number, session.identity), self.trunk)
         self.primary.attach(session)
 
     # -- facts
@@ -131,7 +128,7 @@ class Call:
             reason=self._reason,
             state=self.state.value,
             recording_id=self.recording.recording_id,
-            legs=tuple(leg.facts() for leg in self.legs),
+            legs=self.legs.facts(),
         )
 
     # -- life
@@ -254,14 +251,9 @@ class Call:
     async def _close(self) -> None:
         if self._answered is None and not self.primary.is_over:
             self._refuse()
-        for leg in self.legs:
-            leg.hang_up(self.cause or Cause.LOCAL_HANGUP)
+        self.legs.hang_up(self.cause or Cause.LOCAL_HANGUP)
         await self.tasks.close()
-        self._silence.close()
-        for conversation in {leg.conversation for leg in self.legs if leg.conversation is not None}:
-            await conversation.close()
-        for leg in self.legs:
-            await self._close_leg(leg)
+        await self.legs.close()
         await self.recording.end()
         self._ended = (self.house.clock.now_ns(), self.house.clock.wall())
         self.state = CallState.ENDED
@@ -275,53 +267,8 @@ class Call:
         headers = [("Retry-After", str(RETRY_AFTER_S))] if status == 503 else []
         self.primary.reject(status, headers=headers)
 
-    # -- legs
-
-    def new_leg(self, role: str, party: Party, *, trunk: str | None = None, secure_offer: bool = False) -> Leg | None:
-        """A further leg; None, logged, when the call has had too many or is ending."""
-        if self.ending or len(self.legs) >= LEGS_PER_CALL_MAX:
-            log.warning("leg refused: this call had too many or is ending", limit=LEGS_PER_CALL_MAX)
-            return None
-        return self._make_leg(role, party, trunk, secure_offer=secure_offer)
-
-    def _make_leg(self, role: str, party: Party, trunk: str | None, *, secure_offer: bool = False) -> Leg:
-        leg_id, policy = str(len(self.legs) + 1), self.house.policy(trunk)
-        leg = Leg(leg_id, role, party, self, self.house, policy, self.tasks, secure_offer=secure_offer)
-        self.legs.append(leg)
-        return leg
-
-    async def drop(self, leg: Leg, cause: Cause = Cause.LOCAL_HANGUP) -> None:
-        """Hangs a leg up and closes its media."""
-        leg.hang_up(cause)
-        await self._close_leg(leg)
-
-    def drop_soon(self, leg: Leg) -> None:
-        self.tasks.spawn(self._close_leg(leg), f"close leg {leg.leg_id}")
-
-    async def _close_leg(self, leg: Leg) -> None:
-        """Once per leg, and to its end even if whoever asked for it is cancelled."""
-        if leg not in self._dropped:
-            self._dropped.add(leg)
-            await finish(self._take_down(leg))
-
-    async def _take_down(self, leg: Leg) -> None:
-        self._silence.forget(leg)
-        if leg.conversation is not None:
-            leg.conversation.leg_ended(leg)
-        await self.recording.leave(leg)
-        await leg.close()
-        if leg in self._observed:
-            facts = leg.facts()
-            self.house.observe(lambda o: o.leg_closed(self.call_id, facts, leg.voice.stats))
-
-    def watch_legs(self) -> asyncio.Event:
-        """An event set whenever any leg rings, gets media, answers or ends; give it back to `unwatch_legs`."""
-        event = asyncio.Event()
-        self._watchers.append(event)
-        return event
-
-    def unwatch_legs(self, event: asyncio.Event) -> None:
-        self._watchers.remove(event)
+    def as_call(self) -> Call:
+        return self
 
     # -- what legs tell (LegOwner)
 
@@ -335,20 +282,11 @@ class Call:
         if leg.is_over and leg.conversation is not None:
             leg.conversation.leg_ended(leg)
         if leg.is_over and leg is not self.primary and not self.ending:
-            self.drop_soon(leg)
-        for event in self._watchers:
-            event.set()
+            self.legs.drop_soon(leg)
+        self.legs.moved()
 
     def leg_streams(self, leg: Leg) -> None:
-        stream = leg.voice.stream
-        if stream is None or leg in self._dropped:  # an answer that crossed our closing the leg
-            return
-        facts = leg.facts()
-        if leg not in self._observed:
-            self._observed.add(leg)
-            self.house.observe(lambda observer: observer.leg_opened(self.call_id, facts, stream))
-        else:
-            self.house.observe(lambda observer: observer.leg_changed(self.call_id, facts, stream))
+        self.legs.streams(leg)
 
     def leg_held(self, leg: Leg) -> None:
         if leg.conversation is not None:
@@ -365,10 +303,11 @@ class Call:
         self.tasks.spawn(self.house.desk.digit(leg, digit), "recording keys")
 
     def leg_silent(self, leg: Leg) -> None:
-        self._silence.look(leg)
+        self.legs.silence.look(leg)
 
     def leg_refers(self, leg: Leg, event: ReferReceived) -> None:
-        self.tasks.spawn(Transfer(self, leg, event).run(), "transfer")
+        transfer = Transfer(self, leg, event) if event.replaces is None else AttendedTransfer(self, leg, event)
+        self.tasks.spawn(transfer.run(), "transfer")
 
     # -- what programs, transfers and people ask for
 

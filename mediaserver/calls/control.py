@@ -467,7 +467,7 @@ class CallControl:
             others = [other for other in {leg, *conversation.legs} if other is not call.primary]
             await conversation.close()
             for other in others:
-                await call.drop(other)
+                await call.legs.drop(other)
             call.primary.voice.forget_digits()
 
     async def _join(self, room: str, turn: int) -> None:

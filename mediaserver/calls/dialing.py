@@ -79,7 +79,7 @@ class Dialer:
     async def run(self) -> DialResult:
         """Returns when somebody answered, all failed or the time is over; every other branch has been cancelled."""
         winner: Leg | None = None
-        moved = self._call.watch_legs()
+        moved = self._call.legs.watch()
         try:
             async with asyncio.timeout(self._timeout_s):
                 for branch in self._branches:
@@ -90,18 +90,18 @@ class Dialer:
         except TimeoutError:
             return DialResult(None, NO_ANSWER, "No Answer", Cause.NO_ANSWER)
         finally:
-            self._call.unwatch_legs(moved)
+            self._call.legs.unwatch(moved)
             for leg, _ in self._legs:
                 if leg is not winner:
                     leg.hang_up(Cause.CANCELLED, ELSEWHERE if winner is not None else ())
-                    self._call.drop_soon(leg)
+                    self._call.legs.drop_soon(leg)
         if winner is not None:
             return DialResult(winner)
         status = best_status(self._statuses)
         return DialResult(None, status, self._reason.get(status, ""), Cause.REJECTED)
 
     async def _start(self, branch: Branch, *, secure: bool = False) -> None:
-        leg = self._call.new_leg("callee", branch.party, trunk=branch.trunk, secure_offer=secure)
+        leg = self._call.legs.new("callee", branch.party, trunk=branch.trunk, secure_offer=secure)
         if leg is None:
             self._failed(503, "Too Many Legs")
             return
@@ -153,7 +153,7 @@ class Dialer:
     def _give_up(self, leg: Leg, branch: Branch, status: int) -> None:
         self._legs.remove((leg, branch))
         self._failed(status, leg.reason)
-        self._call.drop_soon(leg)
+        self._call.legs.drop_soon(leg)
 
     def _failed(self, status: int, reason: str) -> None:
         self._statuses.append(status)

@@ -59,6 +59,10 @@ class House:
     def __post_init__(self) -> None:
         self.desk = ConsentDesk(self.settings.recording)
 
+    def leg_of(self, session: object) -> Leg | None:
+        """The open leg that has this session."""
+        return next((leg for leg in self.legs.values() if leg.session is session), None)
+
     def news(self, tell: Callable[[NewsReader], Any]) -> None:
         """Tells whoever brings news to the people of calls."""
         for reader in self.readers:

@@ -48,6 +48,10 @@ from mediaserver.webrtc.sctp import DataChannel
 log = structlog.get_logger()
 
 
+class _Moved:
+    """Among the session's events: what comes behind it is for the leg's next owner."""
+
+
 class Leg:
     """One party. Create it, then `prepare` (incoming) or `call_out` (outgoing); `close` ends everything it owns."""
 
@@ -94,12 +98,12 @@ class Leg:
         self._house = house
         self._opened_ns = house.clock.now_ns()
         self._opened_wall = house.clock.wall()
-        self._events: asyncio.Queue[SessionEvent | PathChanged] = asyncio.Queue(LEG_EVENTS_MAX)
+        self._events: asyncio.Queue[SessionEvent | PathChanged | _Moved] = asyncio.Queue(LEG_EVENTS_MAX)
         self._offers = LegOffers(self)
         self.record = RecordSignal(self)
         self._ended = asyncio.Event()
-        self.voice.on_digit = lambda digit, source: owner.leg_digit(self, digit, source)
-        self.voice.on_silence = lambda: owner.leg_silent(self)
+        self.voice.on_digit = lambda digit, source: self._owner.leg_digit(self, digit, source)
+        self.voice.on_silence = lambda: self._owner.leg_silent(self)
         self._task = tasks.spawn(self._run(), f"leg {leg_id}")
 
     # -- facts
@@ -148,6 +152,10 @@ class Leg:
             cause=self.cause,
             sip_status=self.status or None,
         )
+
+    @property
+    def owner(self) -> LegOwner:
+        return self._owner
 
     @property
     def call_id(self) -> str:
@@ -290,9 +298,20 @@ class Leg:
         await self.media.close()
         self._house.legs.pop(self.voice.handle, None)
 
+    async def move(self, owner: LegOwner, leg_id: str, role: str, tasks: TaskGroup) -> None:
+        """Another call owns it from now on. Never by the leg's own task: that one finishes what it is at first."""
+        self._take(_Moved())
+        if self._task is not None and not self.is_over:
+            await asyncio.wait({self._task})
+        self._owner, self.leg_id, self.role, self.tasks = owner, leg_id, role, tasks
+        self._opened_ns, self._opened_wall = self._house.clock.now_ns(), self._house.clock.wall()
+        self.answered_wall = self._opened_wall
+        self._session().belongs_to(owner.call_id)
+        self._task = tasks.spawn(self._run(), f"leg {leg_id}")
+
     # -- events of the session
 
-    def _take(self, event: SessionEvent | PathChanged) -> None:
+    def _take(self, event: SessionEvent | PathChanged | _Moved) -> None:
         if isinstance(event, Failed):
             self.status, self.reason = event.status, event.reason
             self.cause = self.cause or Cause.REJECTED
@@ -314,6 +333,8 @@ class Leg:
     async def _run(self) -> None:
         while True:
             event = await self._events.get()
+            if isinstance(event, _Moved):
+                return
             handler = self._HANDLERS.get(type(event))
             if handler is None or self.is_over:
                 continue

@@ -21,6 +21,7 @@ from mediaserver.calls.library import ProgramLibrary
 from mediaserver.calls.ports import CallObserver, NewsReader, Prompts, Recorder, Session, SipGateway, VideoPlane
 from mediaserver.calls.room_facts import Action, Outcome, RoomFacts
 from mediaserver.calls.siprec import SiprecCall
+from mediaserver.calls.takeover import Takeover
 from mediaserver.calls.watch import RoutingFile
 from mediaserver.clock import Clock
 from mediaserver.media.engine import MediaEngine, Tone
@@ -117,6 +118,9 @@ class CallManager:
             session.on_event = lambda _event: None
             session.reject(503, headers=[("Retry-After", str(RETRY_AFTER_S))])
             return
+        if session.replaces is not None:
+            self._take_over(session, session.replaces)
+            return
         call_id = secrets.token_hex(8)
         call: Call | SiprecCall
         if session.siprec:
@@ -127,6 +131,15 @@ class CallManager:
         loop = asyncio.get_running_loop()
         task = loop.create_task(self._run(call), name=f"call {call_id}", context=call.context)
         self._running[call_id] = task
+
+    def _take_over(self, session: Session, replaced: object) -> None:
+        """It goes on in the call of the session it replaces."""
+        leg = self._house.leg_of(replaced)
+        if leg is None:
+            session.on_event = lambda _event: None
+            session.reject(481)
+            return
+        Takeover.begin(leg.owner.as_call(), leg, session)
 
     def _is_full(self, limit: int) -> bool:
         """Calls that only clear up take nobody's place: their callers were answered, with 503 perhaps, and call again.

@@ -10,6 +10,7 @@ from mediaserver.model import DtmfSource, Masked
 from mediaserver.sip.session import ReferReceived
 
 if TYPE_CHECKING:
+    from mediaserver.calls.call import Call
     from mediaserver.calls.leg import Leg
 
 
@@ -27,6 +28,10 @@ class LegOwner(Protocol):
     """The call: told of what its legs do. All but `leg_refers` return at once."""
 
     call_id: str
+
+    def as_call(self) -> Call:
+        """For who moves legs between calls."""
+        ...
 
     def leg_moved(self, leg: Leg) -> None:
         """Ringing, early media, answered or ended."""

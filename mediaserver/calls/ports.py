@@ -54,6 +54,10 @@ class Session(Protocol):
     on_event: Callable[[SessionEvent], None]  # set by the call room at once; told in order, never re-entrantly
 
     @property
+    def replaces(self) -> object | None:
+        """The session, of the same identity, whose place this incoming one is to take (RFC 3891)."""
+
+    @property
     def peer_host(self) -> str:
         """Where it signals from now, an address literal; "": not known, or of no matter."""
 

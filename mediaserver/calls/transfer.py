@@ -1,7 +1,7 @@
 """Blind transfer, RFC 3515 and 5589 §6: a party of a conversation sends the other one elsewhere.
 
 Owns one REFER from its 202 to the last NOTIFY. The transferee keeps its leg; the target is found by the routing rules
-with the transferor's rights. Attended transfer (Replaces, RFC 3891) has its place here later and is refused now.
+with the transferor's rights. `attended` is transfer to a party the transferor talks to already.
 """
 
 from __future__ import annotations
@@ -61,8 +61,6 @@ class Transfer:
             uri = parse_name_addr(self._event.refer_to).uri
         except ParseError as error:
             return error.status
-        if uri.header("Replaces") is not None:
-            return 501
         if not uri.is_sip or not uri.username or not self._is_ours(uri):
             return 404
         return route_or_status(self._call.routing.table, uri.username, self._transferor.party.identity)
@@ -82,7 +80,7 @@ class Transfer:
         with conversation.expecting():  # else the program would end, and the call with it, before the hand-over
             await conversation.remove(transferee)
             self._call.hand_over(route, transferee)
-        await self._call.drop(self._transferor)
+        await self._call.legs.drop(self._transferor)
 
     async def _to_party(self, route: Route, conversation: Conversation, transferee: Leg) -> None:
         call = self._call
@@ -118,13 +116,13 @@ class Transfer:
             return
         if transferee.is_over or not await call.recording.admit(target):
             self._notify(480)
-            await call.drop(target)
+            await call.legs.drop(target)
             return
         await conversation.remove(self._transferor)
         await transferee.voice.stop_play()
         await conversation.add(target)
         self._notify(200)
-        await call.drop(self._transferor)
+        await call.legs.drop(self._transferor)
 
     def _notify(self, status: int, reason: str = "") -> None:
         if self._transferor.session is not None and not self._transferor.is_over:

@@ -71,6 +71,7 @@ class WebSession:
 
     siprec: bool = False
     metadata: bytes | None = None
+    replaces: None = None
     record_aware: bool = False  # its page is told otherwise
 
     def __init__(

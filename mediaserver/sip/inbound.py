@@ -20,8 +20,9 @@ from mediaserver.sip.flow import Flow
 from mediaserver.sip.invite_server import IncomingSession
 from mediaserver.sip.message import Request
 from mediaserver.sip.registrar import Arrival, Registrar
+from mediaserver.sip.replaces import NO_SUCH_CALL, parse_replaces, session_named
 from mediaserver.sip.session import InviteSession
-from mediaserver.sip.session_host import ACCEPT, ALLOW, KNOWN_METHODS, SessionHost
+from mediaserver.sip.session_host import ACCEPT, ALLOW, KNOWN_METHODS, SUPPORTED, SessionHost
 from mediaserver.sip.transaction import ServerTransaction
 from mediaserver.sip.trunks import Trunks
 
@@ -113,7 +114,8 @@ class Inbound:
         if self._host.draining:
             self._respond(tx, request, 503, (("Retry-After", str(RETRY_AFTER_S)),))
             return
-        headers = (("Allow", SERVER_ALLOW), ("Accept", ACCEPT), ("Accept-Encoding", "identity"), ("Supported", "path"))
+        supported = ("Supported", f"path, {SUPPORTED}")
+        headers = (("Allow", SERVER_ALLOW), ("Accept", ACCEPT), ("Accept-Encoding", "identity"), supported)
         self._respond(tx, request, 200, headers)
 
     # -- PUBLISH
@@ -179,6 +181,10 @@ class Inbound:
             self._respond(tx, request, 503, (("Retry-After", str(RETRY_AFTER_S)),))
             return
         try:
+            replaced = self._replaced(request, caller)
+            if isinstance(replaced, int):
+                self._respond(tx, request, replaced)
+                return
             session = IncomingSession(
                 self._host,
                 tx,
@@ -192,6 +198,7 @@ class Inbound:
         except ParseError as error:
             self._respond(tx, request, error.status, (("Accept", ACCEPT),) if error.status == 415 else ())
             return
+        session.replaces = replaced
         tx.user = session
         self._host.session_began(session)
         _log.info("call arrives", sip_call=session.call_id, identity=session.identity, transport=flow.transport)
@@ -200,6 +207,21 @@ class Inbound:
         except Exception:
             _log.exception("call room failed on a new call", sip_call=session.call_id)
             session.reject(500)
+
+    def _replaced(self, request: Request, caller: Caller) -> InviteSession | int | None:
+        """Whose place the new session is to take, RFC 3891 §3; a status: nobody's. Raises ParseError.
+
+        A dialog that rings here for an answer of ours has no end yet that could be replaced: 481.
+        """
+        lines = request.headers.all("Replaces")
+        if not lines:
+            return None
+        if len(lines) > 1 or "Join" in request.headers:
+            raise ParseError("an INVITE takes the place of one dialog")
+        found = session_named(self._host, parse_replaces(lines[0]), caller.identity)
+        if not isinstance(found, int) and found.early:
+            return NO_SUCH_CALL
+        return found
 
     def _caller(self, tx: ServerTransaction, request: Request, flow: Flow) -> Caller | None:
         """Who calls; None: not proven, and answered (or met by silence)."""

@@ -1,4 +1,4 @@
-"""Blind transfer: REFER both ways and the NOTIFYs about it. RFC 3515, RFC 3892 (Referred-By), RFC 6665 §4.
+"""Transfer: REFER both ways and the NOTIFYs about it. RFC 3515, 5589, RFC 3892 (Referred-By), RFC 6665 §4.
 
 Owns the one implicit subscription of a session in each direction. Placing the call somebody was referred to is the
 call room's work; subscriptions to anything else come with their own module.
@@ -13,6 +13,7 @@ from mediaserver.errors import ParseError
 from mediaserver.sip.address import parse_name_addr
 from mediaserver.sip.message import Request
 from mediaserver.sip.reasons import REASONS
+from mediaserver.sip.replaces import NO_SUCH_CALL, parse_replaces, session_named
 from mediaserver.sip.session_events import ReferProgress, ReferReceived
 from mediaserver.sip.timers import Timer
 from mediaserver.sip.transaction import ServerTransaction
@@ -42,6 +43,8 @@ class Refers:
             if len(lines) != 1:
                 raise ParseError("REFER needs exactly one Refer-To")
             target = parse_name_addr(lines[0]).uri
+            named = target.header("Replaces")
+            replaces = parse_replaces(named) if named is not None else None
             by = request.headers.get("Referred-By")
             referred_by = str(parse_name_addr(by).uri) if by else None
         except ParseError:
@@ -55,7 +58,11 @@ class Refers:
         self._count += 1
         self._life = session.host.timers.at(session.host.now_ns() + _LIFE_S * 1_000_000_000, self._expired)
         self._notify(100, "", final=False)
-        session.tell(ReferReceived(str(target), referred_by))
+        other = session_named(session.host, replaces, session.identity) if replaces is not None else None
+        if isinstance(other, int) or other is session:
+            self.report(other if isinstance(other, int) else NO_SUCH_CALL, "")
+            return
+        session.tell(ReferReceived(str(target), referred_by, other))
 
     def report(self, status: int, reason: str) -> None:
         if self._served is None or not 100 <= status <= 699:

@@ -3,7 +3,7 @@
 Sans-I/O: a session changes by calls from the call room and by messages the user agent hands it; what it wants sent it
 gives to the stack, what the call room must know it reports through `on_event`, in order, never re-entrantly.
 Knows nothing of codecs: SDP is bytes to it. What is common to both directions is here; `invite_server` and
-`invite_client` hold the way to the first answer, `reoffer` later offers, `refer` blind transfer.
+`invite_client` hold the way to the first answer, `reoffer` later offers, `refer` and `replaces` transfers.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from mediaserver.sip.session_events import (
     ReofferFailed,
     SessionEvent,
 )
-from mediaserver.sip.session_host import ACCEPT, ALLOW, KNOWN_METHODS, SessionHost, reason_of, send_ack
+from mediaserver.sip.session_host import ACCEPT, ALLOW, KNOWN_METHODS, SUPPORTED, SessionHost, reason_of, send_ack
 from mediaserver.sip.transaction import ServerTransaction
 
 __all__ = [
@@ -91,6 +91,7 @@ class InviteSession:
     one_way: bool = False
     siprec: bool = False  # a recording session (RFC 7866): what it carries is said elsewhere
     metadata: bytes | None = None  # of it, in the first INVITE
+    replaces: InviteSession | None = None  # whose place this incoming one is to take (RFC 3891): of the same identity
     record_aware: bool = False  # the peer shows its user what a=record says (RFC 7866 §6.2)
 
     def __init__(
@@ -244,6 +245,11 @@ class InviteSession:
         return self.stage is Stage.CONFIRMED
 
     @property
+    def early(self) -> bool:
+        """Nobody has answered yet."""
+        return self.stage is Stage.EARLY
+
+    @property
     def ended(self) -> bool:
         return self.stage is Stage.ENDED
 
@@ -259,7 +265,7 @@ class InviteSession:
 
     @property
     def capabilities(self) -> tuple[tuple[str, str], ...]:
-        return (("Allow", ALLOW), ("Accept", ACCEPT))
+        return (("Allow", ALLOW), ("Accept", ACCEPT), ("Supported", SUPPORTED))
 
     def acknowledge(self, invite: Request, sdp: bytes | None) -> Send | None:
         """ACK to a 2xx of ours inside the dialog: CSeq and credentials of the INVITE (RFC 3261 §13.2.2.4)."""
@@ -396,7 +402,7 @@ class InviteSession:
             self.tell(InfoReceived(request.content_type, request.body))
 
     def _on_options(self, tx: ServerTransaction, request: Request) -> None:
-        self.respond(tx, request, 200, headers=(("Allow", ALLOW), ("Accept", ACCEPT)))
+        self.respond(tx, request, 200, headers=self.capabilities)
 
     def _on_refer(self, tx: ServerTransaction, request: Request) -> None:
         self.refers.on_refer(tx, request)

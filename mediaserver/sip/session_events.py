@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mediaserver.sip.session import InviteSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +88,14 @@ class MetadataReceived:
 
 @dataclass(frozen=True, slots=True)
 class ReferReceived:
-    """Blind transfer asked for. 202 has been sent and NOTIFY 100; report progress with `notify_refer`."""
+    """Transfer asked for. 202 has been sent and NOTIFY 100; report progress with `notify_refer`.
+
+    replaces: attended: whose peer shall be connected, another session of the same identity.
+    """
 
     refer_to: str = field(repr=False)
     referred_by: str | None = field(repr=False, default=None)
+    replaces: InviteSession | None = field(repr=False, default=None)
 
 
 @dataclass(frozen=True, slots=True)

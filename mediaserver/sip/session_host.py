@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mediaserver.sip.session import InviteSession
 
 ALLOW: Final = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REFER, NOTIFY"
+SUPPORTED: Final = "replaces"
 ACCEPT: Final = "application/sdp, application/dtmf-relay, application/dtmf"
 KNOWN_METHODS: Final = frozenset((*ALLOW.split(", "), "REGISTER", "PRACK", "SUBSCRIBE", "PUBLISH", "MESSAGE"))
 
@@ -35,6 +36,10 @@ class SessionHost(Host, Protocol):
         ...
 
     def release(self, dialog_id: DialogId) -> None: ...
+
+    def session_of(self, dialog_id: DialogId) -> InviteSession | None:
+        """Whose dialog this is; also while its BYE is under way."""
+        ...
 
     def session_ended(self, session: InviteSession) -> None:
         """Ended has been queued; the session may still finish its BYE."""

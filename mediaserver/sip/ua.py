@@ -41,6 +41,7 @@ from mediaserver.sip.publisher import QualityPublisher
 from mediaserver.sip.registrar import Registrar
 from mediaserver.sip.session import InviteSession
 from mediaserver.sip.session_events import SessionEvent
+from mediaserver.sip.session_host import SUPPORTED
 from mediaserver.sip.stack import SipStack
 from mediaserver.sip.timers import Timers
 from mediaserver.sip.transaction import ClientTransaction
@@ -90,7 +91,7 @@ class UserAgent:
             random_token=lambda: entropy(12).hex(),
             local_address=local_address,
             requests_per_source_per_s=sip.requests_per_source_per_s,
-            extensions=frozenset({"siprec"} if any(t.siprec_policy for t in settings.trunks.values()) else ()),
+            extensions=_extensions(settings),
             stream_for=stream_for,
             counters=counters,
         )
@@ -276,6 +277,9 @@ class UserAgent:
     def release(self, dialog_id: DialogId) -> None:
         self._dialogs.pop(dialog_id, None)
 
+    def session_of(self, dialog_id: DialogId) -> InviteSession | None:
+        return self._dialogs.get(dialog_id)
+
     def session_began(self, session: InviteSession) -> None:
         self._sessions[session] = None
         self._incoming += session.incoming
@@ -348,3 +352,9 @@ class UserAgent:
                     session.flow_closed(flow)
             case _:  # a response of ours could not be sent, or was never acknowledged: nothing hangs on it
                 pass
+
+
+def _extensions(settings: Settings) -> frozenset[str]:
+    """What a peer may require of us."""
+    recorder = any(trunk.siprec_policy for trunk in settings.trunks.values())
+    return frozenset({SUPPORTED, "siprec"} if recorder else {SUPPORTED})

@@ -54,6 +54,7 @@ class FakeSession:
         self.siprec = False
         self.metadata: bytes | None = None
         self.record_aware = False
+        self.replaces: FakeSession | None = None
         self.on_did: Callable[[str], None] | None = None
         self.last_words: tuple[tuple[str, str], ...] = ()  # headers of the hang-up
 

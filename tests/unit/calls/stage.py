@@ -83,8 +83,9 @@ class Stage:
         offer: bytes | None = b"",
         settle: bool = True,
         uri: str | None = None,
+        replaces: FakeSession | None = None,
     ) -> FakeSession:
-        """Somebody dials a number. uri: the whole Request-URI, where its host matters."""
+        """Somebody dials a number. uri: the whole Request-URI, where its host matters. replaces: RFC 3891."""
         if self.manager is None:
             await self.start()
         assert self.manager is not None
@@ -96,6 +97,7 @@ class Stage:
             sdp=sdp() if offer == b"" else offer,
         )
         session.request_uri = uri or session.request_uri
+        session.replaces = replaces
         self.manager.on_invite(session)  # type: ignore[arg-type]
         if settle:
             await self.settle()
@@ -152,8 +154,9 @@ class Stage:
         session.tell(Reoffer(sdp(f"a={direction}")))
         await self.settle()
 
-    async def refer(self, session: FakeSession, target: str) -> None:
-        session.tell(ReferReceived(target))
+    async def refer(self, session: FakeSession, target: str, replaces: FakeSession | None = None) -> None:
+        """replaces: attended transfer, to the far end of this session."""
+        session.tell(ReferReceived(target, None, replaces))  # type: ignore[arg-type]
         await self.settle()
 
     async def info(self, session: FakeSession, digit: str) -> None:

@@ -107,7 +107,6 @@ async def test_a_transfer_into_a_room_or_program_runs_it_for_the_one_who_stays(s
         ("sip:nobody@pbx.example", 404),
         ("sip:carol@elsewhere.example", 404),
         ("tel:123", 404),
-        ("<sip:carol@pbx.example?Replaces=x%3Bto-tag%3D1%3Bfrom-tag%3D2>", 501),
         ("garbage<", 400),
     ],
 )

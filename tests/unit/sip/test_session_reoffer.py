@@ -319,9 +319,9 @@ def sipfrag(text: str, state: str = "active;expires=60") -> tuple[tuple[str, ...
 
 
 def test_a_transfer_the_peer_asks_for_is_accepted_and_reported_to_its_end(incoming):
-    incoming.send("REFER", 2, "Refer-To: <sip:700@192.0.2.1?Replaces=x>", "Referred-By: <sip:bob@pbx>")
+    incoming.send("REFER", 2, "Refer-To: <sip:700@192.0.2.1?Subject=x>", "Referred-By: <sip:bob@pbx>")
     assert incoming.peer.has("SIP/2.0 202")
-    assert incoming.events[-1] == ReferReceived("sip:700@192.0.2.1?Replaces=x", "sip:bob@pbx")
+    assert incoming.events[-1] == ReferReceived("sip:700@192.0.2.1?Subject=x", "sip:bob@pbx")
     assert "700" not in repr(incoming.events[-1])
     first = incoming.peer.take("NOTIFY")
     assert first.body == b"SIP/2.0 100 Trying\r\n"

@@ -1,0 +1,62 @@
+"""Replaces: a new dialog, or one somebody is sent to, takes the place of a dialog that is named. RFC 3891 §3, §6.1.
+
+Owns the header's value and whose dialog may be named by whom. What taking its place means is the call room's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from mediaserver.errors import ParseError
+from mediaserver.sip.dialog import DialogId
+
+if TYPE_CHECKING:
+    from mediaserver.sip.session import InviteSession
+    from mediaserver.sip.session_host import SessionHost
+
+NO_SUCH_CALL: Final = 481  # also for a dialog of somebody else: nobody learns which there are
+DECLINED: Final = 603
+BUSY: Final = 486
+_NO_TAG: Final = "0"  # RFC 3891 §6.1: stands for the missing tag of RFC 2543's dialogs
+
+
+@dataclass(frozen=True, slots=True)
+class Replaces:
+    """dialog: as we keep it, for to-tag is the tag of whoever gets this header: ours."""
+
+    dialog: DialogId
+    early_only: bool = False
+
+
+def parse_replaces(value: str) -> Replaces:
+    """Raises ParseError unless there is a Call-ID and exactly one tag of each kind."""
+    call_id, *parameters = (part.strip() for part in value.split(";"))
+    tags: dict[str, str] = {}
+    early_only = False
+    for parameter in parameters:
+        name, _, tag = parameter.partition("=")
+        name, tag = name.strip().lower(), tag.strip()
+        if name == "early-only":
+            early_only = True
+        elif name in ("to-tag", "from-tag"):
+            if name in tags or not tag:
+                raise ParseError(f"Replaces with no or two values of {name}; exactly one is allowed")
+            tags[name] = tag
+    if not call_id or any(letter.isspace() for letter in call_id) or len(tags) != 2:
+        raise ParseError("Replaces needs a Call-ID, a to-tag and a from-tag")
+    return Replaces(DialogId(call_id, tags["to-tag"], tags["from-tag"]), early_only)
+
+
+def session_named(host: SessionHost, named: Replaces, identity: str | None) -> InviteSession | int:
+    """The session that `identity` names, one of its own; else the status that says why not: 481, 603 or 486."""
+    session = host.session_of(named.dialog)
+    if session is None and named.dialog.remote_tag == _NO_TAG:
+        session = host.session_of(named.dialog._replace(remote_tag=""))
+    if session is None or identity is None or session.identity != identity:
+        return NO_SUCH_CALL
+    if session.ended:  # its BYE is under way
+        return DECLINED
+    if named.early_only and not session.early:
+        return BUSY
+    return session
