@@ -5,7 +5,7 @@ from mediaserver.ext.context cimport TICK_SAMPLES_MAX, Context
 from mediaserver.ext.digits cimport Digits, ToneEar
 from mediaserver.ext.keypad cimport Keypad
 from mediaserver.ext.mix cimport SpeakerState
-from mediaserver.ext.net cimport Address
+from mediaserver.ext.net cimport Address, address_equal
 from mediaserver.ext.packet cimport Packet
 from mediaserver.ext.play cimport Play
 from mediaserver.ext.playout cimport Playout, PlayoutStats
@@ -259,3 +259,9 @@ cdef void leg_unschedule(Context* ctx, Leg* leg) noexcept nogil
 # A digit was pressed by this party: tells Python. way: ext/dtmf DtmfWay.
 cdef void leg_report_digit(Context* ctx, Leg* leg, int digit, int way) noexcept nogil
 cdef bint leg_can_send(const Leg* leg) noexcept nogil
+
+cdef inline bint leg_is_source(const Leg* leg, const Address* source) noexcept nogil:
+    """Of a pinned leg: the pinned address or, where keys are agreed, any other that has passed a check of its ICE: no
+    other leads from a shared port to it (ext/port). A browser speaks from a better pair at once and nominates it with
+    its next check, some 80 ms later; RFC 8445 §12.2 has us take data from each. What we send goes to the pinned one."""
+    return address_equal(source, &leg.source) or (leg.shares_port and leg.srtp_receive is not NULL)

@@ -8,6 +8,8 @@ Follows RFC 3550 and RFC 4961 (symmetric RTP). Where media comes from is settled
   sent to it before that. Should the named source speak after all, it outranks one that was merely first.
 - After that others are counted as strangers and change nothing, however long the pinned source is silent. Only a new
   remote address from signalling opens the choice again.
+- A browser may have several addresses: what is authentic counts from each that passed a check of its ICE, and only the
+  nominated one is sent to.
 
 Knows nothing of bridges beyond the one leg it relays to, and nothing of codecs.
 """
@@ -153,7 +155,7 @@ cdef bint admit_source(Context* ctx, Leg* leg, const Packet* packet, const Addre
 
 cdef bint is_stranger(const Leg* leg, const Address* source) noexcept nogil:
     """Cheap and before any cryptography: true when nothing in the packet could make its source ours."""
-    if leg.latch != LATCH_PINNED or address_equal(source, &leg.source):
+    if leg.latch != LATCH_PINNED or leg_is_source(leg, source):
         return False
     return leg.source_signalled or not address_equal(source, &leg.stream.remote)
 
@@ -260,7 +262,7 @@ cdef int leg_consume(Context* ctx, Leg* leg, Packet* packet, const PayloadType* 
 
 cdef bint admitted_video(Context* ctx, Leg* leg, const Packet* packet, const Address* source) noexcept nogil:
     """Video by the same transport is held to the same source; on a leg of its own it settles it, as sound does."""
-    return (leg.latch == LATCH_PINNED and address_equal(source, &leg.source)) or admit_source(ctx, leg, packet, source)
+    return (leg.latch == LATCH_PINNED and leg_is_source(leg, source)) or admit_source(ctx, leg, packet, source)
 
 
 cdef inline const PayloadType* payload_of(Leg* leg, const Packet* packet) noexcept nogil:
@@ -303,7 +305,7 @@ cdef int receive_rtp(Context* ctx, Leg* leg, Packet* packet, const Address* sour
         leg.packets_bad += 1
         ctx.counters.packets_bad += 1
         return 0
-    pinned = leg.latch == LATCH_PINNED and address_equal(source, &leg.source)
+    pinned = leg.latch == LATCH_PINNED and leg_is_source(leg, source)
     if not pinned and not admit_source(ctx, leg, packet, source):
         leg.packets_stranger += 1
         ctx.counters.packets_stranger += 1

@@ -10,7 +10,7 @@ from libc.string cimport memset
 from mediaserver.codecs.audio cimport codec_set_loss
 from mediaserver.ext.atomic cimport fence_release, store_relaxed_32, store_release_32
 from mediaserver.ext.extended cimport extended_publish, extended_receive, extended_send
-from mediaserver.ext.leg cimport LATCH_PINNED, LegSnapshot
+from mediaserver.ext.leg cimport LATCH_PINNED, LegSnapshot, leg_is_source
 from mediaserver.ext.linecheck cimport LineCheck
 from mediaserver.ext.net cimport address_equal, address_same_host
 from mediaserver.ext.outgoing cimport outgoing_control
@@ -36,7 +36,7 @@ from mediaserver.ext.xr cimport xr_loss_add
 cdef bint rtcp_admitted(const Leg* leg, const Address* source) noexcept nogil:
     if leg.stream.rtcp_mux:
         if leg.latch == LATCH_PINNED:
-            return address_equal(source, &leg.source)
+            return leg_is_source(leg, source)
         return leg.srtp_receive is not NULL or address_equal(source, &leg.stream.remote)
     if leg.rtcp_pinned:
         return address_equal(source, &leg.rtcp_source)

@@ -2,7 +2,8 @@
 
 import struct
 
-from mediaserver.model import MediaAddress, StreamSettings
+from mediaserver.model import MediaAddress, SrtpKey, SrtpProfile, StreamSettings
+from tests.sim.test_worker_sources import Secured
 from tests.sim.world import MS, PCMU, World
 
 PORT = 200
@@ -22,12 +23,12 @@ class Gate:
         command, self.port = self.world.worker.open_port(PORT, 1234)
         self.world.do(command)
 
-    def leg(self, remote: MediaAddress | None) -> int:
+    def leg(self, remote: MediaAddress | None, **keys: SrtpKey) -> int:
         world = self.world
         command, handle = world.worker.open_leg(PORT, -1, 1, 1, 1, True, True)
         world.do(command)
         stream = StreamSettings(
-            send=(PCMU,), receive=(PCMU,), remote=remote, rtcp_mux=True, cname="c", remote_proven=True
+            send=(PCMU,), receive=(PCMU,), remote=remote, rtcp_mux=True, cname="c", remote_proven=True, **keys
         )
         world.do(world.worker.set_stream(handle, stream))
         return handle
@@ -112,7 +113,7 @@ def test_an_address_taken_from_a_leg_is_a_strangers_again() -> None:
     assert gate.packets(other) == 0
 
 
-def test_a_bound_address_that_ice_did_not_nominate_may_shake_hands_but_not_speak() -> None:
+def test_without_keys_a_bound_address_that_ice_did_not_nominate_may_shake_hands_but_not_speak() -> None:
     gate = Gate()
     leg = gate.leg(A)
     gate.bind(A, leg)
@@ -123,6 +124,38 @@ def test_a_bound_address_that_ice_did_not_nominate_may_shake_hands_but_not_speak
     assert gate.packets(leg) == 0
     gate.world.do(gate.world.worker.publish(leg))
     assert gate.world.worker.leg_stats(leg)["packets_stranger"] == 1
+
+
+def test_a_browser_that_moves_to_another_pair_loses_nothing_before_it_nominates_it() -> None:
+    """Chromium speaks from the better pair at once; its check with USE-CANDIDATE came up to 80 ms later."""
+    gate = Gate()
+    world = gate.world
+    secured = Secured(SrtpProfile.AEAD_AES_128_GCM)
+    leg = gate.leg(A, **secured.settings())
+    gate.bind(A, leg)
+    gate.bind(B, leg)
+    listener = world.phone()
+    _, bridge = world.worker.open_bridge()
+    for handle in (leg, listener.handle):
+        world.do(world.worker.bridge_add(bridge, handle))
+    for n in range(12):
+        gate.put(secured.sealed(rtp(n)), A if n < 5 else B)
+        world.run(20)
+    first = listener.heard[0].sequence
+    assert [p.sequence - first for p in listener.heard] == list(range(12))
+    world.do(world.worker.publish(leg))
+    heard = world.worker.leg_stats(leg)
+    assert (heard["packets_stranger"], heard["packets_lost"], heard["source"]) == (0, 0, (A.host, A.port))
+    world.sent_to.clear()
+    listener.say(bytes(160))
+    world.run(40)
+    assert (A.host, A.port) in world.sent_to
+    assert (B.host, B.port) not in world.sent_to
+    gate.put(rtp(12), B)  # bound, but it has not the key
+    gate.put(secured.sealed(rtp(13)), C)  # it has, but it passed no check
+    world.do(world.worker.publish(leg))
+    assert world.worker.leg_stats(leg)["packets_auth_failed"] == 1
+    assert gate.packets(leg) == 12
 
 
 def test_what_is_too_long_is_counted_at_its_leg() -> None:
