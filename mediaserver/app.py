@@ -68,6 +68,7 @@ from mediaserver.store.database import Database, open_database
 from mediaserver.store.quality import QualityRow, QualityStore
 from mediaserver.store.recordings import RecordingStore
 from mediaserver.store.review import ReviewStore
+from mediaserver.store.review_answers import AnswerStore
 from mediaserver.store.review_search import CallSearch
 from mediaserver.store.reviewers import ReviewerStore
 from mediaserver.store.sampling import SamplingStore
@@ -207,6 +208,7 @@ class Server:
             facade.sealed_audio,
             ScorecardStore(database),
             ScoreReports(database),
+            AnswerStore(database),
             sampling,
             self.sampler,
         )

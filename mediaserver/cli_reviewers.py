@@ -43,7 +43,8 @@ def add(
         str,
         typer.Option(
             help="qa (finds, listens, comments), supervisor (also links and running calls), "
-            "admin (also the access log), auditor (finds and reads the log, hears nothing)."
+            "admin (also the access log), auditor (finds and reads the log, hears nothing), "
+            "agent (reads and answers scores of the calls of the user of this name)."
         ),
     ] = "qa",
     queue: Annotated[

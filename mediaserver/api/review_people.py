@@ -36,6 +36,7 @@ RIGHTS: Final[dict[str, frozenset[str]]] = {
     "supervisor": frozenset({"find", "listen", "comment", "report", "scores", "share", "live", "sample"}),
     "admin": frozenset({"find", "listen", "comment", "report", "scores", "share", "live", "sample", "log", "cards"}),
     "auditor": frozenset({"find", "report", "scores", "log"}),  # sees what was done with recordings, hears none
+    "agent": frozenset({"own", "listen"}),  # reviews of his own calls, and these calls
     "guest": frozenset({"listen"}),  # of the one recording of its link
 }
 _hasher = PasswordHasher()  # argon2id, 64 MiB, three passes: RFC 9106's second choice

@@ -14,8 +14,10 @@ from aiohttp import web
 
 from mediaserver.api import review_words as words
 from mediaserver.api import views
+from mediaserver.api.answer_routes import AnswerApi
 from mediaserver.api.answers import SECURITY_HEADERS
 from mediaserver.api.facade import Facade, NotFound
+from mediaserver.api.live_routes import LiveApi
 from mediaserver.api.report_routes import ReportApi
 from mediaserver.api.review_audio import asked_range, send
 from mediaserver.api.review_people import RIGHTS, ReviewGate, Who, give_cookie, sha256, take_cookie
@@ -34,6 +36,7 @@ from mediaserver.limits import (
 from mediaserver.recording.sampling import Sampler
 from mediaserver.recording.sealed import SealedAudio
 from mediaserver.store.review import ReviewStore
+from mediaserver.store.review_answers import AnswerStore
 from mediaserver.store.review_search import CallSearch
 from mediaserver.store.reviewers import ReviewerStore, Share
 from mediaserver.store.sampling import SamplingStore
@@ -56,6 +59,7 @@ class ReviewApi:
         audio: AudioOf,
         scorecards: ScorecardStore,
         reports: ScoreReports,
+        answers: AnswerStore,
         sampling: SamplingStore,
         sampler: Sampler,
     ) -> None:
@@ -64,7 +68,9 @@ class ReviewApi:
         visits = Visits(gate, search, store)
         self._of, self._note = visits.call_of, visits.note
         self._rooms = (
-            ScoringApi(visits, scorecards),
+            ScoringApi(visits, scorecards, answers),
+            LiveApi(visits, facade),
+            AnswerApi(visits, answers, scorecards),
             ReportApi(visits, reports),
             SamplingApi(visits, sampling, people, sampler),
         )
@@ -94,7 +100,6 @@ class ReviewApi:
             web.get(ADDRESS + "searches", self._searches),
             web.put(ADDRESS + "searches/{name}", self._save_search),
             web.delete(ADDRESS + "searches/{name}", self._forget_search),
-            web.get(ADDRESS + "live", self._live),
             web.get(ADDRESS + "log", self._log),
             *(route for room in self._rooms for route in room.routes(ADDRESS)),
         ]
@@ -190,7 +195,10 @@ class ReviewApi:
             return web.json_response(
                 {"call": {name: answer["call"][name] for name in kept}, "range": _range(who.share)}
             )
-        answer["comments"] = [words.comment_json(one) for one in await self._store.comments(call.recording_id)]
+        if who.role == "agent":  # tags and comments are between reviewers
+            answer["call"]["tags"], answer["comments"] = [], []
+        else:
+            answer["comments"] = [words.comment_json(one) for one in await self._store.comments(call.recording_id)]
         rows = await self._facade.quality(call.call_id)
         events = await self._facade.quality_events(call.call_id)
         answer["scores"] = [views.quality_json(row) for row in rows]
@@ -317,7 +325,7 @@ class ReviewApi:
         await self._note(who, "unshared", call, {"share": share.share_id})
         return web.Response(status=204)
 
-    # -- saved searches, running calls, the log
+    # -- saved searches, the log
 
     async def _searches(self, request: web.Request) -> web.Response:
         who = await self._gate.who(request, "find")
@@ -340,16 +348,6 @@ class ReviewApi:
         who = await self._gate.who(request, "find")
         await self._store.forget_search(who.name, words.name_of(request.match_info["name"]))
         return web.Response(status=204)
-
-    async def _live(self, request: web.Request) -> web.Response:
-        """Running calls of one's queues, and how each party sounds now."""
-        who = await self._gate.who(request, "live")
-        shown = [
-            views.call_json(call)
-            for call in self._facade.calls()
-            if who.queues is None or call.facts.route in who.queues
-        ]
-        return web.json_response({"calls": shown})
 
     async def _log(self, request: web.Request) -> web.Response:
         who = await self._gate.who(request, "log")

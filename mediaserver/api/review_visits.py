@@ -1,6 +1,7 @@
 """Who asks, which recording the address means, and the line in the access log: what each route begins with.
 
-Owns no route. What a person's queues do not show is answered as if it were not there.
+Owns no route. What a person's queues do not show is answered as if it were not there; an agent has his own calls once
+they are judged.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class Visits:
         shared = recording_id if who.share is None else who.share.recording_id
         if recording_id.isprintable() and recording_id == shared:
             found = await self._search.get(recording_id, queues=who.queues)
+        if found is not None and who.role == "agent" and (found.agent != who.name or found.score is None):
+            found = None
         if found is None:
             raise NotFound("there is no such recording")
         return who, found

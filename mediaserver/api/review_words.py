@@ -20,7 +20,9 @@ from mediaserver.api.routes import BadRequest
 from mediaserver.limits import REVIEW_NAME_CHARS_MAX, REVIEW_PLAYED_MAX, REVIEW_TEXT_CHARS_MAX
 from mediaserver.model import Masked
 from mediaserver.store.review import Access, Comment
+from mediaserver.store.review_answers import ReviewAnswer
 from mediaserver.store.review_search import FoundCall, Place, Search
+from mediaserver.store.scorecards import Review
 
 TEXTS = ("agent", "queue", "consent", "ended_by", "tag")
 SECONDS = {"from": "from_ms", "until": "until_ms", "length_min": "length_min_ms", "length_max": "length_max_ms"}
@@ -168,6 +170,30 @@ def comment_json(comment: Comment) -> dict[str, Any]:
         "to": comment.to_ms / 1000,
         "text": comment.text,
         "created": comment.created_ms / 1000,
+    }
+
+
+def review_json(review: Review) -> dict[str, Any]:
+    return {
+        "reviewer": review.reviewer,
+        "scorecard": review.scorecard,
+        "version": review.version,
+        "answers": dict(review.answers),
+        "score": review.score,
+        "failed": review.failed,
+        "made": review.made_ms / 1000,
+    }
+
+
+def answer_json(answer: ReviewAnswer | None) -> dict[str, Any] | None:
+    if answer is None:
+        return None
+    return {
+        "agent": answer.agent,
+        "verdict": answer.verdict,
+        "text": answer.text,
+        "judged": answer.judged_ms / 1000,
+        "made": answer.made_ms / 1000,
     }
 
 

@@ -16,12 +16,13 @@ from mediaserver.api.review_people import Who
 from mediaserver.api.review_visits import Visits
 from mediaserver.api.routes import BadRequest
 from mediaserver.recording import scorecard
+from mediaserver.store.review_answers import AnswerStore
 from mediaserver.store.scorecards import Review, ScorecardStore
 
 
 class ScoringApi:
-    def __init__(self, visits: Visits, store: ScorecardStore) -> None:
-        self._visits, self._store = visits, store
+    def __init__(self, visits: Visits, store: ScorecardStore, answers: AnswerStore) -> None:
+        self._visits, self._store, self._answers = visits, store, answers
 
     def routes(self, address: str) -> list[web.RouteDef]:
         return [
@@ -53,11 +54,15 @@ class ScoringApi:
     async def _reviews(self, request: web.Request) -> web.Response:
         who, call = await self._visits.call_of(request, "find")
         made = await self._store.reviews(call.recording_id)
+        answers = await self._answers.of(call.recording_id)
         shown = [one for one in made if one.reviewer == who.name or self._may_see(who, made)]
         scores = [one.score for one in shown]
         return web.json_response(
             {
-                "reviews": [_json(one) for one in shown],
+                "reviews": [
+                    {**words.review_json(one), "answer": words.answer_json(answers.get((one.reviewer, one.scorecard)))}
+                    for one in shown
+                ],
                 "hidden": len(made) - len(shown),
                 "mean": round(sum(scores) / len(scores), 1) if scores else None,
                 "spread": scorecard.spread(scores) if scores else None,
@@ -87,7 +92,7 @@ class ScoringApi:
         made = Review(call.recording_id, who.name, name, number, answers, result.score, result.failed, now_ms)
         await self._visits.note(who, "scored", call, {"scorecard": name, "version": number, "score": result.score})
         await self._store.review(made)
-        return web.json_response({**_json(made), "sections": result.sections}, status=201)
+        return web.json_response({**words.review_json(made), "sections": result.sections}, status=201)
 
 
 def _calibration(shown: Sequence[Review]) -> list[dict[str, Any]]:
@@ -113,15 +118,3 @@ def _calibration(shown: Sequence[Review]) -> list[dict[str, Any]]:
         for (name, version), answers in by_card.items()
         if len(answers) > 1
     ]
-
-
-def _json(review: Review) -> dict[str, Any]:
-    return {
-        "reviewer": review.reviewer,
-        "scorecard": review.scorecard,
-        "version": review.version,
-        "answers": dict(review.answers),
-        "score": review.score,
-        "failed": review.failed,
-        "made": review.made_ms / 1000,
-    }

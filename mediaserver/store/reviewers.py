@@ -18,7 +18,7 @@ from mediaserver.store.database import Database
 from mediaserver.store.models import review_sessions, review_shares, reviewers
 from mediaserver.store.users import check_name
 
-ROLES = ("qa", "supervisor", "admin", "auditor")
+ROLES = ("qa", "supervisor", "admin", "auditor", "agent")
 
 
 @dataclass(frozen=True, slots=True)

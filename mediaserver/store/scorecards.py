@@ -102,7 +102,12 @@ class ScorecardStore:
         query = select(reviews).where(reviews.c.recording_id == recording_id).order_by(reviews.c.made_ms)
         async with self._database.read() as connection:
             rows = (await connection.execute(query)).mappings().all()
-        return [Review(**{**row, "answers": json.loads(row["answers"]), "failed": bool(row["failed"])}) for row in rows]
+        return [review_of(dict(row)) for row in rows]
+
+
+def review_of(row: dict[str, Any]) -> Review:
+    """Of a row's columns."""
+    return Review(**{**row, "answers": json.loads(row["answers"]), "failed": bool(row["failed"])})
 
 
 def _card(row: dict[str, Any]) -> Scorecard:

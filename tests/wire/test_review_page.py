@@ -111,6 +111,22 @@ async def draw_all(page: Page) -> None:
     await page.until(f"{APP}.told === '0 calls drawn'")
 
 
+async def answer_as_agent(page: Page) -> None:
+    """Reads the score of his call, by keyboard, and disputes it."""
+    await page.until_text("not answered")
+    await page.evaluate("document.querySelector('.judged summary').focus()")
+    await page.press("Enter")
+    await page.evaluate("document.querySelector('.answer input[value=dispute]').focus()")
+    await page.press(" ")
+    await page.evaluate("document.querySelector('.answer textarea').focus()")
+    await page.press(*"I did greet")
+    await faultless(page)
+    await picture(page, "agent")
+    await page.click("Send answer")
+    await page.until(f"{APP}.mine[0].answer?.verdict === 'dispute'")
+    assert await page.evaluate("fetch('/api/v1/review/calls').then((it) => it.status)") == 403
+
+
 async def log_of(page: Page, what: str) -> list[dict[str, Any]]:
     entries = await page.evaluate("fetch('/api/v1/review/log').then((it) => it.json()).then((it) => it.entries)")
     return [one for one in entries if one["what"] == what]
@@ -201,6 +217,7 @@ async def test_a_call_is_found_heard_and_explained_and_only_by_those_who_may(
     await picture(page, "narrow")
     await page.size(1280, 800)
 
+    agent = await page.evaluate(f"{APP}.open.call.agent")
     await page.click("Make link")
     link = await page.until(f"{APP}.open.link?.url")
     call_id = await page.evaluate(f"{APP}.open.call.id")
@@ -220,6 +237,11 @@ async def test_a_call_is_found_heard_and_explained_and_only_by_those_who_may(
     await page.until("document.querySelector('input[name=user]')")
     stranger = f"fetch('/api/v1/review/calls/{call_id}/audio.wav').then((it) => it.status)"
     assert await page.evaluate(stranger) == 401
+    await reviewer(server, agent, "--role", "agent")
+    await sign_in(page, agent)
+    await answer_as_agent(page)
+    await page.evaluate(f"{APP}.signOut()")
+    await page.until("document.querySelector('input[name=user]')")
     await sign_in(page, "quin")
     await page.until_text("No recorded calls")
     assert await page.evaluate(stranger) == 404

@@ -25,6 +25,7 @@ from mediaserver.settings import HttpSettings
 from mediaserver.store.database import Database, open_database
 from mediaserver.store.models import review_calls
 from mediaserver.store.review import ReviewStore
+from mediaserver.store.review_answers import AnswerStore
 from mediaserver.store.review_search import CallSearch
 from mediaserver.store.reviewers import Reviewer, ReviewerStore
 from mediaserver.store.sampling import SamplingStore
@@ -121,7 +122,7 @@ async def open_world(tmp_path: Path) -> AsyncIterator[World]:
     sampler = Sampler(sampling, people, search, search_of, clock)
     api = ReviewApi(
         ReviewGate(people, clock), people, store, search, facade, audio, ScorecardStore(database),
-        ScoreReports(database), sampling, sampler,
+        ScoreReports(database), AnswerStore(database), sampling, sampler,
     )  # fmt: skip
     app = secure_app(HttpSettings(admin_password=SecretStr("secret")), facade)
     app.add_routes(api.routes())

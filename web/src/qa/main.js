@@ -12,22 +12,14 @@ import { Player } from "./player.js";
 import "./qa.css";
 import { handle } from "./shortcuts.js";
 import { callView, paintWave } from "./view-call.js";
-import { liveView, logView } from "./view-more.js";
 import { passwordView } from "./view-password.js";
-import { loadReports, newReports, reportsView } from "./view-reports.js";
-import { assignedView, loadAssigned, loadSampling, samplingView, waiting } from "./view-sampling.js";
+import { newReports } from "./view-reports.js";
+import { loadAssigned } from "./view-sampling.js";
 import { helpView, listView, signInView } from "./view-search.js";
+import { VIEWS } from "./views.js";
 import { say } from "./words.js";
 
 const LIVE_MS = 2000;
-// Each view beside the calls: the right it needs, what it asks for first, how it is drawn.
-const VIEWS = {
-  assigned: { right: "comment", load: loadAssigned, draw: assignedView, count: waiting },
-  reports: { right: "report", load: loadReports, draw: reportsView },
-  sampling: { right: "sample", load: loadSampling, draw: samplingView },
-  live: { right: "live", load: (app) => app.refreshLive(), draw: liveView },
-  log: { right: "log", load: (app) => app.guarded(async () => (app.log = (await ask("GET", "log")).entries)), draw: logView },
-};
 const LATE_MS = 4000; // a call's row may be shown before its lanes are rendered
 
 export class QaApp extends LitElement {
@@ -48,6 +40,8 @@ export class QaApp extends LitElement {
     this.log = [];
     this.reports = newReports();
     this.assigned = [];
+    this.answers = []; // of agents
+    this.mine = [];
     this.sampling = {};
     this.help = false;
     this.changing = null; // the form for a new password: { problem }
@@ -139,6 +133,7 @@ export class QaApp extends LitElement {
   async enter(me) {
     this.me = take(me);
     if (me.recording) return this.show(me.recording);
+    if (!this.may("find")) return this.go("mine");
     this.tab = "calls";
     await Promise.all([this.search(), ask("GET", "searches").then((said) => (this.searches = said.searches)),
       this.may("comment") && ask("GET", "scorecards").then((said) => (this.cards = said.scorecards)), this.may("comment") && loadAssigned(this)]);
@@ -269,6 +264,7 @@ export class QaApp extends LitElement {
     this.player.unload();
     const id = this.open?.call.id;
     this.open = null;
+    if (!this.may("find")) this.go("mine");
     this.remember();
     this.requestUpdate();
     this.updateComplete.then(() => this.querySelector(`[data-call="${CSS.escape(id ?? "")}"]`)?.focus());

@@ -15,7 +15,7 @@ export function callView(app) {
   const { call } = app.open;
   return html`<article class="call" aria-labelledby="call-title">
     <header class="sheet call-head">
-      ${app.may("find") ? html`<button type="button" class="quiet tiny back" @click=${() => app.close()}>← ${say("back")}</button>` : nothing}
+      ${app.may("find") || app.may("own") ? html`<button type="button" class="quiet tiny back ${app.may("own") ? "always" : ""}" @click=${() => app.close()}>← ${say(app.may("own") ? "tab_mine" : "back")}</button>` : nothing}
       <div><h2 id="call-title" class="number">${call.caller === undefined ? say("shared_recording") : `${call.caller || say("unknown")} → ${call.called}`}</h2>
         <p class="faint small">${moment(call.started)} · ${clock(call.length)}${call.agent ? ` · ${say("agent")} ${call.agent}` : ""}${call.queue ? ` · ${say("queue")} ${call.queue}` : ""}</p></div>
       ${call.tags ? badges(call) : nothing}

@@ -3,6 +3,7 @@ import { html, nothing } from "lit";
 import { icon } from "../common/icons.js";
 import { ask } from "./api.js";
 import { day } from "./format.js";
+import { answersView } from "./view-mine.js";
 import { badges } from "./view-search.js";
 import { say } from "./words.js";
 
@@ -11,7 +12,9 @@ const PERIODS = ["day", "week", "month"];
 const SHARES = ["silence_above", "overtalk_above"]; // asked in percent, sent as 0..1
 
 export function loadAssigned(app) {
-  return app.guarded(async () => (app.assigned = (await ask("GET", "assigned")).assigned));
+  return app.guarded(async () => {
+    [app.assigned, app.answers] = await Promise.all([ask("GET", "assigned").then((said) => said.assigned), ask("GET", "answers").then((said) => said.answers)]);
+  });
 }
 
 export const waiting = (app) => app.assigned.filter((one) => one.done === null).length;
@@ -21,7 +24,8 @@ export function assignedView(app) {
   const list = (rows, label) => html`<ul class="assigned" aria-label=${label}>${rows.map((one) => assignedRow(app, one))}</ul>`;
   return html`<section class="sheet wide" aria-labelledby="assigned-title"><h2 id="assigned-title">${say("assigned_title")} <span class="badge">${open.length}</span></h2>
     ${open.length ? list(open, say("assigned_title")) : html`<p class="empty">${say(done.length ? "assigned_all_done" : "assigned_none")}</p>`}
-    ${done.length ? html`<h3>${say("assigned_done")} <span class="badge">${done.length}</span></h3>${list(done, say("assigned_done"))}` : nothing}</section>`;
+    ${done.length ? html`<h3>${say("assigned_done")} <span class="badge">${done.length}</span></h3>${list(done, say("assigned_done"))}` : nothing}
+    ${answersView(app)}</section>`;
 }
 
 function assignedRow(app, { call, rule, assigned, done }) {

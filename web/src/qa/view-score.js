@@ -2,6 +2,7 @@
 import { html, nothing } from "lit";
 import { icon } from "../common/icons.js";
 import { VALUES, judge } from "./scoring.js";
+import { answerOf } from "./view-mine.js";
 import { say } from "./words.js";
 
 export function scoreView(app) {
@@ -12,7 +13,7 @@ export function scoreView(app) {
   return html`<section class="sheet notes" aria-labelledby="score-title">
     <h3 id="score-title">${say("scorecard")}${reviews?.mean === null || !reviews ? nothing : html` <span class="badge">${say("mean", { mean: reviews.mean })}${reviews.reviews.length > 1 ? ` · ${say("spread", { spread: reviews.spread })}` : ""}</span>`}</h3>
     ${reviews?.reviews.length ? html`<ul class="comments">${reviews.reviews.map((one) => html`<li><span class="badge ${one.failed ? "bad" : one.score >= 80 ? "good" : "fair"}">${one.score}</span>
-      <p><b>${one.reviewer}</b> <span class="faint">${one.scorecard} · ${say("version", { version: one.version })}${one.failed ? ` · ${say("auto_failed")}` : ""}</span></p></li>`)}</ul>` : nothing}
+      <p><b>${one.reviewer}</b> <span class="faint">${one.scorecard} · ${say("version", { version: one.version })}${one.failed ? ` · ${say("auto_failed")}` : ""}</span></p>${answerOf(one)}</li>`)}</ul>` : nothing}
     ${reviews?.calibration.map((one) => agreement(one, cards))}
     ${reviews?.hidden ? html`<p class="hint">${say("others_hidden", { count: reviews.hidden })}</p>` : nothing}
     ${card && app.may("comment") ? form(app, card) : nothing}
