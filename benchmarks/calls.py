@@ -12,14 +12,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import platform
 import tempfile
 from pathlib import Path
 
 from benchmarks._history import append
 from tests.support.lanes import SERVER_PORT, SERVER_RTP, SIPP_MEDIA_PORT, SIPP_PORT
 from tests.support.server import Server
-from tests.support.sipp import run_sipp
+from tests.support.sipp import media_port_option, run_sipp
 
 ROOT = Path(__file__).parents[1]
 CALLEE_PORT = SIPP_PORT + 10
@@ -37,7 +36,16 @@ async def start_callee() -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         "sipp",
         *("-sf", str(ROOT / "tests/support/sipp/callee_with_echo.xml"), "-nostdin"),
-        *("-i", "127.0.0.1", "-mi", "127.0.0.1", "-p", str(CALLEE_PORT), "-mp", str(SIPP_MEDIA_PORT + 2_000)),
+        *(
+            "-i",
+            "127.0.0.1",
+            "-mi",
+            "127.0.0.1",
+            "-p",
+            str(CALLEE_PORT),
+            media_port_option(),
+            str(SIPP_MEDIA_PORT + 2_000),
+        ),
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
         stdin=asyncio.subprocess.DEVNULL,
@@ -118,8 +126,7 @@ def main() -> None:
     figures = asyncio.run(compare(trees, options.rate, options.calls))
     print(json.dumps(figures))
     if options.record:
-        line = {"machine": platform.release()}
-        append("calls", line | figures)
+        append("calls", figures)
 
 
 if __name__ == "__main__":

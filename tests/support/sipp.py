@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import functools
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,13 @@ def raw_speech() -> Path:
     if not path.exists():
         subprocess.run(["sox", speech("ann", 8_000), "-t", "ul", str(path)], check=True)
     return path
+
+
+@functools.cache
+def media_port_option() -> str:
+    """-mp until 3.6 (Debian 12), -min_rtp_port from 3.7 on (Ubuntu 24.04)."""
+    told = subprocess.run(["sipp", "-h"], capture_output=True, text=True, check=False).stdout
+    return "-min_rtp_port" if "-min_rtp_port" in told else "-mp"
 
 
 async def run_sipp(
@@ -72,7 +80,7 @@ async def run_sipp(
         host,
         "-p",
         str(port),
-        "-mp",
+        media_port_option(),
         str(media_port),
         "-t",
         transport,
@@ -94,6 +102,7 @@ async def run_sipp(
         stdin=asyncio.subprocess.DEVNULL,
     )
     out, _ = await process.communicate()
+    assert (folder / "stat.csv").exists(), out.decode(errors="replace")[-1500:]
     with (folder / "stat.csv").open() as file:
         rows = list(csv.DictReader(file, delimiter=";"))
     last = rows[-1]
