@@ -135,6 +135,9 @@ STORED_BYTES_MAX: Final = 4_194_304  # of a stored.json: 50,000 parts, days of a
 RENDER_KEPT_S: Final = 3_600.0  # a rendered file that nobody asks for again goes after that: PCM takes room
 CONSENT_POLICIES_MAX: Final = 1_000  # each call walks the matches in order
 REORDER_NS_MAX: Final = 2_000_000_000  # a packet later than this is not put back into its place when rendering
+PICTURE_PACKETS_WAITING_MAX: Final = 4_096  # behind a missing one when a film is made: 2 s of 16 Mbit/s
+PICTURE_STREAMS_MAX: Final = 64  # SSRCs looked at in one journal of pictures; whoever renews his more often is cut off
+PICTURE_BYTES_MAX: Final = 16_777_216  # of one frame put together: far beyond what any camera sends
 RECORDING_SECONDS_MAX: Final = 86_400  # a render stops there: 5.5 GB of 16 kHz stereo would not fit a WAV header
 RENDER_PROCESSES_MAX: Final = 1  # at a time: media has the other cores
 

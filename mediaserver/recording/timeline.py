@@ -50,6 +50,7 @@ class Packet:
     timestamp: int  # 32 bits
     ssrc: int
     payload: bytes = field(repr=False)
+    marker: bool = False
 
 
 @dataclass(slots=True)
@@ -158,7 +159,7 @@ def parse_rtp(record: Record) -> Packet | None:
         end -= data[-1]
     if start > end:
         return None
-    return Packet(record.arrival_ns, second & 0x7F, sequence, timestamp, ssrc, data[start:end])
+    return Packet(record.arrival_ns, second & 0x7F, sequence, timestamp, ssrc, data[start:end], second > 0x7F)
 
 
 class Unwrapper:

@@ -1,0 +1,129 @@
+"""A film from journals: what one party showed, as it was encoded, and the sound in step with it.
+
+Owns the order of both on one time line, which begins where the first of them was captured. Runs in the render worker's
+process (`render.py`), in bounded memory whatever the length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mediaserver.limits import RECORDING_SECONDS_MAX
+from mediaserver.recording.film import Film, Shot, shots, survey_film
+from mediaserver.recording.film_file import FilmFile, Scratch
+from mediaserver.recording.mixdown import LegPlayer, is_wideband
+from mediaserver.recording.played import PromptTrack
+from mediaserver.recording.timeline import Leg, survey
+from mediaserver.recording.warp import Samples
+
+Journals = Mapping[Path, bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedFilm:
+    length_ms: int
+    frames: int
+    frames_dropped: int  # they lacked a packet, or what they refer to did
+    packets_lost: int
+    bytes_skipped: int  # of the journals: torn or corrupted
+
+
+class Sound:
+    """What the parties said, from start_ns on, in blocks."""
+
+    def __init__(self, legs: Sequence[Leg], prompts: Path | None, start_ns: int) -> None:
+        self.rate_hz = 16_000 if any(is_wideband(piece) for leg in legs for piece in leg.pieces) else 8_000
+        self._players = [LegPlayer(leg, start_ns, self.rate_hz) for leg in legs]
+        self._played = [PromptTrack(leg, prompts, start_ns, self.rate_hz) for leg in legs] if prompts else []
+        self._done = 0
+
+    def read(self, samples: int) -> list[Samples]:
+        blocks = [player.read(samples) for player in self._players]
+        for track, block in zip(self._played, blocks, strict=False):
+            track.add_to(block, self._done)
+        self._done += samples
+        return blocks or [np.zeros(samples, dtype=np.float32)]
+
+
+def render_film(
+    sound: Journals,
+    pictures: Journals,
+    output: Path,
+    form: str,
+    progress: Callable[[float], None] = lambda _share: None,
+    *,
+    prompts: Path | None = None,
+    seal: bytes = b"",
+) -> RenderedFilm:
+    """Writes `output`, a form of FILM_FORMS, from one journal of pictures and those of sound, each with its key.
+
+    prompts, seal: as `render` has them. Raises ValueError if there is no whole picture or it does not go into this
+    form, OSError or FFmpegError.
+    """
+    legs = [leg for leg in (survey(path, key) for path, key in sound.items()) if leg.opened_ns]
+    films = [film for film in (survey_film(path, key) for path, key in pictures.items()) if film.opened_ns]
+    if len(films) != 1:
+        raise ValueError(f"one journal of pictures makes a film; {len(films)} hold any")
+    film = films[0]
+    start_ns = min([film.opened_ns, *(leg.opened_ns for leg in legs)])
+    end_ns = max([film.closed_ns, *(max(leg.closed_ns, leg.spoken_until_ns()) for leg in legs)])
+    seconds = min((end_ns - start_ns) / 1e9, RECORDING_SECONDS_MAX)
+    target: Any = Scratch(output.with_name(output.name + ".scratch")) if seal else str(output)
+    _write(film, Sound(legs, prompts, start_ns), target, form, start_ns, seconds, progress)
+    if seal:
+        target.seal(output, seal)
+    skipped = sum(leg.read.bytes_skipped for leg in (*legs, film.notes))
+    stats = film.stats
+    return RenderedFilm(round(seconds * 1000), stats.frames, stats.frames_dropped, stats.packets_lost, skipped)
+
+
+def _write(
+    film: Film,
+    sound: Sound,
+    target: Any,
+    form: str,
+    start_ns: int,
+    seconds: float,
+    progress: Callable[[float], None],
+) -> None:
+    taken = shots(film)
+    first = next(taken, None)
+    if first is None:
+        raise ValueError("nothing to be seen: no whole key frame was captured")
+    file = FilmFile(target, form, first.picture, first.codec, sound.rate_hz, wall_of(film.notes, start_ns))
+    later = _same_codec(film, first, taken)
+    shot: Shot | None = first
+    total, done = max(1, round(seconds * sound.rate_hz)), 0
+    while done < total:
+        count = min(sound.rate_hz, total - done)
+        done += count
+        until_ns = start_ns + done * 1_000_000_000 // sound.rate_hz
+        file.sound(sound.read(count))
+        while shot is not None and (shot.at_ns < until_ns or done == total):
+            file.picture(max(0, round((shot.at_ns - start_ns) / 1e6)), shot.picture)
+            shot = next(later, None)
+        progress(done / total)
+    file.close()
+
+
+def _same_codec(film: Film, first: Shot, taken: Iterator[Shot]) -> Iterator[Shot]:
+    """A container has one codec a track: what comes in another is left out, and counted."""
+    for shot in taken:
+        if shot.codec == first.codec:
+            yield shot
+        else:
+            film.stats.frames -= 1
+            film.stats.frames_dropped += 1
+
+
+def wall_of(notes: Leg, at_ns: int) -> float:
+    clock = notes.header.get("clock", {})
+    try:
+        return float(clock["wall"]) + (at_ns - int(clock["monotonic_ns"])) / 1e9
+    except (KeyError, TypeError, ValueError):
+        return 0.0
