@@ -2,9 +2,9 @@
 
 Owns the order of a round, the spool and the figures of both. With a spool, what every leg said since the last round
 is one encrypted batch in one file, one write for all; journals get their segments later, a few legs in each round, so
-that a circle of rounds seals each once. Without one each round seals every leg. Pictures come after all sound, are
-sealed at once, and take no more than their share of a round: what is not drained then waits in its ring, and is what
-a disk that is too slow costs first. Layout of a batch, little-endian:
+that a circle of rounds seals each once. Without one each round seals every leg. Pictures come after all sound, in a
+batch of their own, and take no more than their share of a round: what is not drained then waits in its ring, and is
+what a disk that is too slow costs first. Layout of a batch, little-endian:
 
   offset  size
        0     4  sync, the bytes MSPB
@@ -268,14 +268,15 @@ cdef class Rounds:
                 self.spool(s, now_ns)
             failed += s.failure != 0
         self.write_batch(now_ns)
+        if self.videos:
+            failed += self.step_video(now_ns)
+            self.write_batch(now_ns)
         for i in range(self.count):
             if self.spool_fd < 0 or self.slots[i] == self.turn:
                 s = self.sinks[i]
                 failed -= s.failure != 0
                 sink_seal(s, now_ns)
                 failed += s.failure != 0
-        if self.videos:
-            failed += self.step_video(now_ns)
         self.turn = (self.turn + 1) % self.turns
         self.circle_done |= self.turn == 0 and self.turns > 1
         return failed
@@ -298,7 +299,8 @@ cdef class Rounds:
                 self.packets += sink_drain(s, now_ns)
                 self.oldest[i] = s.oldest_ns
                 s.oldest_ns = NO_ARRIVAL
-                sink_seal(s, now_ns)
+                if self.spool_fd >= 0 and s.size > s.spooled:
+                    self.spool(s, now_ns)
             elif waits < 0:
                 waits = i
             failed += s.failure != 0

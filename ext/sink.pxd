@@ -38,7 +38,7 @@ cdef struct Sink:
     uint32_t dirty                     # written since the last sync; any thread clears it
     int32_t failure                    # errno of the write that failed, EPROTO: of the cipher; nothing is written then
     int fd
-    uint32_t video                     # drained after all sound, and not by the spool
+    uint32_t video                     # drained after all sound
     uint8_t previous[DIGEST_BYTES]     # SHA-256 of the segment before
 
 # Keyed GCM context, or NULL.

@@ -15,7 +15,7 @@ class LegSink:
         spool_id: int = 0,
         video: bool = False,
     ) -> None:
-        """video: each round drains it after all sound, and seals it. number, previous, file_bytes: what the file holds.
+        """video: each round drains it after all sound. number, previous, file_bytes: what the file holds.
 
         Raises ValueError for a key not of 32 bytes.
         """

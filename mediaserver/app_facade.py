@@ -83,6 +83,7 @@ class ServerFacade:
             recordings_active=recorder.active,
             recording_lag_s=writer.lag_s,
             recording_lost_s=recorder.stats.packets_lost * PACKET_S,
+            recording_lost_pictures=recorder.stats.picture_packets_lost,
             recording_failures=dict(recorder.stats.failures),
             recording_fsyncs=writer.fsyncs,
             recording_fsync_s=writer.fsync_s_total,

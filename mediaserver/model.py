@@ -338,6 +338,7 @@ class ConsentToken:
     evidence_id: str
     granted_at_ns: int
     seal: bytes = field(repr=False)  # HMAC by the consent room's process key over the rest; the engine's face checks it
+    pictures: bool = False  # it covers camera and screen beside the sound
 
 
 # --- what the call room tells recording, quality and the store

@@ -62,6 +62,7 @@ class ConsentRules:
     lawful_basis: str = "legitimate_interests"  # words of draft-howe-vcon-lawful-basis
     jurisdiction: str = ""
     purpose: str = "recording"
+    pictures: bool = True  # who may be captured, may be seen: camera and screen are recorded beside the sound
     retention_days: int = 0  # 0: until somebody deletes it
 
 

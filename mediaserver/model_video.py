@@ -101,6 +101,15 @@ class TrackSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PictureSource:
+    """What a party shows: the track it comes by, and in which formats. Its consent covers it, or it is not recorded."""
+
+    track: TrackHandle
+    content: Content
+    formats: tuple[VideoFormat, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class MediaTrack:
     """An opened track. ssrc, rtx_ssrc: ours, for a=ssrc and a=ssrc-group:FID; the same as long as the track lives."""
 

@@ -92,6 +92,7 @@ class ServerCounters:
     recordings_active: int = 0
     recording_lag_s: float = 0.0  # captured but not yet on disk
     recording_lost_s: float = 0.0  # audio that did not reach the disk; must stay 0
+    recording_lost_pictures: int = 0  # packets of cameras and screens
     recording_failures: Mapping[str, int] = field(default_factory=dict)  # by reason
     recording_fsyncs: int = 0
     recording_fsync_s: float = 0.0  # all of them together

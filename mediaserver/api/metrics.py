@@ -313,6 +313,11 @@ def _server(counters: ServerCounters) -> Iterable[Metric]:
     yield _gauge("recording_active", "Recordings being captured now.", counters.recordings_active)
     yield _gauge("recording_lag_seconds", "Audio captured and not yet on disk.", counters.recording_lag_s)
     yield _total("recording_lost_audio_seconds", "Audio that never got to disk: must be 0.", counters.recording_lost_s)
+    yield _total(
+        "recording_lost_picture_packets",
+        "Packets of cameras and screens that never got to disk, which loses them first.",
+        counters.recording_lost_pictures,
+    )
     yield _totals("recording_failures", "Recordings that failed.", "reason", counters.recording_failures)
     fsyncs, seconds = counters.recording_fsyncs, counters.recording_fsync_s
     yield SummaryMetricFamily("recording_fsync_seconds", "Syncs to disk.", count_value=fsyncs, sum_value=seconds)

@@ -19,7 +19,7 @@ from mediaserver.calls.tasks import finish
 from mediaserver.calls.voice import Voice
 from mediaserver.errors import MediaError, NoPortFree
 from mediaserver.model import Direction
-from mediaserver.model_video import Content, MediaTrack, TrackSettings, VideoFormat
+from mediaserver.model_video import Content, MediaTrack, PictureSource, TrackSettings, VideoFormat
 from mediaserver.sdp.negotiate import Negotiator
 from mediaserver.sdp.video import house_formats
 from mediaserver.sdp.video_lines import LocalVideo, VideoLine
@@ -194,9 +194,22 @@ class LegVideo:
                 await self._plane().set_track(track.media.handle, settings)
                 track.settings = settings
                 changed = True
+        if changed:
+            self._tell_recorder()
         if changed and self.on_change is not None:
             self.on_change()
         return changed
+
+    def _tell_recorder(self) -> None:
+        """What the party shows: of each content one track, the first."""
+        if self._house.recorder is None:
+            return
+        shown: dict[Content, PictureSource] = {}
+        for track in self.tracks:
+            if track.theirs and track.receives and track.settings is not None and track.content not in shown:
+                formats = track.settings.receive
+                shown[track.content] = PictureSource(track.media.handle, track.content, formats)
+        self._house.recorder.pictures_changed(self._voice.handle, tuple(shown.values()))
 
     async def want_key_frames(self) -> None:
         """The party cannot show what we send before the next key frame."""
@@ -209,7 +222,9 @@ class LegVideo:
         """The leg closes, and its tracks with it."""
         for track in self.tracks:
             self._let_go(track)
-        self.tracks.clear()
+        if self.tracks:
+            self.tracks.clear()
+            self._tell_recorder()
 
     # -- inside
 

@@ -23,7 +23,7 @@ from mediaserver.model import (
 )
 from mediaserver.model_consent import DEFAULT_RULES, Answer, ConsentCase, ConsentRules, ConsentState
 from mediaserver.model_news import LegNews
-from mediaserver.model_video import MediaTrack, TrackHandle, TrackSettings
+from mediaserver.model_video import MediaTrack, PictureSource, TrackHandle, TrackSettings
 from mediaserver.sip.session_events import SessionEvent
 
 if TYPE_CHECKING:
@@ -219,6 +219,9 @@ class Recorder(Protocol):
         ...
 
     def tap_behind(self, event: TapBehind) -> None: ...
+
+    def pictures_changed(self, leg: LegHandle, pictures: Sequence[PictureSource]) -> None:
+        """All that this party shows from now on."""
 
 
 class NewsReader(Protocol):

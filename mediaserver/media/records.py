@@ -69,8 +69,9 @@ class Bridge:
 @dataclass(slots=True)
 class Tap:
     handle: TapHandle
-    leg: LegHandle
+    leg: LegHandle  # whose packets it gets; of a track with own ports the leg of those
     ring: TapRing
+    track: int = 0  # its number there; 0: the leg's sound
 
 
 def event_of(doors: Doors, link: WorkerLink, message: tuple[Any, ...]) -> MediaEvent | None:

@@ -7,31 +7,50 @@ from collections.abc import Callable
 from mediaserver.errors import ConsentError, MediaError, StaleHandle
 from mediaserver.ext.tap import TapRing
 from mediaserver.media.legs import LegPlane
-from mediaserver.media.records import Tap
+from mediaserver.media.records import Leg, Tap
+from mediaserver.media.video import VideoEngine
 from mediaserver.model import ConsentToken, LegHandle, TapHandle
+from mediaserver.model_video import TrackHandle
 
 
 class TapFace(LegPlane):
     _taps: dict[TapHandle, Tap]
+    _video: VideoEngine
     _verify_token: Callable[[ConsentToken], bool] | None
 
     async def open_tap(self, leg: LegHandle, token: ConsentToken) -> TapHandle:
         """Copies what the leg receives from now on. Raises ConsentError unless the token is sealed and for this leg."""
+        found = await self._consenting(leg, token)
+        handle = TapHandle(next(self._numbers))
+        ring = TapRing(handle)
+        return await self._opened(found, Tap(handle, leg, ring), found.link.worker.open_tap(found.native, ring))
+
+    async def open_track_tap(self, track: TrackHandle, token: ConsentToken) -> TapHandle:
+        """The same of a track's pictures, whose sender is asked for a key frame. The token is its leg's and says so."""
+        if not token.pictures:
+            raise ConsentError(f"track {track} cannot be captured: the consent of its party is for sound alone")
+        await self._consenting(self._video.owner_of(track), token)
+        number, home = await self._video.placed(track)
+        handle = TapHandle(next(self._numbers))
+        tap = Tap(handle, home.handle, TapRing(handle, video=True), number)
+        return await self._opened(home, tap, home.link.worker.open_track_tap(home.native, number, tap.ring))
+
+    async def _consenting(self, leg: LegHandle, token: ConsentToken) -> Leg:
         if self._verify_token is None or token.leg != leg or not self._verify_token(token):
             raise ConsentError(f"leg {leg:#x} cannot be captured: no consent covers it; its party must hear the notice")
         found = await self._settled(leg)
         if found.call_id and found.call_id != token.call_id:
             raise ConsentError(f"leg {leg:#x} cannot be captured: the consent is of another call")
-        handle = TapHandle(next(self._numbers))
-        tap = Tap(handle, leg, TapRing(handle))
-        command_id = found.link.worker.open_tap(found.native, tap.ring)
-        self._taps[handle] = tap
+        return found
+
+    async def _opened(self, leg: Leg, tap: Tap, command_id: int) -> TapHandle:
+        self._taps[tap.handle] = tap
         try:
-            await found.link.reply(command_id)
+            await leg.link.reply(command_id)
         except MediaError:
-            self._taps.pop(handle, None)
+            self._taps.pop(tap.handle, None)
             raise
-        return handle
+        return tap.handle
 
     def tap_ring(self, tap: TapHandle) -> TapRing:
         """The ring that an open tap's packets go to, for the one thread that reads it; it outlives tap and leg."""
@@ -47,7 +66,11 @@ class TapFace(LegPlane):
             raise StaleHandle(f"tap {tap} is closed")
         try:
             leg = await self._settled(found.leg)
-            await leg.link.reply(leg.link.worker.close_tap(leg.native, found.ring))
+            worker = leg.link.worker
+            if found.track:
+                await leg.link.reply(worker.close_track_tap(leg.native, found.track, found.ring))
+            else:
+                await leg.link.reply(worker.close_tap(leg.native, found.ring))
         except StaleHandle:
-            pass  # the leg went first, and its taps with it
+            pass  # the leg or its track went first, and its taps with it
         self._taps.pop(tap, None)

@@ -136,6 +136,15 @@ class VideoEngine:
         track, home = await self._settled(handle)
         await home.link.reply(home.link.worker.request_key_frame(home.native, track.number))
 
+    def owner_of(self, handle: TrackHandle) -> LegHandle:
+        """The leg whose pictures they are."""
+        return self._track(handle).owner
+
+    async def placed(self, handle: TrackHandle) -> tuple[int, Leg]:
+        """Its number in the leg whose worker it is on."""
+        track, home = await self._settled(handle)
+        return track.number, home
+
     # --- watched
 
     def track_stats(self, handle: TrackHandle) -> TrackStats:

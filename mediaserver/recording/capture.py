@@ -9,21 +9,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
 from mediaserver.errors import MediaError, StorageError
 from mediaserver.media.taps import LegSink
-from mediaserver.model import LegFacts, LegHandle, TapHandle
+from mediaserver.model import ConsentToken, LegFacts, LegHandle, TapHandle
+from mediaserver.model_consent import ConsentRules
 from mediaserver.recording import catalogue, keys, ledger, manifest
 from mediaserver.recording.consent import CallConsent
 from mediaserver.recording.durable import LegFile
 from mediaserver.recording.forwarding import Forwarding
 from mediaserver.recording.journal import Kind, Window, create, note
+from mediaserver.recording.pictures import Pictures
 from mediaserver.recording.segment import Sealer
 from mediaserver.recording.spool import journal_id
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from mediaserver.recording.session import JournalRecording
 
 log = structlog.get_logger(__name__)
+Key = TypeVar("Key")
 
 
 class Capture:
@@ -44,15 +47,18 @@ class Capture:
         consent: CallConsent,
         ring: keys.KeyRing,
         header: Callable[[LegFacts, int], dict[str, Any]],
+        rules: ConsentRules,
     ) -> None:
         self._recorder = recorder
         self._recording = recording
         self._consent = consent
         self._ring = ring
         self._header = header
+        self.rules = rules
         self._open: dict[LegHandle, LegFile] = {}
         self._taps: dict[LegHandle, TapHandle] = {}
         self.forwarding = Forwarding(recorder)
+        self.pictures = Pictures(recorder, self)
         self._tombs: list[tuple[LegFile, str, str]] = []  # file, reason, actor
         self.files: list[LegFile] = []
         self.directory: Path | None = None
@@ -79,32 +85,45 @@ class Capture:
             if not file.sink.window_closed and (everybody or not self._consent.may_capture(leg)):
                 file.sink.close_window(now_ns)
                 self.forwarding.shut(leg, now_ns)
+        self.pictures.shut(now_ns, lambda leg: not everybody and self._consent.may_capture(leg))
 
     async def open_taps(self, legs: Mapping[LegHandle, LegFacts]) -> None:
         """Of all legs that may be captured and are not. Raises OSError if a journal cannot be made."""
         silent = [leg for leg in legs if leg not in self._taps and self._consent.may_capture(leg)]
-        if not silent:
-            return
-        # All files before the first tap: parties start at one moment, not one file creation apart.
-        await asyncio.to_thread(self._create_files, [legs[leg] for leg in silent])
+        if silent:
+            # All files before the first tap: parties start at one moment, not one file creation apart.
+            await asyncio.to_thread(self._create_files, [legs[leg] for leg in silent])
         for leg in silent:
             await self._open_tap(leg)
+        await self.pictures.follow([legs[leg] for leg in legs if leg in self._taps])
 
     async def _open_tap(self, leg: LegHandle) -> None:
+        engine, file = self._recorder.engine, self._open[leg]
+        if await self.attach(leg, file, lambda token: engine.open_tap(leg, token), self._taps, leg):
+            await self.forward(leg)
+
+    async def attach(
+        self,
+        leg: LegHandle,
+        file: LegFile,
+        open_tap: Callable[[ConsentToken], Awaitable[TapHandle]],
+        taps: dict[Key, TapHandle],
+        key: Key,
+    ) -> bool:
+        """A tap of this leg, kept as taps[key], is drained into the file from now on. False: it may not, or cannot."""
         # Asked for at the last moment and for each leg anew: somebody may have joined while we awaited.
         if not self._consent.may_capture(leg):
-            return
+            return False
         now_ns, shuts = self._recorder.clock.now_ns(), self._shuts
         token = self._consent.token(leg, now_ns)
         evidence = self._consent.evidence(leg)
-        file = self._open[leg]
         try:
-            tap = await self._recorder.engine.open_tap(leg, token)
+            tap = await open_tap(token)
             ring = self._recorder.engine.tap_ring(tap)
         except MediaError as error:
             log.warning("recording.tap_refused", call=self._recording.call_id, error=str(error))
-            return
-        self._taps[leg] = tap
+            return False
+        taps[key] = tap
         self._recorder.taps[tap] = (self._recording, file)
         file.windows.append(Window(now_ns, now_ns, evidence.evidence_id))
         opening = note(Kind.OPEN, now_ns, {"evidence": asdict(evidence)})
@@ -115,7 +134,7 @@ class Capture:
             # the taps next, and opens this one anew if that is allowed.
             file.sink.close_window(now_ns)
         await asyncio.wrap_future(attached)
-        await self.forward(leg)
+        return True
 
     async def send_to(self, leg: LegHandle, where: socket.socket | None) -> None:
         """A copy of what is captured of this leg goes there, as soon and as long as it is captured; None: no more."""
@@ -135,20 +154,23 @@ class Capture:
 
     async def close_taps(self, legs: Sequence[LegHandle], reason: str) -> None:
         for leg in legs:
+            await self.pictures.close(leg, reason)
             tap = self._taps.pop(leg, None)
             if tap is None:
                 continue
-            file = self._open[leg]
             await self.forwarding.close(leg)
-            with contextlib.suppress(MediaError):  # the leg may be gone already, and its tap with it
-                await self._recorder.engine.close_tap(tap)
-            closed_ns = self._recorder.clock.now_ns()
-            closed_ns = min(closed_ns, file.sink.window_until_ns)
-            file.windows[-1].to_ns, file.windows[-1].reason = closed_ns, reason
-            closing = note(Kind.CLOSE, closed_ns, {"reason": reason})
-            await asyncio.wrap_future(self._recorder.writer.detach(file, closing))
-            self._recorder.taps.pop(tap, None)
-            self.last_ns = max(self.last_ns, closed_ns)
+            self.last_ns = max(self.last_ns, await self.detach(self._open[leg], tap, reason))
+
+    async def detach(self, file: LegFile, tap: TapHandle, reason: str) -> int:
+        """The tap is closed, what it holds is in the file. Returns when capture ended."""
+        with contextlib.suppress(MediaError):  # the leg may be gone already, and its tap with it
+            await self._recorder.engine.close_tap(tap)
+        closed_ns = min(self._recorder.clock.now_ns(), file.sink.window_until_ns)
+        file.windows[-1].to_ns, file.windows[-1].reason = closed_ns, reason
+        closing = note(Kind.CLOSE, closed_ns, {"reason": reason})
+        await asyncio.wrap_future(self._recorder.writer.detach(file, closing))
+        self._recorder.taps.pop(tap, None)
+        return closed_ns
 
     async def close_forbidden(self, reason: str) -> None:
         """Taps of all legs that may not be captured any more."""
@@ -164,37 +186,47 @@ class Capture:
             )
         for facts in legs:
             if facts.handle not in self._open:
-                file = self._create_file(self.directory, facts)
+                index = sum(not file.sink.video for file in self.files)
+                name = catalogue.journal_name(self.directory, facts.leg_id, index)
+                file = self.create_file(name, facts)
                 self._open[facts.handle] = file
                 self.files.append(file)
 
-    def _create_file(self, directory: Path, facts: LegFacts) -> LegFile:
-        """The journal and, before it, its wrapped key: a journal that nobody can open is worth nothing."""
-        path = directory / catalogue.journal_name(directory, facts.leg_id, len(self.files))
+    def create_file(self, name: str, facts: LegFacts, pictures: Mapping[str, Any] | None = None) -> LegFile:
+        """The journal and, before it, its wrapped key: a journal that nobody can open is worth nothing.
+
+        pictures: what its header says beyond that of the party's sound. Blocking. Raises OSError.
+        """
+        assert self.directory is not None
+        path = self.directory / name
         key = keys.new_key()
         recording_id = self._recording.recording_id
         keys.write_key(path, self._ring.wrap(key, recording_id, path.name))
         sealer, key_id, now_ns = Sealer(key), keys.fingerprint(key), self._recorder.clock.now_ns()
         clear = {"recording": recording_id, "journal": path.name, "key": key_id}
-        descriptor, size = create(path, sealer, clear, self._header(facts, now_ns), now_ns)
-        sink = LegSink(descriptor, key, sealer.number, sealer.previous, size, journal_id(key_id))
+        header = {**self._header(facts, now_ns), **(pictures or {})}
+        descriptor, size = create(path, sealer, clear, header, now_ns)
+        video = pictures is not None
+        sink = LegSink(descriptor, key, sealer.number, sealer.previous, size, journal_id(key_id), video)
         return LegFile(path, descriptor, sink, key_id, facts.leg_id)
 
     async def shred(self, leg: LegHandle, reason: str, actor: str) -> None:
-        """Destroys the key of what this leg's journal holds; what it says later gets a new one. Its tap is closed."""
-        file = self._open.pop(leg, None)
-        if file is None:
-            return
+        """Destroys the keys of what this leg's journals hold; what it says later gets new ones. Its taps are closed."""
+        sound = self._open.pop(leg, None)
+        files = self.pictures.take(leg) + ([] if sound is None else [sound])
         ending = note(Kind.END, self._recorder.clock.now_ns(), {"reason": reason})
-        await asyncio.wrap_future(self._recorder.writer.finish(file, ending))
-        file.finished = True
-        await asyncio.wrap_future(self._recorder.writer.forget())
-        try:
-            await asyncio.to_thread(keys.destroy_key, file.path)
-        except OSError as error:
-            log.critical("recording.key_not_destroyed", path=str(file.path), error=error.strerror)
-            return
-        self._tombs.append((file, reason, actor))
+        for file in files:
+            await asyncio.wrap_future(self._recorder.writer.finish(file, ending))
+            file.finished = True
+        if files:
+            await asyncio.wrap_future(self._recorder.writer.forget())
+        for file in files:
+            try:
+                await asyncio.to_thread(keys.destroy_key, file.path)
+            except OSError as error:
+                log.critical("recording.key_not_destroyed", path=str(file.path), error=error.strerror)
+                continue
+            self._tombs.append((file, reason, actor))
 
     async def finish(self, state: str, reason: str) -> None:
         """Every journal complete and on the disk, the manifest signed, the mark gone."""

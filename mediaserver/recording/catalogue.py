@@ -1,7 +1,8 @@
 """Where recordings lie on disk, and how a started one is found again after a crash.
 
-Owns the directory layout (`YYYY/MM/DD/<recording id>/<leg id>.journal`, each with its key, and the manifest; all 0700)
-and the marks of unfinished recordings under `open/`. The rows themselves are the store's.
+Owns the directory layout (`YYYY/MM/DD/<recording id>/<leg id>.journal`, `<leg id>-camera.journal` and `-screen` for
+what that party showed, each with its key, and the manifest; all 0700) and the marks of unfinished recordings under
+`open/`. The rows themselves are the store's.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from mediaserver.errors import StorageError
 from mediaserver.recording.journal import SUFFIX, sync_directory
 
 OPEN = "open"
+PICTURES = {"main": "camera", "slides": "screen"}  # a=content (RFC 4796), and how files are named
 NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 SAFE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
@@ -91,7 +93,17 @@ def journals(root: Path, directory: str) -> list[Path]:
     path = (root / directory).resolve()
     if not directory or not path.is_relative_to(root.resolve()):
         raise StorageError(f"recording directory {directory!r} is not inside {root}")
-    return sorted(path.glob(f"*{SUFFIX}"), key=lambda p: (len(p.stem), p.stem))
+    return sorted(path.glob(f"*{SUFFIX}"), key=lambda p: (is_picture(p), len(p.stem), p.stem))
+
+
+def is_picture(path: Path) -> bool:
+    """Whether this journal holds what a party showed. Names of sound have no hyphen."""
+    return "-" in path.stem
+
+
+def picture_name(sound: Path, content: str) -> str:
+    """Of the journal of what a party showed, beside that of what it said."""
+    return f"{sound.stem}-{PICTURES[content]}{SUFFIX}"
 
 
 def journal_name(directory: Path, leg_id: str, index: int) -> str:

@@ -117,7 +117,8 @@ class ConsentAuthority:
     def verify(self, token: ConsentToken) -> bool:
         """True if this authority sealed exactly this token. What the media engine asks before it opens a tap."""
         return hmac.compare_digest(
-            token.seal, self._sealed(token.call_id, token.leg, token.evidence_id, token.granted_at_ns)
+            token.seal,
+            self._sealed(token.call_id, token.leg, token.evidence_id, token.granted_at_ns, token.pictures),
         )
 
     def open_call(
@@ -125,15 +126,16 @@ class ConsentAuthority:
     ) -> CallConsent:
         return CallConsent(self, call_id, rules, on_transition)
 
-    def _grant(self, call_id: str, leg: LegHandle, evidence_id: str, now_ns: int) -> ConsentToken:
+    def _grant(self, call_id: str, leg: LegHandle, evidence_id: str, now_ns: int, pictures: bool) -> ConsentToken:
         """For CallConsent only: it alone knows that everybody present has heard the notice."""
-        return ConsentToken(call_id, leg, evidence_id, now_ns, self._sealed(call_id, leg, evidence_id, now_ns))
+        seal = self._sealed(call_id, leg, evidence_id, now_ns, pictures)
+        return ConsentToken(call_id, leg, evidence_id, now_ns, seal, pictures)
 
-    def _sealed(self, call_id: str, leg: int, evidence_id: str, granted_at_ns: int) -> bytes:
+    def _sealed(self, call_id: str, leg: int, evidence_id: str, granted_at_ns: int, pictures: bool = False) -> bytes:
         # Lengths in front keep two texts from sharing one concatenation.
         parts = (call_id.encode("utf-8", "surrogatepass"), evidence_id.encode("utf-8", "surrogatepass"))
         text = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-        return hmac.digest(self._key, text + f"|{leg}|{granted_at_ns}".encode(), sha256)
+        return hmac.digest(self._key, text + f"|{leg}|{granted_at_ns}|{pictures:d}".encode(), sha256)
 
 
 @dataclass(slots=True)
@@ -277,7 +279,7 @@ class CallConsent:
             )
         if now_ns < party.evidence.ended_ns:
             raise ConsentError(f"call {self.call_id}: a token cannot be older than the notice it rests on")
-        return self._authority._grant(self.call_id, leg, party.evidence.evidence_id, now_ns)
+        return self._authority._grant(self.call_id, leg, party.evidence.evidence_id, now_ns, self.rules.pictures)
 
     def _party(self, leg: LegHandle) -> _Party:
         try:

@@ -88,14 +88,20 @@ async def _export_held(
     return output
 
 
-def open_journals(directory: Path, ring: KeyRing, row: RecordingRow) -> dict[Path, bytes | None]:
+def open_journals(
+    directory: Path, ring: KeyRing, row: RecordingRow, *, pictures: bool = False
+) -> dict[Path, bytes | None]:
     """The journals that can still be read, each with its key; None for one of version 1. Blocking.
+
+    pictures: those of what parties showed, else those of what they said.
 
     Raises LookupError if there are none (never were, or were erased), StorageError if a master key is missing.
     """
     found: dict[Path, bytes | None] = {}
     erased = 0
     for path in catalogue.journals(directory, row.directory):
+        if catalogue.is_picture(path) is not pictures:
+            continue
         values = keys.read_key(path)
         if values is not None:
             found[path] = ring.unwrap(values)

@@ -152,6 +152,8 @@ class Keeper:
         """Names of the journals this number spoke in, of those that can be read. Blocking."""
         found = []
         for path in catalogue.journals(self.root, row.directory):
+            if catalogue.is_picture(path):
+                continue
             values = keys.read_key(path)
             if values is not None and self.ring is not None:
                 with contextlib.suppress(ValueError, StorageError):

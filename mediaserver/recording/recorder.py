@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -35,6 +35,7 @@ from mediaserver.model import (
 )
 from mediaserver.model_consent import DEFAULT_RULES, ConsentCase, ConsentRules
 from mediaserver.model_consent import ConsentState as State
+from mediaserver.model_video import PictureSource, TrackHandle
 from mediaserver.recording import catalogue
 from mediaserver.recording.announce import Tell
 from mediaserver.recording.consent import ConsentAuthority
@@ -55,6 +56,7 @@ class TapEngine(Protocol):
     """What recording needs of the media engine."""
 
     async def open_tap(self, leg: LegHandle, token: ConsentToken) -> TapHandle: ...
+    async def open_track_tap(self, track: TrackHandle, token: ConsentToken) -> TapHandle: ...
     def tap_ring(self, tap: TapHandle) -> TapRing: ...
     async def close_tap(self, tap: TapHandle) -> None: ...
 
@@ -67,6 +69,7 @@ class RecorderStats:
     completed: int = 0
     recovered: int = 0
     packets_lost: int = 0
+    picture_packets_lost: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     transitions: Counter[tuple[str, str]] = field(default_factory=Counter)
 
@@ -94,6 +97,7 @@ class JournalRecorder:
         self.hashes = FileHashes()
         self.tell: Tell = lambda _event: None  # set by whoever wants to know
         self.streams: dict[LegHandle, StreamSettings] = {}
+        self.pictures: dict[LegHandle, tuple[PictureSource, ...]] = {}
         self.running: dict[str, JournalRecording] = {}
         self.taps: dict[TapHandle, tuple[JournalRecording, LegFile]] = {}
         self.forwards = Forwards()
@@ -197,11 +201,25 @@ class JournalRecorder:
         lost = event.packets_lost - file.packets_lost  # the event counts since the tap opened
         if lost > 0:
             file.packets_lost = event.packets_lost
+            if file.sink.video:  # what a slow disk costs first; sound is whole
+                self.stats.picture_packets_lost += lost
+                log.warning("recording.picture_packets_lost", packets=lost, call=recording.call_id)
+                recording.lost(file, lost)
+                return
             self.stats.packets_lost += lost
             log.error("recording.packets_lost", packets=lost, call=recording.call_id, advice="the disk is too slow")
             recording.lost(file, lost)
             if recording.rules.on_failure == "closed":
                 self._fail(recording, "writer_behind")
+
+    def pictures_changed(self, leg: LegHandle, pictures: Sequence[PictureSource]) -> None:
+        """What this party shows from now on: captured wherever its sound is."""
+        if pictures:
+            self.pictures[leg] = tuple(pictures)
+        else:
+            self.pictures.pop(leg, None)
+        for recording in self.running.values():
+            recording.pictures_changed(leg)
 
     # -- the call room's observer: what each leg speaks
 
@@ -219,6 +237,7 @@ class JournalRecorder:
 
     def leg_closed(self, call_id: str, leg: LegFacts, stats: LegStats | None) -> None:
         self.streams.pop(leg.handle, None)
+        self.pictures.pop(leg.handle, None)
 
     def call_ended(self, call: CallFacts) -> None:
         """Whoever forgot to end a recording: it ends with its call."""

@@ -84,6 +84,7 @@ def _recover_one(tools: _Tools, recording_id: str, directory: str) -> RecordingR
 
 def _row(recording_id: str, directory: str, state: str, summaries: list[Summary]) -> RecordingRow:
     header = summaries[0].header
+    sound = [summary for summary in summaries if summary.header.get("media") != "video"]
     first_ns = min(summary.first_ns for summary in summaries)
     length_ms = round((max(summary.last_ns for summary in summaries) - first_ns) / 1e6)
     clock = header.get("clock", {})
@@ -101,8 +102,8 @@ def _row(recording_id: str, directory: str, state: str, summaries: list[Summary]
         ended_ms=started_ms + length_ms,
         length_ms=length_ms,
         bytes=sum(summary.bytes for summary in summaries),
-        legs=len(summaries),
-        packets_lost=sum(summary.packets_lost for summary in summaries),
+        legs=len(sound),
+        packets_lost=sum(summary.packets_lost for summary in sound),
     )
 
 

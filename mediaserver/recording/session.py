@@ -55,7 +55,7 @@ class JournalRecording:
         self.call_id = call.call_id
         self.rules = rules
         self._consent = recorder.authority.open_call(call.call_id, self._moved, rules)
-        self._capture = Capture(recorder, self, self._consent, ring, self._header)
+        self._capture = Capture(recorder, self, self._consent, ring, self._header, rules)
         self._lock = asyncio.Lock()  # opening and closing taps takes turns; permission itself never waits for it
         self._legs: dict[LegHandle, LegFacts] = {}
         self._row: RecordingRow | None = None
@@ -186,6 +186,10 @@ class JournalRecording:
     def stream_changed(self, leg: LegHandle, stream: StreamSettings) -> None:
         self._note(leg, Kind.CODECS, {"codecs": codec_map(stream)})
 
+    def pictures_changed(self, leg: LegHandle) -> None:
+        if leg in self._legs and not self._ended:
+            self._recorder.spawn(self._adjust("pictures"))
+
     def held_changed(self, leg: LegFacts) -> None:
         """On hold or back: a lane of the recording."""
         held = leg.state == "held"
@@ -231,7 +235,7 @@ class JournalRecording:
             self._recorder.writer.append(file, note(kind, self._recorder.clock.now_ns(), values))
 
     def lost(self, file: LegFile, packets: int) -> None:
-        self._packets_lost += packets
+        self._packets_lost += 0 if file.sink.video else packets
         if not self._ended:
             self._recorder.writer.append(file, note(Kind.LOST, self._recorder.clock.now_ns(), {"packets": packets}))
 
@@ -371,7 +375,7 @@ class JournalRecording:
             ended_ms=self._row.started_ms + round(length_ns / 1e6) if ended else None,
             length_ms=round(length_ns / 1e6) if ended else 0,
             bytes=sum(file.bytes_written for file in self._capture.files),
-            legs=len(self._capture.files),
+            legs=sum(not file.sink.video for file in self._capture.files),
             packets_lost=self._packets_lost,
             failure=self.failure,
         )

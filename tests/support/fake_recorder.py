@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mediaserver.model import (
@@ -17,6 +17,7 @@ from mediaserver.model import (
     TapBehind,
 )
 from mediaserver.model_consent import DEFAULT_RULES, Answer, ConsentCase, ConsentRules, ConsentState
+from mediaserver.model_video import PictureSource
 
 
 class FakeRecording:
@@ -140,6 +141,7 @@ class FakeRecorder:
         self.fail: Exception | None = None
         self.policy = DEFAULT_RULES
         self.cases: list[ConsentCase] = []
+        self.pictures: dict[LegHandle, tuple[PictureSource, ...]] = {}
 
     def rules(self, case: ConsentCase) -> ConsentRules:
         self.cases.append(case)
@@ -151,6 +153,9 @@ class FakeRecorder:
             raise self.fail
         self.recordings.append(FakeRecording(f"rec-{len(self.recordings) + 1}", kind, call.call_id, rules))
         return self.recordings[-1]
+
+    def pictures_changed(self, leg: LegHandle, pictures: Sequence[PictureSource]) -> None:
+        self.pictures[leg] = tuple(pictures)
 
     def tap_behind(self, event: TapBehind) -> None:
         pass

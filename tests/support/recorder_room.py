@@ -19,6 +19,7 @@ from mediaserver.model import (
     StreamSettings,
 )
 from mediaserver.model_consent import ConsentRules
+from mediaserver.model_video import Content, PictureSource, TrackHandle, VideoCodec, VideoFormat
 from mediaserver.recording.consent import ConsentAuthority
 from mediaserver.recording.journal import Record
 from mediaserver.recording.keys import load_ring
@@ -36,6 +37,7 @@ STREAM = StreamSettings(
     receive=(CodecParams(CodecName.PCMU, 0, 8_000), CodecParams(CodecName.TELEPHONE_EVENT, 101, 8_000)),
     remote=None,
 )
+PICTURE = b"\x10" + b"\x77" * 1_100
 
 
 class Room:
@@ -59,6 +61,7 @@ class Room:
             self.clock,
             self.authority,
         )
+        self.shown: dict[LegHandle, tuple[PictureSource, ...]] = {}
         self._sequence = 0
 
     def call(self) -> CallFacts:
@@ -78,8 +81,22 @@ class Room:
             leg.handle, "recording-notice", "ru", str(self.prompt), started, self.clock.now_ns(), self.clock.wall()
         )
 
+    def camera(self, leg: LegFacts, number: int | None = None, content: Content = Content.MAIN) -> None:
+        """From now on the party shows something, by this track; None: nothing any more."""
+        shown = [source for source in self.shown.get(leg.handle, ()) if source.content is not content]
+        if number is not None:
+            shown.append(PictureSource(TrackHandle(number), content, (VideoFormat(VideoCodec.VP8, 96),)))
+            self.taps.cameras[TrackHandle(number)] = leg.handle
+        self.shown[leg.handle] = tuple(shown)
+        self.recorder.pictures_changed(leg.handle, tuple(shown))
+
+    async def settled(self) -> None:
+        """What was started on the loop has come to its end."""
+        while self.recorder._tasks:
+            await asyncio.gather(*self.recorder._tasks)
+
     def talk(self, *legs: LegFacts, packets: int = 1) -> int:
-        """Everyone sends one packet per 20 ms. Returns how many copies taps took."""
+        """Everyone sends one packet per 20 ms, of each picture too. Returns how many copies taps took of the sound."""
         taken = 0
         for _ in range(packets):
             self.clock.advance(20_000_000)
@@ -87,6 +104,9 @@ class Room:
                 self._sequence += 1
                 packet = rtp(self._sequence, self._sequence * 160, b"\x55" * 160, ssrc=leg.handle & 0xFF)
                 taken += self.taps.arrives(leg.handle, self.clock.now_ns(), packet)
+                for source in self.shown.get(leg.handle, ()):
+                    picture = rtp(self._sequence, self._sequence * 1_800, PICTURE, payload_type=96, ssrc=source.track)
+                    self.taps.arrives(leg.handle, self.clock.now_ns(), picture, source.track)
         self.clock.advance(1_000_000)
         return taken
 

@@ -8,7 +8,7 @@ from mediaserver.calls.media_control import MEDIA_CONTROL, key_frame_request
 from mediaserver.model import Direction
 from mediaserver.model_video import Content, KeyFrameWanted
 from mediaserver.sdp.parse import parse
-from mediaserver.sip.session import Answered, InfoReceived, Progress, Reoffer, ReofferAnswered, ReofferFailed
+from mediaserver.sip.session import Answered, Ended, InfoReceived, Progress, Reoffer, ReofferAnswered, ReofferFailed
 from tests.support.fake_sessions import FakeSession
 from tests.support.fakes import FakeTrack
 from tests.support.video_phone import VideoPhone
@@ -65,6 +65,23 @@ def pair(stage: Stage) -> Pair:
     made = Pair(stage, VideoPhone("VP8", "H264"), VideoPhone("H264", "VP8"))
     made.alice.add()
     return made
+
+
+async def test_the_recorder_is_told_what_each_party_shows_as_long_as_it_does(pair: Pair) -> None:
+    await pair.connect()
+    shown = dict(pair.stage.recorder.pictures)
+    assert len(shown) == 2
+    for leg, sources in shown.items():
+        [source] = sources
+        assert source.content is Content.MAIN
+        assert source.formats[0].codec.value == "H264"
+        assert pair.stage.engine.tracks[source.track].media.leg == leg
+    pair.alice.negotiator.video.lines[0].wanted = pair.alice._local(direction=Direction.RECVONLY)
+    await pair.reoffer()
+    assert sorted(len(sources) for sources in pair.stage.recorder.pictures.values()) == [0, 1]
+    pair.caller.tell(Ended(False))
+    await pair.stage.settle()
+    assert list(pair.stage.recorder.pictures.values()) == [(), ()]
 
 
 async def test_the_callee_is_offered_what_the_caller_can_and_the_caller_gets_the_callees_codec(pair: Pair) -> None:

@@ -1,6 +1,7 @@
 """Tracks through the engine's face: real sockets, real worker threads."""
 
 import asyncio
+import contextlib
 import struct
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -8,9 +9,18 @@ from typing import Any
 import pytest
 
 from mediaserver.clock import SystemClock
-from mediaserver.errors import MediaError, StaleHandle
+from mediaserver.errors import ConsentError, MediaError, StaleHandle
 from mediaserver.media.engine import MediaEngine
-from mediaserver.model import CodecName, CodecParams, Direction, MediaAddress, MediaEvent, StreamSettings
+from mediaserver.model import (
+    CodecName,
+    CodecParams,
+    ConsentToken,
+    Direction,
+    LegHandle,
+    MediaAddress,
+    MediaEvent,
+    StreamSettings,
+)
 from mediaserver.model_video import (
     Feedback,
     LayerChanged,
@@ -139,3 +149,50 @@ async def test_tracks_of_two_workers_come_together_and_stay_connected_when_their
     await engine.connect_track(sink.handle, source.handle)  # the sink's leg moves: nothing holds it
     camera.socket.sendto(key_frame(1), ("127.0.0.1", from_.rtp_port))
     await until(lambda: engine.track_stats(sink.handle).packets_sent == 1)
+
+
+@pytest.mark.parametrize("own_ports", [False, True])
+async def test_pictures_are_copied_with_a_token_of_their_party_that_covers_them(
+    own_ports: bool, make_phone: Callable[[int], Any]
+) -> None:
+    engine = MediaEngine(
+        MediaSettings(port_range="30570-30589", realtime=False),
+        SystemClock(),
+        lambda event: None,
+        verify_token=lambda token: token.seal == b"sealed",
+    )
+    await engine.start()
+    camera = make_phone(1)
+    leg, other = await engine.open_leg("127.0.0.1", call_id="c1"), await engine.open_leg("127.0.0.1", call_id="c1")
+    await engine.set_stream(leg.handle, stream(camera.address))
+    source = await engine.open_track(leg.handle, own_ports=own_ports)
+    await engine.set_track(source.handle, settings(Direction.RECVONLY, remote=camera.address))
+
+    def token(leg: LegHandle, seal: bytes = b"sealed", call: str = "c1", *, pictures: bool = True) -> ConsentToken:
+        return ConsentToken(call, leg, "e", 1, seal, pictures)
+
+    for wrong in (
+        token(leg.handle, b"forged"),
+        token(other.handle),
+        token(leg.handle, call="another call"),
+        token(leg.handle, pictures=False),
+    ):
+        with pytest.raises(ConsentError):
+            await engine.open_track_tap(source.handle, wrong)
+    tap = await engine.open_track_tap(source.handle, token(leg.handle))
+    ring = engine.tap_ring(tap)
+    port = source.rtp_port or leg.rtp_port
+    camera.socket.sendto(key_frame(1), ("127.0.0.1", port))
+    await until(lambda: engine.track_stats(source.handle).packets_received == 1)
+    await engine.close_tap(tap)
+    camera.socket.sendto(key_frame(2), ("127.0.0.1", port))
+    await until(lambda: engine.track_stats(source.handle).packets_received == 2)
+    room = bytearray(1_000)
+    assert bytes(room[: ring.drain(room)]).endswith(key_frame(1))
+    second = await engine.open_track_tap(source.handle, token(leg.handle))
+    await engine.close_track(source.handle)
+    with contextlib.suppress(StaleHandle):  # its track went first, and ports of its own with it
+        await engine.close_tap(second)
+    with pytest.raises(StaleHandle):
+        await engine.open_track_tap(source.handle, token(leg.handle))
+    await engine.stop()

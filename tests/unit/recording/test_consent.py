@@ -56,11 +56,24 @@ def test_a_token_is_sealed_over_every_field() -> None:
     consent.delivered(evidence(B))
     token = consent.token(A, 30)
     assert authority.verify(token)
-    for change in ({"leg": B}, {"call_id": "c2"}, {"evidence_id": "e"}, {"granted_at_ns": 29}, {"seal": b"\0" * 32}):
+    for change in ({"leg": B}, {"call_id": "c2"}, {"evidence_id": "e"}, {"granted_at_ns": 29}, {"seal": b"\0" * 32},
+                   {"pictures": False}):  # fmt: skip
         assert not authority.verify(dataclasses.replace(token, **change)), change
     assert not ConsentAuthority().verify(token)  # another process, another key
     assert not authority.verify(ConsentToken("c1", A, "e", 30, b""))
     assert token.seal.hex() not in repr(token)
+
+
+def test_a_token_covers_pictures_where_the_policy_has_them_and_cannot_be_made_to() -> None:
+    authority = ConsentAuthority(b"k" * 32)
+    for pictures in (True, False):
+        consent = authority.open_call("c1", None, ConsentRules("p", pictures=pictures))
+        consent.join(A)
+        consent.delivered(evidence(A))
+        token = consent.token(A, 30)
+        assert token.pictures is pictures
+        assert authority.verify(token)
+        assert not authority.verify(dataclasses.replace(token, pictures=not pictures))
 
 
 def test_texts_that_join_to_the_same_bytes_are_sealed_apart() -> None:

@@ -14,6 +14,7 @@ import pytest
 from mediaserver.errors import StorageError
 from mediaserver.model import Delivery, LegFacts, LegHandle, Masked, NoticeKind, TapBehind, TapHandle
 from mediaserver.model_consent import Answer, ConsentRules, ConsentState
+from mediaserver.model_video import Content
 from mediaserver.recording import catalogue, manifest
 from mediaserver.recording.journal import Kind
 from mediaserver.recording.keys import key_path
@@ -216,7 +217,7 @@ async def test_a_writer_that_is_behind_ends_what_may_not_go_on_with_holes(policy
 
 async def test_no_random_call_leaves_a_forbidden_byte_on_the_disk(room: Room) -> None:
     """Every packet says whether it was permitted; the folder is searched, in the clear and opened with its keys."""
-    total = 0
+    total = pictures = 0
     for seed in range(20):
         draw = random.Random(seed)
         rules = ConsentRules(
@@ -228,9 +229,12 @@ async def test_no_random_call_leaves_a_forbidden_byte_on_the_disk(room: Room) ->
         recording = await room.recorder.begin(room.call(), NoticeKind.CALL, rules)
         legs = [room.leg(n) for n in (1, 2, 3)]
         allowed: dict[LegHandle, list[int]] = {leg.handle: [] for leg in legs}
+        for leg in legs:
+            room.camera(leg, 10 * (seed + 1) + int(leg.leg_id))
         present: set[LegHandle] = set()
         for _ in range(draw.randrange(5, 30)):
             await act(draw, room, recording, draw.choice(legs), present)
+            await switch_cameras(draw, room, draw.choice(legs))
             states = recording.states()
             room.talk(*legs, packets=1)
             at_ns = room.clock.now_ns() - 1_000_000
@@ -244,15 +248,26 @@ async def test_no_random_call_leaves_a_forbidden_byte_on_the_disk(room: Room) ->
         kept: dict[str, list[int]] = {leg.leg_id: [] for leg in legs}
         for path in folder.glob("*.journal"):
             assert b"\x55" * 40 not in path.read_bytes()
+            assert b"\x77" * 40 not in path.read_bytes()
             found = records(path)
             if found:
                 kept[found[0].values["leg"]] += captured(path)
+                pictures += len(captured(path)) if catalogue.is_picture(path) else 0
         for leg in legs:
             assert set(kept[leg.leg_id]) <= set(allowed[leg.handle]), (seed, leg.leg_id)
             total += len(kept[leg.leg_id])
         if folder.exists():
             assert verify_directory(folder, room.recorder.signer.public).verdict is Verdict.PROVEN, seed
     assert total > 50
+    assert pictures > 20
+
+
+async def switch_cameras(draw: random.Random, room: Room, leg: LegFacts) -> None:
+    """A camera goes on or off, a screen is shared or not, at whatever moment."""
+    content, number = draw.choice(((Content.MAIN, 1_000), (Content.SLIDES, 2_000)))
+    if draw.random() < 0.3:
+        room.camera(leg, draw.choice((None, number + draw.randrange(900))), content)
+        await room.settled()
 
 
 async def act(

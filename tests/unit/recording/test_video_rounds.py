@@ -1,4 +1,4 @@
-"""Rounds with pictures among the sound: sound first, pictures for a bounded time, none of them in the spool."""
+"""Rounds with pictures among the sound: sound first, and pictures for a bounded time."""
 
 import os
 from pathlib import Path
@@ -49,14 +49,21 @@ def test_each_round_writes_all_sound_and_all_pictures(turns: int, tmp_path: Path
     assert [file.sink.waiting for file in desk.files] == [0, 0, 0]
 
 
-def test_pictures_go_to_their_journal_and_never_to_the_spool(tmp_path: Path) -> None:
+def test_in_the_spool_sound_has_a_batch_of_its_own_before_that_of_the_pictures(tmp_path: Path) -> None:
     desk = Desk(tmp_path, Rounds(10))
     spool = os.open(tmp_path / "spool", os.O_WRONLY | os.O_CREAT, 0o600)
     desk.rounds.use_spool(spool, bytes(32))
     desk.arrive(100)
     desk.rounds.round(1_000)
-    assert (tmp_path / "spool").stat().st_size == 32 + 24 + 28 + len(PICTURE) + 16  # the sound's one record
-    assert [packets(desk.files[0]), packets(desk.files[2])] == [1, 1]
+    data = (tmp_path / "spool").read_bytes()
+    record = 24 + 28 + len(PICTURE)
+    assert int.from_bytes(data[8:12], "little") == record + 16
+    second = data[32 + record + 16 :]
+    assert (second[:4], int.from_bytes(second[8:12], "little")) == (b"MSPB", 2 * record + 16)
+    assert len(second) == 32 + 2 * record + 16
+    for _ in range(10):  # a circle: each journal has its turn
+        desk.rounds.round(2_000)
+    assert desk.written() == [1, 1, 1]
     os.close(spool)
 
 
