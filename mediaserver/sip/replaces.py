@@ -50,9 +50,12 @@ def parse_replaces(value: str) -> Replaces:
 
 def session_named(host: SessionHost, named: Replaces, identity: str | None) -> InviteSession | int:
     """The session that `identity` names, one of its own; else the status that says why not: 481, 603 or 486."""
-    session = host.session_of(named.dialog)
-    if session is None and named.dialog.remote_tag == _NO_TAG:
-        session = host.session_of(named.dialog._replace(remote_tag=""))
+    call_id, to_tag, from_tag = named.dialog
+    session = host.session_of(named.dialog) or host.session_of(
+        DialogId(call_id, from_tag, to_tag)
+    )  # JsSIP, when called
+    if session is None and from_tag == _NO_TAG:
+        session = host.session_of(DialogId(call_id, to_tag, ""))
     if session is None or identity is None or session.identity != identity:
         return NO_SUCH_CALL
     if session.ended:  # its BYE is under way

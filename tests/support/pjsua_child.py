@@ -173,6 +173,8 @@ class Phone:
             call.reinvite(again)
         elif name == "transfer":
             call.xfer(command["uri"], pj.CallOpParam(True))
+        elif name == "connect":  # attended transfer: the far end of this call to that of another one
+            call.xferReplaces(self.calls[command["with"]], pj.CallOpParam(True))
         elif name == "digits":
             call.dialDtmf(command["digits"])
         elif name == "info_digit":

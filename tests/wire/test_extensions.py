@@ -62,6 +62,32 @@ async def test_blind_transfer_connects_the_transferee_and_frees_the_transferor(p
     assert score > 3.4
 
 
+async def test_attended_transfer_connects_the_two_who_were_talked_to_and_frees_the_transferor(phones: Phones) -> None:
+    caller = await phones.pjsua("ann", "PCMU", loop=True)
+    first = await phones.pjsua("bob", "PCMU", loop=True)
+    target = await phones.pjsua("vera", "PCMU", loop=True)
+    await caller.dial(f"sip:bob@{phones.server.sip}")
+    await first.wait_for("state", text="CONFIRMED")
+    await first.do("hold")
+    await first.wait_for("media", status=2)  # held by himself
+    seen = len(first.events)
+    await first.dial(f"sip:vera@{phones.server.sip}")
+    await first.wait_for("state", since=seen, text="CONFIRMED")
+    await first.do("connect", call=0, **{"with": 1})
+    await first.wait_for("transfer", status=200)
+    await first.wait_for("closed")
+    assert [event["type"] for event in (*caller.events, *target.events)].count("closed") == 0
+    for phone in (caller, target):
+        before = (await phone.stats())["received"]
+        async with asyncio.timeout(5):
+            while (await phone.stats())["received"] < before + 25:
+                await asyncio.sleep(0.1)
+    (call,) = await phones.server.calls()
+    assert [leg["party"] for leg in call["legs"] if leg["state"] == "talking"] == ["ann", "vera"]
+    await caller.do("hangup")
+    await target.wait_for("closed")
+
+
 async def test_a_caller_who_gives_up_stops_the_ringing(phones: Phones) -> None:
     callee = await phones.pjsua("bob", "PCMU", answer=180)
     caller = await phones.pjsua("ann", "PCMU")

@@ -74,6 +74,13 @@ def test_a_transfer_after_asking_names_the_other_call_of_the_same_party() -> Non
     assert calls.peer.take("NOTIFY").body == b"SIP/2.0 100 Trying\r\n"
 
 
+def test_an_agent_that_names_its_own_tag_first_is_understood() -> None:
+    calls = TwoCalls()
+    calls.refer(calls.named(to_tag="b2", from_tag=calls.second.dialog.local.tag))
+    (event,) = [e for e in calls.events if isinstance(e, ReferReceived)]
+    assert event.replaces is calls.second
+
+
 def test_a_call_that_still_rings_may_be_named_by_a_refer() -> None:
     calls = TwoCalls(answered=False)
     calls.refer(calls.named(more=";early-only"))
