@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mediaserver.calls.leg import Leg
 
 log = structlog.get_logger()
+_NAMES = {Content.MAIN: "camera", Content.SLIDES: "screen"}  # a browser cannot read a=content, the track's id it can
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Wish:
     direction: Direction  # as we see it on the leg that shall have it
     bandwidth_bps_max: int = 0  # what the other end takes; 0: it named no limit
     stream: str = ""  # a=msid, for a browser that tells several parties apart
-    name: str = "video"
+    name: str = ""  # of the track within it; "": by what is shown
 
 
 class Track:
@@ -91,14 +92,14 @@ class LegVideo:
         return theirs[:2]
 
     def content_of(self, line: VideoLine) -> Content:
-        """What it said, what it was before, or: the first section of a party is its camera, a second one its screen."""
+        """What it said or was; else a party's first section is its camera, and one beside a camera its screen."""
         track = self.track_of(line)
         if track is not None:
             return track.content
         if line.peer is not None and line.peer.content is not None:
             return line.peer.content
         others = [other for other in self.offered if other is not line and other.index < line.index]
-        return Content.SLIDES if others else Content.MAIN
+        return Content.SLIDES if any(self.content_of(other) is Content.MAIN for other in others) else Content.MAIN
 
     def wishes(self) -> list[Wish]:
         """What this party offers another one: its pictures, by the formats it described, also those refused so far."""
@@ -268,7 +269,7 @@ class LegVideo:
             content=wish.content,
             ports=ports,
             stream=wish.stream,
-            name=wish.name,
+            name=wish.name or _NAMES[wish.content],
             bandwidth_bps_max=wish.bandwidth_bps_max,
         )
 

@@ -25,7 +25,6 @@ from mediaserver.sdp.choose import combine, reverse
 from mediaserver.sdp.video import choose_formats, house_formats, same_format
 
 log = structlog.get_logger()
-_NAMES = {Content.MAIN: "camera", Content.SLIDES: "screen"}
 _SCREEN, _SPEAKER, _OTHERS = 3, 2, 1  # when bandwidth is short, the larger is served first
 _RETRY_S = 0.5
 
@@ -198,7 +197,7 @@ class RoomVideo:
             return None
         sent = source.settings.receive[0]
         formats = (sent, *(made for made in self._order() if made.codec is not sent.codec))
-        wish = Wish(source.content, formats, Direction.SENDONLY, stream=owner.id, name=_NAMES[source.content])
+        wish = Wish(source.content, formats, Direction.SENDONLY, stream=owner.id)
         return await seat.leg.video.add(wish, theirs=False)
 
     async def _drop_dead(self, seat: Seat) -> None:

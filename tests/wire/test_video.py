@@ -112,6 +112,31 @@ async def test_a_browser_and_a_sip_video_phone_see_each_other(
     await ann.leave()
 
 
+async def test_in_a_call_of_two_browsers_a_screen_is_shown_beside_the_cameras(
+    chromium: Chromium, phones: Phones
+) -> None:
+    ann, vera = Phone(chromium, phones.server, "ann"), Phone(chromium, phones.server, "vera")
+    for phone in (ann, vera):
+        await phone.register()
+    await vera.do(f"answerWith({BOB})")
+    await ann.do(f"callWithCamera('sip:vera@test.example', {ANN})")
+    await ann.until("confirmed")
+    camera = await vera.sees(ANN, 10)
+    await ann.sees(BOB, 10)
+    await ann.do(f"share({SCREEN})")
+    screen = await vera.sees(SCREEN, 10)
+    assert screen["track"] == "screen"
+    assert set(screen["owners"]) == {str(SCREEN)}
+    assert screen["track"] != camera["track"]
+    assert screen["stream"] == camera["stream"]
+    await ann.do("stopSharing()")
+    await vera.do("forgetSeen()")
+    await vera.sees(ANN, 5)  # the camera goes on
+    await ann.leave()
+    await vera.until("ended")
+    await vera.do("unregister()")
+
+
 async def test_two_browsers_and_a_phone_in_a_room_see_each_other_and_a_shared_screen(
     chromium: Chromium, phones: Phones, tmp_path: Path
 ) -> None:

@@ -131,6 +131,40 @@ async def test_main_picture_and_slides_are_each_brought_to_their_own(pair: Pair)
     assert caller_slides.source is None
 
 
+async def test_a_browser_that_is_called_can_tell_the_screen_from_the_camera(pair: Pair) -> None:
+    pair.alice.add(Content.SLIDES, Direction.SENDONLY)
+    pair.stage.gateway.users["bob"] = ["browser bob"]
+    pair.stage.gateway.on_invite = lambda _session, _target: None
+    await pair.stage.call("bob", offer=pair.alice.offer())
+    offered = [m for m in parse(pair.stage.gateway.sessions[0].offer or b"").media if m.kind == "video"]
+    assert [m.first("content") for m in offered] == [None, "slides"]
+    names = [(m.first("msid") or "").split() for m in offered]
+    assert [name for _, name in names] == ["camera", "screen"]
+    assert len({stream for stream, _ in names}) == 1  # one party's
+
+
+async def test_a_camera_that_comes_after_the_screen_is_the_camera(stage: Stage) -> None:
+    pair = Pair(stage, VideoPhone("VP8"), VideoPhone("VP8"))
+    await pair.connect()
+    pair.alice.add(Content.SLIDES, Direction.SENDONLY)
+    await pair.reoffer()
+    pair.alice.add()
+    await pair.reoffer()
+    assert stage.manager is not None
+    assert [(leg.video, leg.screen) for leg in stage.manager.calls()[0].legs] == [("VP8", "VP8")] * 2
+    offered = [m for m in parse(told(pair.callee, "reinvite")).media if m.kind == "video"]
+    assert [m.first("content") for m in offered] == ["slides", None]
+
+
+async def test_both_may_show_their_screens_and_each_sees_the_others(pair: Pair) -> None:
+    pair.alice.add(Content.SLIDES, Direction.SENDRECV)
+    await pair.connect()
+    assert pair.alice.pictures == pair.bob.pictures == [("H264", "sendrecv")] * 2
+    main, slides, caller_main, caller_slides = tracks(pair.stage)
+    assert (slides.source, caller_slides.source) == (caller_slides.media.handle, slides.media.handle)
+    assert (main.source, caller_main.source) == (caller_main.media.handle, main.media.handle)
+
+
 async def test_video_added_in_mid_call_is_offered_to_the_other_before_it_is_answered(stage: Stage) -> None:
     pair = Pair(stage, VideoPhone("VP8", "H264"), VideoPhone("H264"))
     await pair.connect()
