@@ -175,6 +175,44 @@ async def test_two_pages_call_each_other_hold_and_hang_up(browser: Browser, serv
     assert await bob.complaints() == await vera.complaints() == []
 
 
+async def test_by_keyboard_a_call_is_transferred_after_talking_to_whom_it_goes(
+    browser: Browser, server: Server
+) -> None:
+    bob, vera = browser.pages[-2:]
+    await vera.until("document.activeElement.id === 'number'")  # the keypad is back, and the keyboard is in its field
+    await vera.press(*"bob", "Enter")
+    await bob.until("document.querySelector('.incoming')")
+    await bob.press("Enter", alt=True)
+    await vera.until(f"{PHONE}.current?.state === 'talking'")
+    ann = await _open(browser, server)
+    await ann.sign_in("ann", USERS["ann"])
+    await vera.click("Transfer")
+    await vera.tab_to("it.name === 'to'")
+    await vera.press(*"ann")
+    await vera.tab_to("it.innerText === 'Talk first, then transfer'")
+    await vera.press("Enter")
+    await vera.until_text("bob waits on hold.")
+    await ann.until("document.querySelector('.incoming')")
+    await ann.press("Enter", alt=True)
+    await vera.until_text("Connect bob with ann")
+    await _faultless(vera)
+    await vera.tab_to("it.innerText.trim() === 'Connect bob with ann'")
+    await vera.press("Enter")
+    await vera.until(f"{PHONE}.calls.every((call) => call.state === 'ended')")
+    await vera.until_text("Transferred")
+    assert await vera.evaluate("document.querySelector('[role=status]').innerText") == "Call ended: bob. Transferred"
+    await asyncio.gather(_hears_the_tone(bob), _hears_the_tone(ann))
+    await bob.click("Share screen")
+    await ann.until("document.querySelector('.slides video')?.videoWidth > 0")
+    await bob.click("Hang up")
+    await ann.until_text("Call ended")
+    assert await ann.complaints() == await vera.complaints() == []
+    await ann.click("Close")
+    await ann.click("Settings")
+    await ann.click("Sign out")
+    browser.pages.remove(ann)  # the two others go on
+
+
 async def test_a_call_that_is_not_taken_says_why_and_the_other_side_finds_it_missed(
     browser: Browser, server: Server
 ) -> None:

@@ -39,6 +39,7 @@ export class Call extends EventTarget {
     this.notice = "off"; // asking, notice, recording, paused, off: what the server says about recording
     this.consent = null; // what we answered
     this.transferState = null;
+    this.about = null; // the call this one was made for: its party is to be connected with ours
     this.problem = null; // a word of the page's texts
     this.cause = null; // why it ended
     this.figures = null;

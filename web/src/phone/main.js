@@ -74,6 +74,9 @@ export class PhoneApp extends LitElement {
     if (ringing) return `${say("incoming")}: ${who(ringing)}`;
     if (!call) return phone.account ? say(`line_${phone.line.state}`) : "";
     const words = [`${stateWords(call)}: ${who(call)}`];
+    if (!call.live && call.transferState === "done") words.push(say("transfer_done"));
+    if (!call.live) return words.join(". "); // what else was so while it lasted is so no more
+    if (call.about?.live) words.push(say("consult_waits", { who: who(call.about) }));
     if (call.notice !== "off") words.push(say(`rec_${call.notice}`));
     if (call.network !== "ok") words.push(say(`net_${call.network}`));
     if (call.heldByOther) words.push(say("held_by_other"));
@@ -110,7 +113,7 @@ export class PhoneApp extends LitElement {
       this.view = view;
       const target = { "sign-in": "input[name=user]", call: "#call-who", idle: "#number" }[view] ?? ".incoming";
       // On a phone's screen a focused field brings up the keyboard over half of it: not at the start.
-      if (!(first || view === "idle") || matchMedia("(hover: hover)").matches) this.querySelector(target)?.focus({ preventScroll: true });
+      if (!(first || view === "idle") || !matchMedia("(pointer: coarse)").matches) this.querySelector(target)?.focus({ preventScroll: true });
     } else if (panel !== this.panel && panel) {
       this.querySelector("#panel-title")?.focus({ preventScroll: false });
     }

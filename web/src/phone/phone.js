@@ -123,7 +123,8 @@ export class Phone extends EventTarget {
 
   // -- calls
 
-  async dial(text, { video = false } = {}) {
+  // about: the call that is to be transferred to whoever answers this one.
+  async dial(text, { video = false, about = null } = {}) {
     const wanted = text.trim();
     if (!wanted || this.line.state !== "ready") return;
     const uri = this.line.address(wanted);
@@ -135,6 +136,7 @@ export class Phone extends EventTarget {
     this.problem = null;
     await this.holdOthers(null);
     const call = this.add(new Call({ incoming: false, party: shown(wanted), ...this.callOptions() }));
+    call.about = about;
     this.number = "";
     this.take(call);
     await call.dial((options) => this.line.call(uri, options), { video });
@@ -200,7 +202,8 @@ export class Phone extends EventTarget {
     if (!this.calls.includes(call)) return;
     this.calls = this.calls.filter((other) => other !== call);
     if (this.current === call) {
-      this.current = this.calls.find((other) => other.state === "incoming") ?? this.calls[0] ?? null;
+      const waiting = call.about?.live ? call.about : null;
+      this.current = this.calls.find((other) => other.state === "incoming") ?? waiting ?? this.calls[0] ?? null;
       this.panel = null;
       if (call.talkingAt === null && call.problem) this.problem = { word: call.problem, values: {} };
     }
@@ -241,6 +244,33 @@ export class Phone extends EventTarget {
       return;
     }
     call.transfer(uri);
+  }
+
+  // Transfer after talking: the call waits on hold while somebody else is asked.
+  async consult(call, text) {
+    if (this.line.address(text) === null) {
+      call.transferState = "failed";
+      this.changed();
+      return;
+    }
+    call.transferState = null;
+    await this.dial(text, { about: call });
+  }
+
+  // Connects the two and leaves. Until that is done the call that waited is shown: what becomes of it is said there.
+  connect(call, asked) {
+    call.transfer(asked.session.remote_identity.uri.toString(), asked);
+    asked.about = null;
+    this.take(call);
+  }
+
+  // Nothing comes of it: back to the one who waits.
+  async comeBack(asked) {
+    const call = asked.about;
+    asked.about = null;
+    asked.hangUp();
+    if (call?.live) await this.switchTo(call);
+    this.drop(asked);
   }
 
   clearLog() {

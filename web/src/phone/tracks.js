@@ -5,6 +5,7 @@
 import { Problem, openCamera, openScreen, stop } from "./media.js";
 
 const SCREEN_BITS = 2_500_000;
+const SCREEN = /^(screen|slides)/; // how the server names the other side's screen
 
 export class Tracks {
   constructor(call) {
@@ -27,7 +28,8 @@ export class Tracks {
   }
 
   cameraLine() {
-    const lines = this.call.peer.getTransceivers().filter((line) => line.receiver.track.kind === "video" && !line.stopped && line.currentDirection !== "stopped");
+    const usable = (line) => line.receiver.track.kind === "video" && !line.stopped && line.currentDirection !== "stopped" && !SCREEN.test(line.receiver.track.id);
+    const lines = this.call.peer.getTransceivers().filter(usable);
     return lines.find((line) => line !== this.screenLine && line.sender.track) ?? lines.find((line) => line !== this.screenLine) ?? null;
   }
 
@@ -44,6 +46,10 @@ export class Tracks {
       this.camera = null;
       await this.silence(this.cameraLine());
     }
+  }
+
+  screenOfOther() {
+    return this.call.peer.getTransceivers().find((line) => !line.stopped && SCREEN.test(line.receiver.track.id) && !this.call.room) ?? null;
   }
 
   // Offers what was changed. A line that may not send after the answer was refused: withdraw() takes it back, with words.
@@ -67,6 +73,7 @@ export class Tracks {
       const [track] = stream.getVideoTracks();
       track.contentHint = "detail"; // letters sharp before motion smooth
       track.addEventListener("ended", () => this.setScreen(false)); // stopped by the browser's own button
+      this.screenLine ??= this.screenOfOther(); // both may show theirs by the same line
       const line = await this.send(this.screenLine, stream, "screen");
       await this.offer(line, () => this.setScreen(false), "screen_refused");
     } else {
@@ -96,11 +103,11 @@ export class Tracks {
     if (line && !line.stopped) {
       await line.sender.replaceTrack(track);
       line.sender.setStreams?.(stream);
-      line.direction = kind === "screen" ? "sendonly" : "sendrecv";
+      line.direction = "sendrecv";
       return line;
     }
     const made = this.call.peer.addTransceiver(track, {
-      direction: kind === "screen" ? "sendonly" : "sendrecv",
+      direction: "sendrecv",
       streams: [stream],
       sendEncodings: kind === "screen" ? [{ maxBitrate: SCREEN_BITS }] : undefined,
     });
@@ -112,7 +119,7 @@ export class Tracks {
     this.call.changed();
     if (!line || line.stopped || line.currentDirection === "stopped") return;
     await line.sender.replaceTrack(null);
-    line.direction = line === this.screenLine ? "inactive" : "recvonly";
+    line.direction = line === this.screenLine && !/recv/.test(line.currentDirection ?? "") ? "inactive" : "recvonly";
     await this.offer(line);
   }
 
@@ -133,7 +140,7 @@ export class Tracks {
 
   arrived({ track, streams, transceiver }) {
     const participant = streams[0]?.id ?? `line-${transceiver.mid}`;
-    const kind = /screen|slides/.test(track.id) ? "screen" : "camera";
+    const kind = SCREEN.test(track.id) || transceiver === this.screenLine ? "screen" : "camera";
     const key = `${participant}/${track.id}/${transceiver.mid}`;
     const tile = { key, participant, kind, track, stream: new MediaStream([track]) };
     const put = () => {

@@ -64,7 +64,7 @@ function mosText(call) {
 
 function endWords(call) {
   const key = `cause_${call.cause}`;
-  const words = has(key) ? say(key) : say("cause_other", { cause: call.cause });
+  const words = call.transferState === "done" ? say("transfer_done") : has(key) ? say(key) : say("cause_other", { cause: call.cause });
   const problem = call.problem ? problemNote(call.problem) : nothing;
   return html`<p class="faint">${words}</p>${problem}`;
 }
@@ -122,6 +122,7 @@ function tileView(call, tile) {
 function notes(phone, call) {
   if (!call.live) return nothing;
   return html`<div class="notes">
+    ${consultation(phone, call)}
     ${recording(phone, call)}
     ${call.network !== "ok" ? note("fair", "pulse", say(`net_${call.network}`)) : nothing}
     ${phone.line.state === "lost" && call.network === "ok" ? note("fair", "info", say("line_lost")) : nothing}
@@ -132,6 +133,16 @@ function notes(phone, call) {
     ${call.transferState ? note(call.transferState === "failed" ? "bad" : "good", "transfer", say(`transfer_${call.transferState}`)) : nothing}
     ${warn(call)}
   </div>`;
+}
+
+// Somebody waits on hold while this one is asked.
+function consultation(phone, call) {
+  if (!call.about?.live) return nothing;
+  const values = { who: who(call.about), other: who(call) };
+  return html`<section class="note consult" aria-label=${say("transfer_consult")}>${icon("transfer")}<div>
+      <strong>${say("consult_waits", values)}</strong> ${say(call.state === "talking" ? "consult_talk" : "consult_ring", values)}
+      <div class="row">${call.state === "talking" ? html`<button type="button" class="primary" @click=${() => phone.connect(call.about, call)}>${icon("transfer")} ${say("consult_connect", values)}</button>` : nothing}
+        <button type="button" @click=${() => phone.comeBack(call)}>${say("consult_back", values)}</button></div></div></section>`;
 }
 
 function note(kind, name, text) {

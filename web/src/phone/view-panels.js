@@ -25,15 +25,19 @@ function transferView(phone, call) {
   const submit = (event) => {
     event.preventDefault();
     const to = new FormData(event.target).get("to").trim();
-    if (to) phone.transfer(call, to);
+    if (!to) return;
+    if (event.submitter?.value === "ask") phone.consult(call, to);
+    else phone.transfer(call, to);
   };
   return html`<form class="stack" @submit=${submit}>
       <label class="field">${say("transfer_to")}<input name="to" inputmode="tel" autocomplete="off" autocapitalize="none" required>
         <small>${say("transfer_lead")}</small></label>
-      <button class="primary">${icon("transfer")} ${say("transfer_now")}</button>
+      <button class="primary" value="now">${icon("transfer")} ${say("transfer_now")}</button>
+      <button value="ask">${icon("people")} ${say("transfer_consult")}</button>
+      <p class="hint">${say("transfer_consult_lead")}</p>
     </form>
     ${others.map((other) => html`<div class="stack"><p class="hint">${say("transfer_ask_lead")}</p>
-      <button type="button" @click=${() => call.transfer(other.session.remote_identity.uri.toString(), other)}>${icon("people")} ${say("transfer_ask", { who: other.name || other.party })}</button></div>`)}`;
+      <button type="button" @click=${() => phone.connect(call, other)}>${icon("people")} ${say("transfer_ask", { who: other.name || other.party })}</button></div>`)}`;
 }
 
 function chatView(phone, call) {

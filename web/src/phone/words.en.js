@@ -35,6 +35,8 @@ export default {
   mute_other: "Mute {who} for everyone", let_speak: "Let {who} speak", kick: "Remove {who} from the room",
   transfer_to: "Transfer to", transfer_now: "Transfer now", transfer_lead: "The other side is connected to this number, and your part ends.",
   transfer_trying: "Transferring…", transfer_ringing: "The new number is ringing…", transfer_done: "Transferred", transfer_failed: "The transfer did not work: nobody answered there, or the number is wrong. You are still connected.",
+  transfer_consult: "Talk first, then transfer", transfer_consult_lead: "Your call waits on hold while you talk to the new number. Then connect the two, or come back.",
+  consult_waits: "{who} waits on hold.", consult_ring: "You will talk to {other} first.", consult_talk: "Connect them when {other} agrees.", consult_connect: "Connect {who} with {other}", consult_back: "Back to {who}",
   transfer_ask: "Connect with {who}", transfer_ask_lead: "Joins the two callers and leaves you out.",
   // chat
   chat_empty: "No messages yet", chat_empty_lead: "Everyone in this call or room can read what you write.", chat_field: "Message", chat_send: "Send", chat_off: "Chat is not available: the server sends no news to this page.",
