@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.neteq import neteqs, ours
+from benchmarks.neteq import neteqs, ours, rebuilt_ms
 from mediaserver.quality.emodel import mos_from_r
 from tests.sim.networks import mean_delay_ms, r_of, speech
 
@@ -35,3 +35,12 @@ def test_neteqs_figures_are_of_calls_that_the_machine_did_not_disturb() -> None:
         assert len(rows) >= 20
         assert all(row["sent_late_ms_max"] <= 6.0 for row in rows.values())
         assert all(0 <= row["delay_ms"] < 500 and 0 <= row["concealed"] < 0.4 for row in rows.values())
+
+
+def test_neteqs_delay_rebuilt_from_its_own_word_is_what_was_measured_in_its_sound() -> None:
+    off = [row["delay_ms"] - rebuilt_ms("PCMU", name, row["own_delay_ms"]) for name, row in neteqs("PCMU").items()]
+    assert len(off) >= 30
+    assert abs(float(np.mean(off))) <= 1.5
+    assert float(np.std(off)) <= 5.0
+    # What jitter itself delays is part of it: half-normal of 50 ms is 40 ms late on average.
+    assert rebuilt_ms("opus", "jitter half-normal 50", 117.2) == pytest.approx(117.2 + 39.7 + 6.5, abs=1.0)
