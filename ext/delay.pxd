@@ -6,10 +6,10 @@ cdef enum:
     DELAY_BUCKET_NS = 5000000
     WINDOW_BLOCKS = 8              # the zero of all delays: mean of the least delays of the better half of 8 blocks
 
-cdef struct DelayTracker:          # distribution of arrival delays over that of fast packets; about 700 bytes
+cdef struct DelayTracker:          # distribution of arrival delays over that of fast packets; about 1.2 kB
     int64_t target_min_ns
     int64_t target_max_ns
-    int64_t target_ns              # what 99 of 100 packets need
+    int64_t target_ns              # what costs least, bounded
     int64_t lookahead_ns           # asked for on top: with real loss, so that the packet after the hole is there
     int64_t base_ns                # arrival - media time of a fast packet: see WINDOW_BLOCKS
     int64_t block_start_ns
@@ -17,11 +17,13 @@ cdef struct DelayTracker:          # distribution of arrival delays over that of
     int32_t blocks                 # closed so far
     int32_t block_packets
     int32_t block
-    int32_t quantile               # bucket
+    int32_t held                   # bucket that the target covers
+    int32_t highest                # no bucket above holds anything
     uint32_t weight                # of the next packet; grows instead of the old ones decaying
     uint64_t total
-    uint64_t tail                  # weight above the quantile's bucket
+    int32_t last                   # bucket of the latest arrival
     uint32_t buckets[DELAY_BUCKETS]
+    uint32_t after[DELAY_BUCKETS]  # the lesser of a packet's bucket and that of the one before: how lateness runs
 
 cdef void delay_init(DelayTracker* d, int64_t min_ns, int64_t max_ns) noexcept nogil
 # transit: arrival - media time. Moves base_ns and target_ns.

@@ -1,8 +1,10 @@
-"""The delay that 99 of 100 packets of a stream need, learnt from their arrivals.
+"""The delay to hold for a stream, learnt from its arrivals: where delay and lateness together cost least by G.107.
 
 Owns a histogram whose newer entries weigh more (each packet a little more than the one before, so that nothing need be
-decayed), the quantile that slides along it, and the zero of all delays: the transit time of fast packets in a window of
-two seconds, which follows clock drift and changes of the route. Constant work per packet, integers only.
+decayed), the choice of the bucket to hold, and the zero of all delays: the transit time of fast packets in a window of
+two seconds, which follows clock drift and changes of the route. A packet beyond what is held moves the choice at once;
+downwards it is made four times a second. Integers only; constant work per packet but for the choice, one pass over the
+histogram up to the slowest packet.
 """
 
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t
@@ -13,7 +15,17 @@ cdef enum:
     WEIGHT_START = 16384           # of the first packet
     WEIGHT_SHIFT = 9               # each packet weighs 1/512 more than the one before: memory of about 10 s at 20 ms
     WEIGHT_MAX = 1 << 22           # then everything is scaled down by 256
-    TAIL_SHARE = 100               # 1 % may come later than the target: by G.107 1 % concealed costs as much as 100 ms
+    # What a target costs by G.107, in thousandths of R. Held: Id, piecewise, with 50 ms for packet and network besides.
+    SLOPE_MR = 22                  # a millisecond while the way is short
+    KNEE_MS = 110                  # 160 ms from mouth to ear: here Idd begins
+    KNEE_SLOPE_MR = 75
+    STEEP_MS = 40                  # beyond the knee
+    STEEP_SLOPE_MR = 130
+    # Late: Ie,eff of G.711 with concealment (Bpl 25.1), and what runs of losses cost beyond it: quality/factors.py.
+    LOSS_MR = 95000
+    BPL_PER_1000 = 251
+    RUNS_MR = 19600                # in full where one in RUNS_FULL_SHARE is late (3.6 %)
+    RUNS_FULL_SHARE = 28
     STEP_MARGIN_NS = 20000000      # the zero moves gently, except by this much: then the route has changed
     STEP_PACKETS = 5
 
@@ -39,27 +51,60 @@ cdef void delay_shift(DelayTracker* d, int64_t step_ns) noexcept nogil:
         by = DELAY_BUCKETS - 1
     for i in range(by, DELAY_BUCKETS):
         d.buckets[i - by] += d.buckets[i]
-        d.buckets[i] = 0
-    delay_recount(d)
+        d.after[i - by] += d.after[i]
+        d.buckets[i] = d.after[i] = 0
+    d.highest = d.highest - by if d.highest > by else 0
+    delay_choose(d)
 
 
-cdef void delay_recount(DelayTracker* d) noexcept nogil:
+cdef inline int64_t delay_cost_mr(int bucket) noexcept nogil:
+    cdef int64_t ms = (bucket + 1) * (DELAY_BUCKET_NS // 1000000)
+    if ms <= KNEE_MS:
+        return ms * SLOPE_MR
+    if ms <= KNEE_MS + STEEP_MS:
+        return KNEE_MS * SLOPE_MR + (ms - KNEE_MS) * KNEE_SLOPE_MR
+    return KNEE_MS * SLOPE_MR + STEEP_MS * KNEE_SLOPE_MR + (ms - KNEE_MS - STEEP_MS) * STEEP_SLOPE_MR
+
+
+cdef inline int64_t lateness_cost_mr(uint64_t total, uint64_t late, uint64_t following) noexcept nogil:
+    """The same for packets that come too late. following: weight of those that follow a late one; single: BurstR^-1."""
+    cdef int64_t random, single_q10, runs
+    if late == 0:
+        return 0
+    random = <int64_t> (late * 1000 * LOSS_MR // (late * 1000 + total * BPL_PER_1000))
+    single_q10 = <int64_t> ((late - following) * 1024 // late) if late > following else 0
+    runs = <int64_t> (late * RUNS_MR * RUNS_FULL_SHARE // total)
+    if runs > RUNS_MR:
+        runs = RUNS_MR
+    return random + runs - runs * (single_q10 * single_q10 // 1024 * single_q10 // 1024) // 1024
+
+
+cdef void delay_choose(DelayTracker* d) noexcept nogil:
+    """The bucket at which delay and lateness together cost least.
+
+    Less than what is held must be worth it even if lateness were a quarter more than it is known to be: a target on the
+    edge would go to and fro, and come down just before the next spike.
+    """
+    cdef uint64_t late = 0, following = 0
+    cdef int64_t cost, lateness, least = INT64_MAX
+    cdef int held = d.held
     cdef int i
-    d.total = 0
-    for i in range(DELAY_BUCKETS):
-        d.total += d.buckets[i]
-    d.tail = 0
-    i = DELAY_BUCKETS - 1
-    while i > 0 and (d.tail + d.buckets[i]) * TAIL_SHARE <= d.total:
-        d.tail += d.buckets[i]
-        i -= 1
-    d.quantile = i
+    while d.highest > 0 and d.buckets[d.highest] == 0:
+        d.highest -= 1
+    for i in range(d.highest, -1, -1):
+        lateness = lateness_cost_mr(d.total, late, following)
+        cost = delay_cost_mr(i) + (lateness * 5 // 4 if i < held else lateness)
+        if cost < least:
+            least = cost
+            d.held = i
+        late += d.buckets[i]
+        following += d.after[i]
 
 
 cdef int64_t fast_transit(const DelayTracker* d) noexcept nogil:
     """Mean of the lower half of the blocks' minima.
 
-    The least of them all would wander with each rare fast packet, and the quantile would have to cover that too.
+    The least of them all would wander with each rare fast packet, and the target would have to cover that too.
     """
     cdef int64_t sorted_[WINDOW_BLOCKS]
     cdef int64_t value, total = 0
@@ -103,27 +148,29 @@ cdef void delay_roll(DelayTracker* d, int64_t arrival_ns) noexcept nogil:
     least = fast_transit(d) - d.base_ns
     if least > STEP_MARGIN_NS:
         delay_shift(d, least)
+    else:
+        delay_choose(d)
     d.base_ns += least if least > STEP_MARGIN_NS or least < -STEP_MARGIN_NS or d.blocks < 4 else least // 4
 
 
 cdef void delay_weigh(DelayTracker* d, int bucket) noexcept nogil:
     cdef int i
     d.buckets[bucket] += d.weight
+    d.after[bucket if bucket < d.last else d.last] += d.weight
+    d.last = bucket
     d.total += d.weight
-    if bucket > d.quantile:
-        d.tail += d.weight
-    while d.tail * TAIL_SHARE > d.total:
-        d.quantile += 1
-        d.tail -= d.buckets[d.quantile]
-    while d.quantile > 0 and (d.tail + d.buckets[d.quantile]) * TAIL_SHARE <= d.total:
-        d.tail += d.buckets[d.quantile]
-        d.quantile -= 1
+    if bucket > d.highest:
+        d.highest = bucket
     d.weight += d.weight >> WEIGHT_SHIFT
     if d.weight >= WEIGHT_MAX:
         d.weight >>= 8
+        d.total = 0
         for i in range(DELAY_BUCKETS):
             d.buckets[i] >>= 8
-        delay_recount(d)
+            d.after[i] >>= 8
+            d.total += d.buckets[i]
+    if bucket > d.held:
+        delay_choose(d)
 
 
 cdef void delay_arrival(DelayTracker* d, int64_t transit_ns, int64_t arrival_ns) noexcept nogil:
@@ -145,7 +192,7 @@ cdef void delay_arrival(DelayTracker* d, int64_t transit_ns, int64_t arrival_ns)
     delay_weigh(d, bucket)
     if arrival_ns - d.block_start_ns >= BLOCK_NS:
         delay_roll(d, arrival_ns)
-    wanted = <int64_t> (d.quantile + 1) * DELAY_BUCKET_NS + d.lookahead_ns
+    wanted = <int64_t> (d.held + 1) * DELAY_BUCKET_NS + d.lookahead_ns
     if wanted < d.target_min_ns:
         wanted = d.target_min_ns
     d.target_ns = wanted if wanted < d.target_max_ns else d.target_max_ns

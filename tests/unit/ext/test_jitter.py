@@ -73,7 +73,7 @@ def test_after_converging_at_most_three_in_a_hundred_come_too_late(sigma_ms: flo
         if n == 500:
             late = h.stats["packets_late"]
     assert (h.stats["packets_late"] - late) / 4500 <= 0.03
-    assert h.stats["buffer_target_ns"] < 6 * sigma_ms * MS
+    assert h.stats["buffer_target_ns"] <= (6 * sigma_ms + 5) * MS  # 5: a bucket of the histogram
 
 
 def test_the_delay_stays_near_the_minimum_when_there_is_little_jitter() -> None:

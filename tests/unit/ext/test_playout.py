@@ -197,7 +197,7 @@ def test_delay_taken_on_in_a_bad_time_is_given_back(payloads: list[bytes]) -> No
 RECOVERY = {
     "all late by a second": lambda t: step_delay(t, 1000, from_index=300),
     "all late by three seconds": lambda t: step_delay(t, 3000, from_index=300),
-    "a freeze of half a second": lambda t: spikes(t, 500, every_s=6.0),
+    "a freeze of half a second": lambda t: spikes(t, 500, every_s=6.6),  # the next one is after what is looked at
     "nothing for five seconds": lambda t: [p for p in t if not 300 <= p.index < 550],
     "another sequence": lambda t: [
         replace(p, sequence=(p.sequence + 30_000) % 2**16) if p.index >= 300 else p for p in t
