@@ -19,17 +19,16 @@ import uvloop
 
 from mediaserver import logs
 from mediaserver.api.bearers import Doorkeeper
+from mediaserver.api.live_routes import LiveRoom
 from mediaserver.api.metrics import Metrics
 from mediaserver.api.people import People
-from mediaserver.api.review_people import ReviewGate
-from mediaserver.api.review_routes import ReviewApi
-from mediaserver.api.review_words import search_of
 from mediaserver.api.server import HttpServer
 from mediaserver.api.token_routes import IceServer
 from mediaserver.api.tokens import Tokens
 from mediaserver.api.ways import WaysIn
 from mediaserver.api.webhooks import EventHooks, Webhooks
 from mediaserver.app_facade import ServerFacade
+from mediaserver.app_review import Reviewing
 from mediaserver.app_users import UserView
 from mediaserver.calls.manager import CallManager
 from mediaserver.calls.pages import PagesGateway
@@ -51,10 +50,8 @@ from mediaserver.quality.traces import Traces
 from mediaserver.recording.announce import LedgerFollower
 from mediaserver.recording.cabinet import open_cabinet
 from mediaserver.recording.consent import ConsentAuthority
-from mediaserver.recording.findable import Findable
 from mediaserver.recording.keeping import EXPORTS
 from mediaserver.recording.recorder import JournalRecorder
-from mediaserver.recording.sampling import Sampler
 from mediaserver.recording.sealed import SealedShelf
 from mediaserver.recording.shipping import Shipper
 from mediaserver.settings import SHIPPED_CONFIG_DIR, Settings
@@ -67,13 +64,6 @@ from mediaserver.store.calls import CallStore
 from mediaserver.store.database import Database, open_database
 from mediaserver.store.quality import QualityRow, QualityStore
 from mediaserver.store.recordings import RecordingStore
-from mediaserver.store.review import ReviewStore
-from mediaserver.store.review_answers import AnswerStore
-from mediaserver.store.review_search import CallSearch
-from mediaserver.store.reviewers import ReviewerStore
-from mediaserver.store.sampling import SamplingStore
-from mediaserver.store.score_reports import ScoreReports
-from mediaserver.store.scorecards import ScorecardStore
 from mediaserver.store.spool import Spool
 from mediaserver.store.users import UserStore
 from mediaserver.webrtc.turn import turn_credentials
@@ -195,24 +185,9 @@ class Server:
             tone=lambda kind: tone(kind, settings.media.tones),
         )
         self.ways.take_calls(self.calls, self._answer_consent)
-        reviews, reviewers = ReviewStore(database), ReviewerStore(database)
-        search, sampling = CallSearch(database), SamplingStore(database)
-        self.sampler = Sampler(sampling, reviewers, search, search_of, self.clock)
-        self.findable = Findable(reviews, facade.lanes, lambda: len(self.calls), self.clock)
-        review = ReviewApi(
-            ReviewGate(reviewers, self.clock),
-            reviewers,
-            reviews,
-            search,
-            facade,
-            facade.sealed_audio,
-            ScorecardStore(database),
-            ScoreReports(database),
-            AnswerStore(database),
-            sampling,
-            self.sampler,
-        )
-        self.http = HttpServer(settings, facade, self.metrics, self.transport, self.ways, review)
+        live = LiveRoom(self.calls, self.ways.local_host)
+        self.review = Reviewing(database, facade, self.clock, lambda: len(self.calls), live)
+        self.http = HttpServer(settings, facade, self.metrics, self.transport, self.ways, self.review.api)
         self._started: list[tuple[str, Callable[[], Awaitable[object]]]] = []
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -238,8 +213,8 @@ class Server:
         await self._begin("sip", lambda: self.transport.start(self.agent), self.transport.stop)
         self.agent.start()
         await asyncio.to_thread(self.shelf.sweep)
-        await self._begin("review", self.findable.start, self.findable.stop)
-        await self._begin("sampling", self.sampler.start, self.sampler.stop)
+        await self._begin("review", self.review.findable.start, self.review.findable.stop)
+        await self._begin("sampling", self.review.sampler.start, self.review.sampler.stop)
         if self.shipper is not None:
             await self._begin("storage", self.shipper.start, self.shipper.stop)
         await self._begin("http", self.http.start, self.http.stop)

@@ -231,6 +231,7 @@ SCORECARD_QUESTIONS_MAX: Final = 200
 SCORECARD_TEXT_CHARS_MAX: Final = 300  # of a question or a title
 REPORT_REVIEWS_MAX: Final = 200_000  # read for one report: a year of a large centre, some seconds in pieces
 REPORT_ROWS_MAX: Final = 10_000  # lines of one: a hundred agents by day for a quarter
+LISTENERS_PER_CALL_MAX: Final = 4  # supervisors who hear one call at a time
 SAMPLING_RULES_MAX: Final = 100  # looked at every five minutes
 SAMPLING_REVIEWERS_MAX: Final = 100  # of one rule
 SAMPLING_DRAWN_MAX: Final = 1_000  # calls of one agent or queue in one period

@@ -59,6 +59,7 @@ class ConsentRules:
     proof: Literal["sent", "rtcp"] = "sent"  # rtcp: only what the party's own report confirms counts as delivered
     proof_s: float = 6.0  # how long such a report is waited for
     delivered_fraction: float = 0.95  # of the notice's packets; fewer: it is played again
+    supervision: bool = False  # supervisors may listen live while all parties may be captured; the notice must say so
     lawful_basis: str = "legitimate_interests"  # words of draft-howe-vcon-lawful-basis
     jurisdiction: str = ""
     purpose: str = "recording"

@@ -17,7 +17,7 @@ from mediaserver.api import views
 from mediaserver.api.answer_routes import AnswerApi
 from mediaserver.api.answers import SECURITY_HEADERS
 from mediaserver.api.facade import Facade, NotFound
-from mediaserver.api.live_routes import LiveApi
+from mediaserver.api.live_routes import LiveApi, LiveRoom
 from mediaserver.api.report_routes import ReportApi
 from mediaserver.api.review_audio import asked_range, send
 from mediaserver.api.review_people import RIGHTS, ReviewGate, Who, give_cookie, sha256, take_cookie
@@ -62,6 +62,7 @@ class ReviewApi:
         answers: AnswerStore,
         sampling: SamplingStore,
         sampler: Sampler,
+        live: LiveRoom,
     ) -> None:
         self._gate, self._people, self._store, self._search = gate, people, store, search
         self._facade, self._audio = facade, audio
@@ -69,7 +70,7 @@ class ReviewApi:
         self._of, self._note = visits.call_of, visits.note
         self._rooms = (
             ScoringApi(visits, scorecards, answers),
-            LiveApi(visits, facade),
+            LiveApi(visits, facade, live),
             AnswerApi(visits, answers, scorecards),
             ReportApi(visits, reports),
             SamplingApi(visits, sampling, people, sampler),

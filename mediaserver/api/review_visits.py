@@ -42,8 +42,14 @@ class Visits:
         return who, found
 
     async def note(
-        self, who: Who, what: str, call: FoundCall | None = None, detail: dict[str, Any] | None = None
+        self,
+        who: Who,
+        what: str,
+        call: FoundCall | None = None,
+        detail: dict[str, Any] | None = None,
+        *,
+        recording_id: str = "",
     ) -> None:
         """Into the access log, before the answer: what is not logged is not given out. Raises StorageError."""
-        recording_id = "" if call is None else call.recording_id
+        recording_id = recording_id if call is None else call.recording_id
         await self._store.log(who.name, what, recording_id, detail or {}, self._gate.now_ms())

@@ -25,7 +25,7 @@ class WaysIn:
         realm = settings.server.realm
         self._external_host = settings.sip.external_host
         self._tokens = TokenRoutes(door, settings.tokens.session_rights, ice_servers)
-        self.whip = WhipRoutes(door, ice_servers, realm=realm, local_host=self._local_host)
+        self.whip = WhipRoutes(door, ice_servers, realm=realm, local_host=self.local_host)
         self.pages = JsonSockets(
             door,
             people,
@@ -33,7 +33,7 @@ class WaysIn:
             clock,
             realm=realm,
             origins=settings.http.websocket_origins,
-            local_host=self._local_host,
+            local_host=self.local_host,
         )
 
         self.channels = LegChannels(people, lambda: self.pages.consent)
@@ -48,7 +48,7 @@ class WaysIn:
         app.router.add_get(SOCKET_ADDRESS, self.pages.handle)
         app.on_shutdown.append(self.pages.close_all)
 
-    def _local_host(self, request: web.Request) -> str:
+    def local_host(self, request: web.Request) -> str:
         """Our address as the client of this request reaches us: what SDP shall say."""
         transport = request.transport
         if self._external_host or transport is None:

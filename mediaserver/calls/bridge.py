@@ -31,6 +31,7 @@ class Bridge:
         self._handle: BridgeHandle | None = None
         self._closed = False
         self.members: list[Leg] = []
+        self._listeners: list[Leg] = []  # in the engine's bridge, and members of nothing
 
     @property
     def handle(self) -> BridgeHandle | None:
@@ -46,6 +47,8 @@ class Bridge:
         try:
             await leg.voice.join()
             await self._house.engine.bridge_add(self._handle, leg.voice.handle, hears_itself=hears_itself)
+            for listener in self._listeners:
+                await self.set_hears(leg, listener, False)
         except StaleHandle:
             self._forget(leg)
         except BaseException:
@@ -60,6 +63,30 @@ class Bridge:
             with contextlib.suppress(StaleHandle):
                 await self._house.engine.bridge_remove(self._handle, leg.voice.handle)
 
+    async def let_listen(self, leg: Leg) -> None:
+        """The leg hears the members, none hears it, and it is none of them. Raises MediaError."""
+        if self._handle is None or self._closed:
+            raise MediaError("there is nobody to listen to")
+        engine, handle = self._house.engine, leg.voice.handle
+        await engine.set_mute(handle, True)  # before it is in: not one sample of it is heard
+        self._listeners.append(leg)
+        await leg.voice.join()
+        await engine.bridge_add(self._handle, handle)
+        for other in (*self.members, *self._listeners):
+            if other is not leg:
+                await self.set_hears(other, leg, False)
+                if other in self._listeners:
+                    await self.set_hears(leg, other, False)
+
+    async def end_listening(self, leg: Leg) -> None:
+        """Nothing happens to one that does not listen."""
+        if leg in self._listeners and self._handle is not None:
+            self._listeners.remove(leg)
+            leg.voice.leave()
+            if leg.voice.is_open and not self._closed:
+                with contextlib.suppress(StaleHandle):
+                    await self._house.engine.bridge_remove(self._handle, leg.voice.handle)
+
     async def set_hears(self, listener: Leg, speaker: Leg, hears: bool) -> None:
         if self._handle is not None:
             await self._house.engine.set_hears(self._handle, listener.voice.handle, speaker.voice.handle, hears)
@@ -69,9 +96,10 @@ class Bridge:
         if self._closed:
             return
         self._closed = True
-        for leg in self.members:
+        for leg in (*self.members, *self._listeners):
             leg.voice.leave()
         self.members.clear()
+        self._listeners.clear()
         if self._handle is not None:
             try:
                 await self._house.engine.destroy_bridge(self._handle)
@@ -143,6 +171,13 @@ class Conversation:
         await self._bridge.remove(leg)
         self._check()
         self.refresh_music()
+
+    async def let_listen(self, leg: Leg) -> None:
+        """The leg hears the parties and none of them hears it; it is no party. Raises MediaError."""
+        await self._bridge.let_listen(leg)
+
+    async def end_listening(self, leg: Leg) -> None:
+        await self._bridge.end_listening(leg)
 
     def leg_ended(self, leg: Leg) -> None:
         """A party hung up; its media is closed by whoever owns the leg."""

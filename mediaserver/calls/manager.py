@@ -18,6 +18,7 @@ from mediaserver.calls.conference import Rooms
 from mediaserver.calls.consent import ConsentDesk
 from mediaserver.calls.house import House, TakeChannel
 from mediaserver.calls.library import ProgramLibrary
+from mediaserver.calls.listening import Listeners
 from mediaserver.calls.ports import CallObserver, NewsReader, Prompts, Recorder, Session, SipGateway, VideoPlane
 from mediaserver.calls.room_facts import Action, Outcome, RoomFacts
 from mediaserver.calls.siprec import SiprecCall
@@ -69,6 +70,7 @@ class CallManager:
         self._routing = RoutingFile.of(settings, routing_file)
         self._programs = ProgramLibrary(settings.routing.programs_dir)
         self._rooms = Rooms(self._house)
+        self._listeners = Listeners(self._house)
         self._calls: dict[str, Call | SiprecCall] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._watch: asyncio.Task[None] | None = None
@@ -102,10 +104,25 @@ class CallManager:
     async def stop(self) -> None:
         """Ends every call at once. Idempotent."""
         await self.drain(0.0)
+        await self._listeners.close()
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.wait({self._watch})
             self._watch = None
+
+    # -- listeners
+
+    def why_not_heard(self, call_id: str) -> str:
+        """ "": a supervisor may listen to this call now. Else what `listening.why_not` says."""
+        call = self._calls.get(call_id)
+        return self._listeners.why_not(call) if isinstance(call, Call) else "no_talk"
+
+    def listen(self, call_id: str, session: Session) -> None:
+        """A leg that hears a running call and is heard by nobody. Raises LookupError: there is no such call."""
+        call = self._calls.get(call_id)
+        if not isinstance(call, Call):
+            raise LookupError(f"no call {call_id} is running")
+        self._listeners.add(call, session)
 
     # -- events
 

@@ -118,6 +118,11 @@ class NotedRecording:
         return self._recording.recording_id
 
     @property
+    def supervision(self) -> bool:
+        """Its policy lets supervisors listen to what it may capture."""
+        return self._rules.supervision
+
+    @property
     def active(self) -> bool:
         """False after `end`, asked for or forced by an error."""
         return not self._ended

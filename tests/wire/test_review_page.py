@@ -19,7 +19,7 @@ from tests.wire.conftest import Phones
 from tests.wire.test_recording import talk_until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.alone]
-SECTIONS = {"quality": "interval_s = 1"}
+SECTIONS = {"quality": "interval_s = 1", "recording": 'consent_policy = "announce-and-supervise"'}
 PASSWORD = "a long enough password"
 APP = "document.querySelector('qa-app')"
 # The level and the strongest frequency of what leaves the page for the loudspeaker, decoded, over half a second.
@@ -32,6 +32,25 @@ HEARD = """
   player.meter.getFloatFrequencyData(spectrum);
   const bin = (hz) => Math.round(hz * player.meter.fftSize / player.context.sampleRate);
   return { rms: player.level(), ann: spectrum[bin(500)], bob: spectrum[bin(800)] };
+})()
+"""
+
+
+EAR = f"{APP}.ear.peer.getStats().then((found) => [...found.values()])"
+# What a listener hears of a running call: 500 Hz is ann, 800 Hz bob.
+OVERHEARD = """
+(async () => {
+  const context = new AudioContext();
+  const analyser = context.createAnalyser();
+  analyser.fftSize = 8192;
+  context.createMediaStreamSource(document.querySelector("qa-app").ear.audio.srcObject).connect(analyser);
+  await new Promise((done) => setTimeout(done, 500));
+  const spectrum = new Float32Array(analyser.frequencyBinCount);
+  analyser.getFloatFrequencyData(spectrum);
+  const bin = (hz) => Math.round(hz * analyser.fftSize / context.sampleRate);
+  const found = { ann: spectrum[bin(500)], bob: spectrum[bin(800)] };
+  await context.close();
+  return found;
 })()
 """
 
@@ -81,6 +100,28 @@ async def heard(page: Page, **wanted: bool) -> None:
         if all((got[name] > -45) == sounds for name, sounds in wanted.items()):
             return
     raise AssertionError(f"wanted {wanted}, heard {got}")
+
+
+async def listen(page: Page) -> None:
+    """One click, and both parties are heard while they talk; nothing is sent."""
+    await page.until("document.querySelector('.tabs')")
+    await page.click("Live")
+    await page.until(f"{APP}.live[0]?.deaf === ''")
+    await page.click("Listen")
+    await page.until(f"{APP}.ear.state === 'hearing'")
+    await page.until_text("nobody hears you")
+    await page.until(f"{EAR}.then((all) => all.some((it) => it.type === 'inbound-rtp' && it.packetsReceived > 100))")
+    tones: dict[str, Any] = {}
+    for _ in range(12):
+        tones = await page.evaluate(OVERHEARD)
+        if tones["ann"] > -45 and tones["bob"] > -45:
+            break
+    else:
+        raise AssertionError(f"both should be heard: {tones}")
+    assert not await page.evaluate(f"{EAR}.then((all) => all.some((it) => it.type === 'outbound-rtp'))")
+    await faultless(page)
+    await picture(page, "listening")
+    assert [one["who"] for one in await log_of(page, "listens live")] == ["kate"]
 
 
 async def judge(page: Page) -> None:
@@ -143,15 +184,17 @@ async def test_a_call_is_found_heard_and_explained_and_only_by_those_who_may(
     code, text, err = await server.cli("reviewers", "scorecard", "basic", "config/examples/scorecard.toml")
     assert code == 0, text + err
     url = f"https://{server.host}:{server.base_port + 2}/qa"
-    caller, callee, _ = await talk_until(phones, "2bob", 6)
-    await caller.do("hangup")
-    await callee.wait_for("closed")
-
+    caller, callee, _ = await talk_until(phones, "2bob", 1)
     page = await browser.open(url)
     await page.until_text("Find a call")
     await faultless(page)
     await picture(page, "sign-in")
     await sign_in(page, "kate")
+    await listen(page)
+    await caller.do("hangup")
+    await callee.wait_for("closed")
+    await page.until(f"{APP}.ear.call === null")
+    await page.click("Calls")
     # A call can be found some two seconds after its end.
     await page.until(f"{APP}.guarded(() => {APP}.search()).then(() => {APP}.calls.length)")
     await page.evaluate("document.activeElement.blur()")
@@ -190,6 +233,7 @@ async def test_a_call_is_found_heard_and_explained_and_only_by_those_who_may(
     assert max(last for _, last in stretches) <= length
     assert sum(last - first for first, last in stretches) > 2.0, stretches  # four checks of half a second each
     assert {one["who"] for one in await log_of(page, "sent")} == {"kate"}
+    assert [one["who"] for one in await log_of(page, "listened live")] == ["kate"]
 
     await page.evaluate(f"{APP}.player.seek(2)")
     await page.press("c", *"<b>wrong</b> greeting")

@@ -14,6 +14,7 @@ from argon2 import PasswordHasher
 from pydantic import SecretStr
 from sqlalchemy import insert
 
+from mediaserver.api.live_routes import LiveRoom
 from mediaserver.api.review_people import COOKIE, ReviewGate
 from mediaserver.api.review_routes import ADDRESS, ReviewApi
 from mediaserver.api.review_words import search_of
@@ -72,6 +73,21 @@ class Browser:
         return dict(me)
 
 
+class FakeLive:
+    """The call room: one call, which may be heard unless `deaf` says why not."""
+
+    def __init__(self) -> None:
+        self.deaf = ""
+        self.sessions: list[tuple[str, Any]] = []
+
+    def why_not_heard(self, call_id: str) -> str:
+        return self.deaf
+
+    def listen(self, call_id: str, session: Any) -> None:
+        self.sessions.append((call_id, session))
+        session.accept(b"v=0 the answer")
+
+
 class World:
     def __init__(
         self,
@@ -80,9 +96,11 @@ class World:
         store: ReviewStore,
         people: ReviewerStore,
         sampler: Sampler,
+        live: FakeLive,
         clock: VirtualClock,
     ) -> None:
         self.sampler = sampler
+        self.live = live
         self.client, self.database, self.store, self.people, self.clock = client, database, store, people, clock
 
     async def person(self, name: str) -> Browser:
@@ -120,14 +138,15 @@ async def open_world(tmp_path: Path) -> AsyncIterator[World]:
 
     search, sampling = CallSearch(database), SamplingStore(database)
     sampler = Sampler(sampling, people, search, search_of, clock)
+    live = FakeLive()
     api = ReviewApi(
         ReviewGate(people, clock), people, store, search, facade, audio, ScorecardStore(database),
-        ScoreReports(database), AnswerStore(database), sampling, sampler,
+        ScoreReports(database), AnswerStore(database), sampling, sampler, LiveRoom(live, lambda _request: "127.0.0.1"),
     )  # fmt: skip
     app = secure_app(HttpSettings(admin_password=SecretStr("secret")), facade)
     app.add_routes(api.routes())
     async with TestClient(TestServer(app)) as client:
-        yield World(client, database, store, people, sampler, clock)
+        yield World(client, database, store, people, sampler, live, clock)
     await database.close()
 
 

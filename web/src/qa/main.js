@@ -6,6 +6,7 @@ import "../common/header.js";
 import { icon } from "../common/icons.js";
 import { onLanguage } from "../common/i18n.js";
 import { Refused, address, ask, callPath, take } from "./api.js";
+import { Ear } from "./ear.js";
 import { happened, worthTelling } from "./happened.js";
 import { readPeaks } from "./peaks.js";
 import { Player } from "./player.js";
@@ -37,6 +38,7 @@ export class QaApp extends LitElement {
     this.cards = [];
     this.open = null;
     this.live = [];
+    this.ear = new Ear(() => this.requestUpdate());
     this.log = [];
     this.reports = newReports();
     this.assigned = [];
@@ -142,26 +144,13 @@ export class QaApp extends LitElement {
   }
 
   signOut() {
+    this.ear.end();
     this.player.unload();
     this.guarded(async () => {
       await ask("POST", "sign-out");
       this.me = null;
       this.open = null;
     });
-  }
-
-  async changePassword(old, fresh) {
-    if (this.busy) return;
-    this.busy = true;
-    try {
-      await ask("POST", "password", { body: { old, new: fresh } });
-      this.changing = null;
-      this.told = say("password_changed");
-    } catch (error) {
-      this.changing = { problem: !(error instanceof Refused) ? say("unreachable") : error.status === 401 ? say("wrong_old") : error.status === 429 ? say("slow_down") : error.message };
-    }
-    this.busy = false;
-    this.requestUpdate();
   }
 
   // -- finding
@@ -342,6 +331,7 @@ export class QaApp extends LitElement {
 
   go(tab) {
     this.tab = tab;
+    if (tab !== "live") this.ear.end();
     VIEWS[tab]?.load(this);
     this.requestUpdate();
   }
@@ -352,7 +342,11 @@ export class QaApp extends LitElement {
   }
 
   refreshLive() {
-    this.guarded(async () => (this.live = (await ask("GET", "live")).calls));
+    this.guarded(async () => {
+      const said = await ask("GET", "live");
+      this.live = said.calls;
+      if (!this.ear.agree(said.listening)) this.told = say("listen_over");
+    });
   }
 
   render() {

@@ -1,14 +1,30 @@
 // A new password for who is signed in.
 import { html, nothing } from "lit";
 import { icon } from "../common/icons.js";
+import { Refused, ask } from "./api.js";
 import { say } from "./words.js";
+
+async function change(app, old, fresh) {
+  if (app.busy) return;
+  app.busy = true;
+  try {
+    await ask("POST", "password", { body: { old, new: fresh } });
+    app.changing = null;
+    app.told = say("password_changed");
+  } catch (error) {
+    const problems = { 401: "wrong_old", 429: "slow_down" };
+    app.changing = { problem: !(error instanceof Refused) ? say("unreachable") : problems[error.status] ? say(problems[error.status]) : error.message };
+  }
+  app.busy = false;
+  app.requestUpdate();
+}
 
 export function passwordView(app) {
   const close = () => ((app.changing = null), app.requestUpdate());
   const submit = (event) => {
     event.preventDefault();
     const { old, fresh, again } = event.target.elements;
-    if (fresh.value === again.value) return app.changePassword(old.value, fresh.value);
+    if (fresh.value === again.value) return change(app, old.value, fresh.value);
     app.changing = { problem: say("not_same") };
     app.requestUpdate();
   };
