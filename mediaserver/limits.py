@@ -214,6 +214,8 @@ WHIP_ANSWER_S_MAX: Final = 60.0  # a POST that rings somebody waits so long, as 
 WHIP_GONE_LOOK_S: Final = 1.0  # how often it is looked whether the client of such a POST is still connected
 WHIP_RESTART_S_MAX: Final = 5.0  # from a PATCH to our new credentials: nothing in it waits for the network
 WHIP_NUMBER_CHARS_MAX: Final = 128  # as routing has it
+WHEP_CHOICE_CHARS_MAX: Final = 128  # a participant's name, or a RID
+WHEP_CHOICE_BYTES_MAX: Final = 1_024  # both in JSON
 
 # --- the review page
 REVIEW_SESSION_S_MAX: Final = 12 * 3_600  # a shift; then one signs in again

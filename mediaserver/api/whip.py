@@ -20,6 +20,7 @@ from mediaserver.api.answers import Refused, refusal
 from mediaserver.api.bearers import Doorkeeper
 from mediaserver.api.token_routes import IceServersFor
 from mediaserver.api.tokens import Grant, Right
+from mediaserver.api.whep_choice import CHOICE_TYPE, LAYER_EXTENSION, choose_later, chosen_at_first
 from mediaserver.api.whip_session import RESTART_REFUSED, WhipSession
 from mediaserver.calls.ports import Session
 from mediaserver.calls.web_session import WebSession
@@ -95,7 +96,7 @@ class WhipRoutes:
                 web.route("*", f"/{way.name}/{{number}}", self._endpoint(way)),
                 web.route("*", f"/{way.name}/{{number}}/{{session}}", self._session(way)),
             )
-        ]
+        ] + [web.route("*", f"/{WHEP.name}/{{number}}/{{session}}/layer", self._layer)]
 
     # -- the endpoint: POST opens a session
 
@@ -121,6 +122,7 @@ class WhipRoutes:
             raise Refused(answer)
         if len(number) > WHIP_NUMBER_CHARS_MAX:
             raise Refused(refusal(404, "not_found", "there is no such number"))
+        picture = chosen_at_first(request.query) if way is WHEP else None
         offer = _checked(await request.read(), way)
         if self.calls is None:
             raise Refused(refusal(503, "unavailable", "the server is starting"))
@@ -139,6 +141,7 @@ class WhipRoutes:
             rights=frozenset(right.value for right in grant.rights),
             takes_offers=False,
             one_way=True,
+            picture=picture,
         )
         session.begin(leg)
         self._sessions[session.session_id] = session
@@ -152,6 +155,8 @@ class WhipRoutes:
             "Accept-Patch": FRAGMENT_TYPE,
         }
         response = web.Response(status=201, body=answer_sdp, content_type=SDP_TYPE, headers=headers)
+        if picture is not None:
+            response.headers.add("Link", f'<{headers["Location"]}/layer>; rel="{LAYER_EXTENSION}"')
         for server in self._ice_servers(grant.shown_as):
             for url in server.urls:
                 response.headers.add("Link", _link(url, server.username, server.credential))
@@ -184,6 +189,22 @@ class WhipRoutes:
         if not _same_holder(grant, session.grant):
             raise Refused(refusal(403, "forbidden", "the session was opened with the token of somebody else"))
         return session
+
+    async def _layer(self, request: web.Request) -> web.StreamResponse:
+        """The draft's video layer selection: POST what the viewer wants to see from now on."""
+        if request.method == "OPTIONS":
+            return _may("OPTIONS, POST", {"Accept-Post": CHOICE_TYPE})
+        if request.method != "POST":
+            return _not_allowed("OPTIONS, POST")
+
+        async def choose() -> web.Response:
+            session = self._find(request, WHEP)
+            if session.leg is None or session.leg.picture is None:
+                raise Refused(refusal(404, "not_found", "there is no such session; it has ended or never was"))
+            await choose_later(request, session.leg.picture)
+            return web.Response(status=204)
+
+        return await _answered(choose())
 
     async def _delete(self, request: web.Request, way: Way) -> web.Response:
         self._find(request, way).leave("DELETE")

@@ -27,6 +27,7 @@ from mediaserver.model_video import MediaTrack, PictureSource, TrackHandle, Trac
 from mediaserver.sip.session_events import SessionEvent
 
 if TYPE_CHECKING:
+    from mediaserver.calls.picture_choice import PictureChoice
     from mediaserver.calls.room_facts import RoomFacts
 
 
@@ -56,6 +57,10 @@ class Session(Protocol):
     @property
     def replaces(self) -> object | None:
         """The session, of the same identity, whose place this incoming one is to take (RFC 3891)."""
+
+    @property
+    def picture(self) -> PictureChoice | None:
+        """What it wants to see of a room; None: it cannot say."""
 
     @property
     def peer_host(self) -> str:
@@ -102,7 +107,9 @@ class VideoPlane(Protocol):
     async def connect_track(self, sink: TrackHandle, source: TrackHandle | None) -> None:
         """The sink sends what the source receives, from its next key frame on, which is asked for; None: nothing."""
 
-    async def set_track_limits(self, sink: TrackHandle, *, priority: int) -> None: ...
+    async def set_track_limits(self, sink: TrackHandle, *, priority: int, rid: str | None = None) -> None:
+        """rid: this simulcast stream of its source only; None: the best that fits."""
+        ...
 
     async def request_key_frame(self, track: TrackHandle) -> None: ...
 

@@ -39,6 +39,15 @@ class Seat:
         self.views: dict[Track, Track] = {}  # section of ours at this participant → whose pictures it is for
         self.refused: set[Track] = set()
         self.dirty = asyncio.Event()
+        self.choice = leg.session.picture if leg.session is not None else None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """By which a viewer may ask for it."""
+        session = self.leg.session
+        if session is None:
+            return (self.id,)
+        return (self.id, *((session.caller_user, session.caller_name) if session.incoming else (session.called_user,)))
 
     @property
     def sees_all(self) -> bool:
@@ -61,7 +70,7 @@ class RoomVideo:
         self._seats: dict[Leg, Seat] = {}
         self._spoke: list[Leg] = []  # who spoke, the last one first
         self._showing = asyncio.Lock()
-        self._priorities: dict[Track, int] = {}
+        self._limits: dict[Track, tuple[int, str | None, Track]] = {}  # priority, layer, of whose picture
         self.on_change: Callable[[], None] = lambda: None  # who has a camera or a screen may have changed
 
     # -- who is there
@@ -72,6 +81,8 @@ class RoomVideo:
     def join(self, seat: Seat) -> None:
         self._seats[seat.leg] = seat
         seat.leg.video.on_change = self._changed
+        if seat.choice is not None:
+            seat.choice.on_change = self._changed
         if seat.sees_all:
             self._tasks.spawn(self._keep_views(seat), "room views")
         self._changed()
@@ -81,6 +92,8 @@ class RoomVideo:
         if seat is None:
             return
         leg.video.on_change = leg.video.decide = None
+        if seat.choice is not None:
+            seat.choice.forget()
         if leg in self._spoke:
             self._spoke.remove(leg)
         seat.dirty.set()  # ends its task
@@ -215,22 +228,23 @@ class RoomVideo:
                 dark = seat.leg.held
                 for view, source in list(seat.views.items()):
                     visible = not dark and source in self._sources_of(source.leg)
-                    await self._put(view, source if visible else None)
+                    await self._put(seat, view, source if visible else None)
                 for track in list(seat.leg.video.tracks):
                     if track.theirs and track.sends:
-                        await self._put(track, None if dark else self._one_for(seat, track))
+                        await self._put(seat, track, None if dark else self._one_for(seat, track))
 
-    async def _put(self, view: Track, source: Track | None) -> None:
+    async def _put(self, seat: Seat, view: Track, source: Track | None) -> None:
         await show(self._house, view, source)
         if view.source is None:
-            self._priorities.pop(view, None)
+            self._limits.pop(view, None)
             return
         speaker = bool(self._spoke) and view.source.leg is self._spoke[0]
         priority = _SCREEN if view.source.content is Content.SLIDES else _SPEAKER if speaker else _OTHERS
-        if self._house.video is not None and self._priorities.get(view) != priority:
-            self._priorities[view] = priority
+        limits = (priority, _layer(seat, view.source), view.source)
+        if self._house.video is not None and self._limits.get(view) != limits:
+            self._limits[view] = limits
             try:
-                await self._house.video.set_track_limits(view.media.handle, priority=priority)
+                await self._house.video.set_track_limits(view.media.handle, priority=priority, rid=limits[1])
             except MediaError as error:
                 log.info("a picture's priority could not be set", error=str(error))
 
@@ -239,9 +253,12 @@ class RoomVideo:
         return seat.sources() if seat is not None else []
 
     def _one_for(self, seat: Seat, track: Track) -> Track | None:
-        """For a section that shows one at a time: a screen, else whoever spoke last and can be shown."""
+        """For a section that shows one at a time: a screen, else whoever spoke last and can be shown; only of the one
+        that its viewer has chosen, if it has."""
         has_slides = any(other.content is Content.SLIDES and other.sends for other in seat.leg.video.tracks)
         others: Iterable[Leg] = [*self._spoke, *(leg for leg in self._seats if leg not in self._spoke)]
+        if seat.choice is not None and seat.choice.participant:
+            others = [leg for leg in others if seat.choice.participant in self._seats[leg].names]
         sources = [source for leg in others if leg is not seat.leg for source in self._sources_of(leg)]
         sources.sort(key=lambda source: source.content is Content.MAIN)  # stable
         if track.content is Content.SLIDES:
@@ -249,3 +266,9 @@ class RoomVideo:
         elif has_slides:
             sources = [source for source in sources if source.content is Content.MAIN]
         return next((source for source in sources if can_show(track, source)), None)
+
+
+def _layer(seat: Seat, source: Track) -> str | None:
+    """The one its viewer has chosen, if this picture has it."""
+    wanted = seat.choice.layer if seat.choice is not None else ""
+    return wanted if source.settings is not None and wanted in source.settings.rids else None

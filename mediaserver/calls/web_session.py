@@ -12,6 +12,7 @@ import enum
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from mediaserver.calls.picture_choice import PictureChoice
 from mediaserver.sip.session_events import (
     Answered,
     Cancelled,
@@ -90,8 +91,9 @@ class WebSession:
         rights: frozenset[str] | None = None,
         takes_offers: bool = True,
         one_way: bool = False,
+        picture: PictureChoice | None = None,
     ) -> None:
-        """rights, takes_offers, one_way: see `ports.Session`."""
+        """rights, takes_offers, one_way, picture: see `ports.Session`."""
         self.incoming = incoming
         self.call_id = call_id
         self.request_uri = request_uri
@@ -104,6 +106,7 @@ class WebSession:
         self.rights = rights
         self.takes_offers = takes_offers
         self.one_way = one_way
+        self.picture = picture
         self.peer_host = ""  # its media proves itself by ICE
         self.on_event: Callable[[SessionEvent], None] = _unheard
         self.room_call_id = ""  # the call room's id of the call, once it has one

@@ -89,6 +89,7 @@ class InviteSession:
     rights: frozenset[str] | None = None
     takes_offers: bool = True
     one_way: bool = False
+    picture: None = None
     siprec: bool = False  # a recording session (RFC 7866): what it carries is said elsewhere
     metadata: bytes | None = None  # of it, in the first INVITE
     replaces: InviteSession | None = None  # whose place this incoming one is to take (RFC 3891): of the same identity

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from mediaserver.calls.picture_choice import PictureChoice
 from mediaserver.sip.session import (
     Answered,
     Cancelled,
@@ -55,6 +56,7 @@ class FakeSession:
         self.metadata: bytes | None = None
         self.record_aware = False
         self.replaces: FakeSession | None = None
+        self.picture: PictureChoice | None = None
         self.on_did: Callable[[str], None] | None = None
         self.last_words: tuple[tuple[str, str], ...] = ()  # headers of the hang-up
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -21,11 +22,16 @@ SCRIPT = """
 window.way = {
   messages: [],
   video: false,
+  encodings: undefined,
+  altered: (sdp) => sdp,
   async publish(endpoint, token) {
     const peer = this.peer = new RTCPeerConnection();
     const audio = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
     const stream = await navigator.mediaDevices.getUserMedia({ audio, video: this.video });
-    for (const track of stream.getTracks()) peer.addTransceiver(track, { direction: "sendonly", streams: [stream] });
+    for (const track of stream.getTracks()) {
+      const sendEncodings = track.kind === "video" ? this.encodings : undefined;
+      peer.addTransceiver(track, { direction: "sendonly", streams: [stream], sendEncodings });
+    }
     await this.post(endpoint, token);
   },
   async view(endpoint, token) {
@@ -58,7 +64,9 @@ window.way = {
     peer.onicecandidate = ({ candidate }) => trickled.push(candidate?.candidate ?? "");
     const headers = { Authorization: `Bearer ${token}` };
     const answer = await fetch(endpoint, {
-      method: "POST", body: peer.localDescription.sdp, headers: { ...headers, "Content-Type": "application/sdp" },
+      method: "POST",
+      body: this.altered(peer.localDescription.sdp),
+      headers: { ...headers, "Content-Type": "application/sdp" },
     });
     this.status = answer.status;
     const text = await answer.text();
@@ -108,6 +116,16 @@ window.way = {
     }
     return 0;
   },
+  async width() {
+    for (const entry of (await this.peer.getStats()).values()) {
+      if (entry.type === "inbound-rtp" && entry.kind === "video") return entry.frameWidth ?? 0;
+    }
+    return 0;
+  },
+  async want(what) {
+    const headers = { ...this.headers, "Content-Type": "application/json" };
+    return (await fetch(`${this.location}/layer`, { method: "POST", headers, body: JSON.stringify(what) })).status;
+  },
   async end() {
     return (await fetch(this.location, { method: "DELETE", headers: this.headers })).status;
   },
@@ -134,9 +152,9 @@ async def _tab(browser: Browser, server: Server) -> Page:
     return page
 
 
-async def _join(page: Page, way: str, bearer: str) -> None:
+async def _join(page: Page, way: str, bearer: str, query: str = "") -> None:
     what = "publish" if way == "whip" else "view"
-    await page.evaluate(f"way.withChannel = true; way.{what}('/{way}/700', {json.dumps(bearer)})")
+    await page.evaluate(f"way.withChannel = true; way.{what}('/{way}/700{query}', {json.dumps(bearer)})")
     await page.until("way.peer.connectionState === 'connected'")
     assert await page.evaluate("way.patched") == 204
 
@@ -181,6 +199,39 @@ async def test_the_picture_of_a_broadcaster_is_seen_by_whep(server: Server, brow
     assert await viewer.evaluate("way.frames()") - before > 20
     for page in (studio, viewer):
         assert await page.evaluate("way.end()") == 200
+
+
+async def test_each_viewer_of_a_simulcast_picture_gets_the_size_it_has_room_for_or_chose(
+    server: Server, browser: Browser
+) -> None:
+    """RFC 8853: the pictures are told apart by the size that Chromium decodes. One stream is twice as wide as the
+    other; on a machine that is short of time Chromium makes both smaller."""
+    studio, large, small = [await _tab(browser, server) for _ in range(3)]
+    for page in (studio, large, small):
+        await page.evaluate("way.video = true")
+    await studio.evaluate("way.encodings = [{ rid: 'q', scaleResolutionDownBy: 2, maxBitrate: 1e5 }, { rid: 'f' }]")
+    await small.evaluate("way.altered = (sdp) => sdp.replace(/(m=video[^]*?c=.*\\r\\n)/, '$1b=AS:60\\r\\n')")
+    await _join(studio, "whip", await token(server, "--number", "700", "--right", "publish", "--name", "Studio"))
+    viewer = await token(server, "--number", "700", "--right", "subscribe")
+    await _join(small, "whep", viewer)
+    await _join(large, "whep", viewer, "?participant=Studio&layer=f")
+    await _until_widths(large, small, 2)
+    assert await large.evaluate("way.want({ encodingId: 'q' })") == 204
+    await _until_widths(large, small, 1)
+    assert await large.evaluate("way.want({ encodingId: null })") == 204
+    await _until_widths(large, small, 2)
+    for page in (studio, large, small):
+        assert await page.evaluate("way.end()") == 200
+
+
+async def _until_widths(large: Page, small: Page, ratio: int) -> None:
+    widths = [0, 0]
+    for _ in range(200):
+        widths = [await page.evaluate("way.width()") for page in (large, small)]
+        if widths[1] and widths[0] == ratio * widths[1]:
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"the pictures never were 1:{ratio} wide: {widths}")
 
 
 async def _until_tone(heard: Any) -> None:

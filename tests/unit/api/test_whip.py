@@ -54,6 +54,46 @@ async def test_a_listener_is_one_leg_that_only_listens(world: World) -> None:
     assert b"a=recvonly\r\n" in (world.room.sessions[0].remote_sdp or b"")
 
 
+async def test_a_viewer_says_what_it_wants_to_see_at_first_and_later(world: World) -> None:
+    offer = FakeBrowser().offer()
+    bearer = world.bearer(Right.SUBSCRIBE)
+    status, headers, _ = await world.ask("POST", "/whep/700?participant=Studio&layer=q", offer, **SDP, **bearer)
+    assert status == 201
+    picture = world.room.sessions[0].picture
+    assert picture is not None
+    assert (picture.participant, picture.layer) == ("Studio", "q")
+    address = headers["Location"] + "/layer"
+    assert f'<{address}>; rel="urn:ietf:params:whep:ext:core:layer"' in headers.getall("Link")
+    changes: list[str] = []
+    picture.on_change = lambda: changes.append(picture.layer)
+    json = {"Content-Type": "application/json", **bearer}
+    for body, answer in (
+        (b'{"mediaId": "1", "encodingId": "f"}', 204),
+        (b'{"encodingId": "f"}', 204),  # nothing new
+        (b'{"encodingId": null, "participant": "Hall"}', 204),
+        (b'{"encodingId": 7}', 400),
+        (b'{"participant": "' + b"x" * 200 + b'"}', 400),
+        (b'{"other": "q"}', 400),
+        (b'["q"]', 400),
+        (b"[" * 1_000, 400),
+        (b"{", 400),
+        (b'{"encodingId": "f"}' + b" " * 2_000, 400),
+    ):
+        assert (await world.ask("POST", address, body, **json))[0] == answer, body
+    assert (changes, picture.participant, picture.layer) == (["f", ""], "Hall", "")
+    assert (await world.ask("POST", address, b"{}", **SDP, **bearer))[0] == 415
+    assert (await world.ask("GET", address, b"", **bearer))[0] == 405
+    other = world.bearer(Right.SUBSCRIBE, user=None, number="700")
+    assert (await world.ask("POST", address, b'{"encodingId": "q"}', **{**json, **other}))[0] == 403
+    assert picture.layer == ""
+
+
+async def test_what_a_viewer_wants_to_see_is_bounded(world: World) -> None:
+    bearer = world.bearer(Right.SUBSCRIBE)
+    status, _, _ = await world.ask("POST", f"/whep/700?layer={'x' * 200}", FakeBrowser().offer(), **SDP, **bearer)
+    assert (status, world.room.sessions) == (400, [])
+
+
 @pytest.mark.parametrize(
     ("path", "rights", "number"),
     [

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from mediaserver.calls.picture_choice import PictureChoice
 from mediaserver.calls.room_facts import Action, Outcome, RoomFacts, is_moderator
 from mediaserver.model import ActiveSpeaker, Direction
-from mediaserver.sip.session import Reoffer, ReofferAnswered, ReofferFailed
+from mediaserver.sip.session import Ended, Reoffer, ReofferAnswered, ReofferFailed
 from tests.support.fake_sessions import FakeSession
 from tests.support.fakes import FakeTrack
 from tests.support.video_browser import VideoBrowser
@@ -35,8 +36,10 @@ class Guest:
         await self.stage.settle()
 
 
-async def enter(stage: Stage, name: str, *codecs: str, camera: bool = True) -> Guest:
-    browser = VideoBrowser(*codecs)
+async def enter(
+    stage: Stage, name: str, *codecs: str, camera: bool = True, browser: VideoBrowser | None = None
+) -> Guest:
+    browser = browser or VideoBrowser(*codecs)
     if camera:
         browser.add()
     session = await stage.call("700", caller=name, offer=browser.describe())
@@ -140,6 +143,60 @@ async def test_a_phone_sees_whoever_speaks_and_never_itself(stage: Stage) -> Non
         assert mine.source is not None
         assert stage.engine.tracks[mine.source].media.leg == stage.leg(seen).handle
     assert f"{ids(stage)[2]} camera" in bob.browser.seen
+
+
+class Simulcast(VideoBrowser):
+    """Its camera comes in two sizes."""
+
+    def describe(self) -> bytes:
+        return _in_two_sizes(super().describe())
+
+    def answer_to(self, sdp: bytes) -> bytes:
+        return _in_two_sizes(super().answer_to(sdp))
+
+
+def _in_two_sizes(sdp: bytes) -> bytes:
+    before, line, section = sdp.partition(b"m=video")
+    section, more, after = section.partition(b"m=")
+    return before + line + section + b"a=rid:q send\r\na=rid:f send\r\na=simulcast:send q;f\r\n" + more + after
+
+
+async def test_a_viewer_with_one_picture_may_choose_whose_and_in_which_layer(stage: Stage) -> None:
+    await enter(stage, "alice", browser=Simulcast())
+    await enter(stage, "bob")
+    phone = VideoPhone("VP8")
+    phone.add()
+    session = await stage.call("700", caller="carol", offer=phone.offer(), settle=False)
+    choice = session.picture = PictureChoice("alice", "q")
+    await stage.settle()
+    phone.take(told(session, "accept"))
+    await stage.wait(3.0)
+    mine = next(track for track in stage.engine.tracks.values() if track.media.rtp_port)
+
+    def sees() -> tuple[int | None, object]:
+        """Whose picture, and the layer asked for."""
+        if mine.source is None:
+            return None, None
+        owner = stage.engine.tracks[mine.source].media.leg
+        return next(n for n in range(2) if stage.leg(n).handle == owner), mine.limits["rid"]
+
+    speak(stage, 1)
+    await stage.settle()
+    assert sees() == (0, "q"), "who speaks is no matter to it"
+    for participant, layer, seen in (
+        ("alice", "f", (0, "f")),
+        ("alice", "unheard-of", (0, None)),
+        ("bob", "q", (1, None)),  # he sends one stream
+        (ids(stage)[0], "q", (0, "q")),
+        ("nobody", "q", (None, None)),
+        ("", "q", (1, None)),  # who speaks
+    ):
+        choice.change(participant, layer)
+        await stage.settle()
+        assert sees() == seen, (participant, layer)
+    session.tell(Ended("over"))
+    await stage.settle()
+    choice.change("alice", "")  # it has left: nobody listens any more
 
 
 async def test_a_hidden_participant_is_shown_to_nobody(stage: Stage) -> None:
