@@ -64,14 +64,19 @@ async def measure(folder: Path) -> dict[str, dict[str, Any]]:
             seconds = INTERVALS * room.interval_s * len(room.users)
             change = {key: after[key] - before[key] for key in after}
             mos = {way: [score for leg in legs for score in getattr(leg, f"mos_{way}")] for way in ("received", "sent")}
-            mouth_to_ear = [row["delay_ms"] for row in (await room.rows()) if row["direction"] == "received"]
+            heard = [row for row in (await room.rows()) if row["direction"] == "received"]
+            heard = heard[-(INTERVALS - 1) * len(room.users) :]
+            delay_ms = statistics.mean(row["delay_ms"] for row in heard)
+            round_trip_ms = statistics.mean(row["rtt_ms"] or 0.0 for row in heard)
             figures[name] = {
                 "aim": aim,
                 "mos_received": round(statistics.mean(mos["received"]), 2),
                 "mos_received_worst": round(min(mos["received"]), 2),
                 "mos_sent": round(statistics.mean(mos["sent"]), 2),
                 "mos_sent_worst": round(min(mos["sent"]), 2),
-                "delay_received_ms": round(statistics.mean(mouth_to_ear[-(INTERVALS - 1) * len(room.users) :])),
+                "delay_received_ms": round(delay_ms),
+                "round_trip_ms": round(round_trip_ms),  # half of it is in the delay, and the link's queue is in it
+                "at_our_end_ms": round(delay_ms - round_trip_ms / 2),  # buffer, packet time and codec
                 "concealed_pct": round(100 * change["concealed"] / max(1, change["samples"]), 2),
                 "frames_per_s": round(change["frames"] / seconds, 1),
                 "frozen_pct": round(100 * change["freeze_s"] / seconds, 1),

@@ -143,6 +143,7 @@ class Proxy:
     ) -> None:
         """up: towards the server; down: back, the same if None."""
         self.listen, self.to = listen, to
+        self.streams: Counter[tuple[str, str, int]] = Counter()  # RTP: ("up" or "down", "lost" or "passed", SSRC)
         self.flows: dict[Address, _Flow] = {}
         self._up, self._down = up, down or up
         self._rng = random.Random(seed)
@@ -200,7 +201,11 @@ class Proxy:
 
     def _later(self, flow: _Flow, line: Line, data: bytes, *, up: bool) -> None:
         loop, now_ns = asyncio.get_running_loop(), time.monotonic_ns()
-        for at_ns in line.put(len(data) + 28, now_ns):  # with IPv4 and UDP headers, as a link counts
+        arrivals = line.put(len(data) + 28, now_ns)  # with IPv4 and UDP headers, as a link counts
+        if len(data) >= 12 and 128 <= data[0] < 192 and not 192 <= data[1] < 224:  # RFC 7983, RFC 5761
+            what = "passed" if arrivals else "lost"
+            self.streams["up" if up else "down", what, int.from_bytes(data[8:12], "big")] += 1
+        for at_ns in arrivals:
             if at_ns <= now_ns:
                 self._send(flow, data, up)
             else:
