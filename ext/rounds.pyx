@@ -8,7 +8,7 @@ what a disk that is too slow costs first. Layout of a batch, little-endian:
 
   offset  size
        0     4  sync, the bytes MSPB
-       4     1  version, 1
+       4     1  version, 2
        5     3  0
        8     4  body size
       12     4  CRC-32 (as zlib) over the header with this field zero
@@ -16,7 +16,8 @@ what a disk that is too slow costs first. Layout of a batch, little-endian:
                 the header as additional data
       24     8  when it was written, monotonic ns
       32        body: entries, then the tag of 16 bytes. An entry: journal's id (8), number of the segment its records
-                will be in (8), their offset in that (4), their size (4), the records
+                will be in (8), their offset in that (4), their size (4), the size of all records of the segment before
+                (4; 0: not told), the records. The last is how a reader sees that nothing is missing in between
 """
 
 from libc.errno cimport EPROTO
@@ -32,6 +33,7 @@ from mediaserver.ext.sink cimport (
     NO_ARRIVAL,
     SEGMENT_HEADER_BYTES,
     SEGMENT_TAG_BYTES,
+    SINK_FULL_BYTES,
     LegSink,
     Sink,
     gcm_encrypt,
@@ -39,6 +41,7 @@ from mediaserver.ext.sink cimport (
     gcm_new,
     sink_drain,
     sink_seal,
+    sink_take,
     write_all,
 )
 from mediaserver.ext.tap cimport put_le, tap_prefetch
@@ -68,9 +71,9 @@ cdef extern from "<unistd.h>" nogil:
 
 cdef enum:
     BATCH_HEADER_BYTES = 32
-    BATCH_ENTRY_BYTES = 24
+    BATCH_ENTRY_BYTES = 28
     BATCH_BYTES = 4_194_304
-    BATCH_VERSION = 1
+    BATCH_VERSION = 2
     LAG_BUCKETS = 1_024                # of a millisecond; the last takes all that is later
     SINKS_FIRST = 64
     VIDEO_NS_MAX = 300_000_000         # of a round: sound waits no longer for pictures than its lag may be
@@ -185,6 +188,7 @@ cdef class Rounds:
                 raise MemoryError("no memory for the spool's cipher")
             self.spool_fd = descriptor
         self.batch_number = 0
+        self.batch_size = 0                # of one that could not be written: it is in journals
         self.spool_failure = 0
 
     def round(self, int64_t now_ns) -> int:
@@ -261,11 +265,9 @@ cdef class Rounds:
             if s.video:
                 self.oldest[i] = NO_ARRIVAL
                 continue
-            self.packets += sink_drain(s, now_ns)
+            self.drain(s, now_ns)
             self.oldest[i] = s.oldest_ns
             s.oldest_ns = NO_ARRIVAL
-            if self.spool_fd >= 0 and s.size > s.spooled:
-                self.spool(s, now_ns)
             failed += s.failure != 0
         self.write_batch(now_ns)
         if self.videos:
@@ -307,6 +309,17 @@ cdef class Rounds:
         self.video_next = max(0, waits)
         return failed
 
+    cdef inline void drain(self, Sink* s, int64_t now_ns) noexcept nogil:
+        """All that its tap holds. It is in the spool before it is a segment: no journal is synced for that."""
+        self.packets += sink_take(s)
+        if self.spool_fd >= 0 and s.size > s.spooled:
+            self.spool(s, now_ns)
+        while s.size >= SINK_FULL_BYTES:
+            sink_seal(s, now_ns)
+            self.packets += sink_take(s)
+            if self.spool_fd >= 0 and s.size > s.spooled:
+                self.spool(s, now_ns)
+
     cdef inline void fetch_ahead(self, int i) noexcept nogil:
         """The memory of legs to come: 2,000 rings and buffers are in no cache, and each is found through another."""
         cdef Sink* s
@@ -330,11 +343,14 @@ cdef class Rounds:
         cdef uint8_t* entry
         if self.batch_size + BATCH_ENTRY_BYTES + size > BATCH_BYTES:
             self.write_batch(now_ns)
+            if self.spool_fd < 0:
+                return
         entry = self.batch + BATCH_HEADER_BYTES + self.batch_size
         put_le(entry, s.id, 8)
         put_le(entry + 8, s.number, 8)
         put_le(entry + 16, <uint64_t>s.spooled, 4)
         put_le(entry + 20, <uint64_t>size, 4)
+        put_le(entry + 24, <uint64_t>s.before, 4)
         memcpy(entry + BATCH_ENTRY_BYTES, s.buffer + SEGMENT_HEADER_BYTES + s.spooled, size)
         self.batch_size += BATCH_ENTRY_BYTES + size
         s.spooled = s.size

@@ -29,6 +29,7 @@ cdef struct Sink:
     uint8_t* buffer                    # segment header, records, tag
     int64_t size                       # bytes of whole records that wait
     int64_t spooled                    # how many of them are in the spool
+    int64_t before                     # bytes of records in the segment before; 0: made elsewhere
     int64_t oldest_ns                  # first arrival that neither file has yet; NO_ARRIVAL without one
     int64_t file_bytes                 # whole segments in the file
     uint64_t id                        # names it in the spool
@@ -49,7 +50,9 @@ cdef int gcm_encrypt(EVP_CIPHER_CTX* cipher, const uint8_t* iv, const uint8_t* h
                      int size) noexcept nogil
 # All of data, or the errno.
 cdef int write_all(int fd, const uint8_t* data, int64_t size) noexcept nogil
-# Moves what the tap holds and the window covers into the buffer; seals whenever that is full. Packets taken.
+# Moves what the tap holds and the window covers into the buffer, until that is full (SINK_FULL_BYTES). Packets taken.
+cdef int64_t sink_take(Sink* s) noexcept nogil
+# The same until the tap is empty: seals whenever the buffer is full.
 cdef int64_t sink_drain(Sink* s, int64_t now_ns) noexcept nogil
 # What waits becomes one segment in the file. A failed write is cut off again and named in `failure`.
 cdef void sink_seal(Sink* s, int64_t now_ns) noexcept nogil

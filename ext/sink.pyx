@@ -102,6 +102,7 @@ cdef void sink_seal(Sink* s, int64_t now_ns) noexcept nogil:
     cdef uint8_t iv[GCM_IV_BYTES]
     cdef int64_t whole = SEGMENT_HEADER_BYTES + s.size + SEGMENT_TAG_BYTES
     cdef SHA256_CTX digest
+    cdef int failure
     cdef int i
     if s.size == 0:
         return
@@ -111,38 +112,42 @@ cdef void sink_seal(Sink* s, int64_t now_ns) noexcept nogil:
         for i in range(8):                 # the number, big-endian
             iv[GCM_IV_BYTES - 1 - i] = <uint8_t>(s.number >> (8 * i))
         if gcm_encrypt(s.cipher, iv, s.buffer, SEGMENT_HEADER_BYTES, s.buffer + SEGMENT_HEADER_BYTES, <int>s.size) < 0:
-            s.failure = EPROTO
+            failure = EPROTO
         else:
-            s.failure = write_all(s.fd, s.buffer, whole)
-            if s.failure:
+            failure = write_all(s.fd, s.buffer, whole)
+            if failure:
                 ftruncate(s.fd, s.file_bytes)  # half a segment proves nothing
-        if s.failure == 0:
+        if failure:
+            s.failure = failure            # never back to 0: the sync thread may have told one meanwhile
+        else:
             SHA256_Init(&digest)
             SHA256_Update(&digest, s.buffer, whole)
             SHA256_Final(s.previous, &digest)
             s.number += 1
+            s.before = s.size
             s.file_bytes += whole
             store_relaxed_32(&s.dirty, 1)
     s.size = s.spooled = 0
 
 
-cdef int64_t sink_drain(Sink* s, int64_t now_ns) noexcept nogil:
-    cdef uint64_t before
-    cdef int64_t packets = 0
+cdef int64_t sink_take(Sink* s) noexcept nogil:
+    cdef int64_t packets
     if s.tap is NULL:
         return 0
-    while True:
-        before = s.tap.head
-        packets += tap_take(s.tap, s.buffer + SEGMENT_HEADER_BYTES, &s.size, SINK_ROOM_BYTES, &s.window,
-                            &s.oldest_ns, &s.outside)
-        if s.failure:
-            s.size = s.spooled = 0
-            s.oldest_ns = NO_ARRIVAL
-        if s.size < SINK_FULL_BYTES:
-            return packets
+    packets = tap_take(s.tap, s.buffer + SEGMENT_HEADER_BYTES, &s.size, SINK_ROOM_BYTES, &s.window, &s.oldest_ns,
+                       &s.outside)
+    if s.failure:
+        s.size = s.spooled = 0
+        s.oldest_ns = NO_ARRIVAL
+    return packets
+
+
+cdef int64_t sink_drain(Sink* s, int64_t now_ns) noexcept nogil:
+    cdef int64_t packets = sink_take(s)
+    while s.size >= SINK_FULL_BYTES:
         sink_seal(s, now_ns)
-        if s.tap.head == before:
-            return packets
+        packets += sink_take(s)
+    return packets
 
 
 cdef class LegSink:

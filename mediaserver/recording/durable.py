@@ -113,6 +113,9 @@ class Syncer:
         self._stats = stats
         self._interval_s = interval_ms / 1000
         self._fail = fail
+        self.leaving: set[LegFile] = (
+            set()
+        )  # finished, and `close` has not come to them yet: a spool's end waits for them
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
 
     def put(self, work: Callable[[], None] | None) -> None:
@@ -130,6 +133,7 @@ class Syncer:
             except queue.Empty:
                 continue
             if work is None:
+                self._destroy(self._spooler.unused())
                 return
             try:
                 work()
@@ -138,50 +142,63 @@ class Syncer:
 
     def close(self, file: LegFile, done: Future[None]) -> None:
         self._sync(file)
+        self.leaving.discard(file)
         with contextlib.suppress(OSError):
             os.close(file.descriptor)
         resolve(done)
+
+    def prepare(self) -> None:
+        """The spool's next file."""
+        self._spooler.prepare(durable=self._interval_s > 0)
 
     def retire(self, gone: list[SpoolFile], done: Future[None] | None = None) -> None:
         """These spool files are in journals; once that is on the disk, they go. Then the next one is made."""
         if gone and self._interval_s > 0:
             self._sync_all()
+        self._destroy(gone)
+        self.prepare()
+        if done is not None:
+            resolve(done)
+
+    def _destroy(self, gone: list[SpoolFile]) -> None:
         for spool in gone:
             try:
                 spool.destroy()
             except OSError as error:
                 log.error("recording.spool_stays", path=str(spool.path), error=error.strerror)
-        self._spooler.prepare()
-        if done is not None:
-            resolve(done)
 
     def _sync_round(self) -> None:
-        """With a spool: that one file, and journals that got a note; their packets are in the spool."""
-        spool = self._spooler.current
-        if spool is None:
-            self._sync_all()
-            return
-        started = time.perf_counter()
-        try:
-            os.fdatasync(spool.descriptor)
-        except OSError as error:
-            log.error("recording.spool_not_synced", error=error.strerror)
-            self._sync_all()
-            return
-        self._stats.fsync_s_total += time.perf_counter() - started
-        self._stats.fsyncs += 1
-        noted = [file for file in list(self._files) if file.noted]
-        if len(noted) > SYNCED_ONE_BY_ONE_MAX:
+        """With a spool: that, and before it the journals that got a note, and pictures; other packets are in the spool.
+
+        In this order, so that what is in the spool alone never follows a note that is on no disk yet.
+        """
+        if self._spooler.current is None or self._spooler.after_none:
+            self._spooler.after_none = False
             self._sync_all()
         else:
-            for file in noted:
-                self._sync(file)
+            noted = [file for file in list(self._files) if file.noted or file.sink.video]
+            if len(noted) > SYNCED_ONE_BY_ONE_MAX:
+                self._sync_all()
+            else:
+                for file in noted:
+                    self._sync(file)
+        for spool in self._spooler.unsynced():
+            started = time.perf_counter()
+            try:
+                os.fdatasync(spool.descriptor)
+            except OSError as error:
+                log.error("recording.spool_not_synced", error=error.strerror)
+                self._sync_all()
+                return
+            self._stats.fsync_s_total += time.perf_counter() - started
+            self._stats.fsyncs += 1
 
     def _sync_all(self) -> None:
         """Many files are made durable by one call: two thousand fdatasync would keep the disk busy for good."""
-        for file in list(self._files):
+        files = [*list(self.leaving), *list(self._files)]
+        for file in files:
             file.noted = False
-        dirty = [file for file in list(self._files) if file.sink.take_dirty()]
+        dirty = [file for file in files if file.sink.take_dirty()]
         if len(dirty) <= SYNCED_ONE_BY_ONE_MAX:
             for file in dirty:
                 self._make_durable(file)

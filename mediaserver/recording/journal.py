@@ -103,11 +103,18 @@ def create(
     try:
         # Held as long as this process lives: recovery leaves files alone that somebody is still writing.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.write(descriptor, start)
+        write_whole(descriptor, start)
     except OSError:
         os.close(descriptor)
         raise
     return descriptor, len(start)
+
+
+def write_whole(descriptor: int, data: bytes) -> None:
+    """Raises OSError: not all of it is in the file."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
 
 
 def sync_directory(path: Path) -> None:

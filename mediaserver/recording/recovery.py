@@ -7,7 +7,6 @@ waits for a start that has them.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ import structlog
 from mediaserver.errors import StorageError
 from mediaserver.model import Masked
 from mediaserver.recording import catalogue, keys, ledger, manifest, segment, spool
-from mediaserver.recording.journal import Kind, Summary, note, read, summarize
+from mediaserver.recording.journal import Kind, Summary, note, read, summarize, write_whole
 from mediaserver.recording.keys import KeyRing, Signer
 from mediaserver.recording.segment import Segment
 from mediaserver.store.recordings import RecordingRow
@@ -150,12 +149,12 @@ def _close(path: Path, key: bytes | None, left: spool.Left) -> Summary:
         os.ftruncate(descriptor, summary.read.good_until)
         last = summary.read.last
         if last is None:
-            os.write(descriptor, note(Kind.END, summary.last_ns, {"reason": "recovered"}))
+            write_whole(descriptor, note(Kind.END, summary.last_ns, {"reason": "recovered"}))
         else:
             if key is not None:
                 last = _append_spooled(descriptor, last, key, left)
             at_ns = last.sealed_ns if last.flags else summary.last_ns
-            os.write(descriptor, segment.recovered(last, {"reason": "recovered"}, at_ns))
+            write_whole(descriptor, segment.recovered(last, {"reason": "recovered"}, at_ns))
         os.fsync(descriptor)
         after = summarize(path, key)
         after.read.bytes_skipped = summary.read.bytes_skipped
@@ -165,14 +164,24 @@ def _close(path: Path, key: bytes | None, left: spool.Left) -> Summary:
 
 
 def _append_spooled(descriptor: int, last: Segment, key: bytes, left: spool.Left) -> Segment:
-    """What the journal lacks and the spool has, up to the first gap: behind one nothing has its evidence. Its last."""
-    journal = spool.journal_id(keys.fingerprint(key))
-    while records := left.take(journal, last.number + 1):
-        at_ns = max(record.arrival_ns for record in read(BytesIO(records)))
+    """What the journal lacks and the spool has, up to the first gap: behind one nothing has its evidence. Its last.
+
+    What is built on was synced first, as the spool was: whatever interrupts this, the next start makes the same bytes,
+    and no nonce seals two texts.
+    """
+    journal, made = spool.journal_id(keys.fingerprint(key)), 0
+    while True:
+        records, before = left.take(journal, last.number + 1)
+        if not records:
+            return last
+        if made == 0:
+            os.fdatasync(descriptor)
+        elif before != made:
+            log.warning("recording.spool_gap", journal=str(journal), segment=last.number, lacks=before - made)
+            return last
+        at_ns = max((record.arrival_ns for record in read(BytesIO(records))), default=last.sealed_ns)
         data = segment.from_spool(last, records, key, at_ns)
-        if os.write(descriptor, data) != len(data):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_whole(descriptor, data)
         parsed = segment.parse(data, 0)
         assert parsed is not None
-        last = parsed
-    return last
+        last, made = parsed, len(records)

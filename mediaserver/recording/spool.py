@@ -27,6 +27,7 @@ from mediaserver.errors import StorageError
 from mediaserver.limits import SEGMENT_BYTES_MAX, SPOOL_BATCH_BYTES_MAX
 from mediaserver.media.taps import Rounds
 from mediaserver.recording import keys
+from mediaserver.recording.journal import sync_directory, write_whole
 from mediaserver.recording.keys import KeyRing
 
 log = structlog.get_logger(__name__)
@@ -34,9 +35,10 @@ log = structlog.get_logger(__name__)
 FOLDER, SUFFIX = "spool", ".spool"
 FORMAT = "mediaserver-spool"
 HEAD_BYTES = 1_024
-SYNC, VERSION = b"MSPB", 1
+HEAD_VERSION = 1
+SYNC, VERSION = b"MSPB", 2
 BATCH = struct.Struct("<4sB3xIIQq")  # sync, version, body size, CRC-32 of this with the field zero, number, time
-ENTRY = struct.Struct("<QQII")  # journal's id, number of the segment to be, offset in it, size
+ENTRY = struct.Struct("<QQIII")  # journal's id, number of the segment to be, offset in it, size, size of the one before
 CRC_OFFSET = 12
 
 
@@ -52,30 +54,35 @@ class SpoolFile:
     key: bytes = field(repr=False)
 
     @classmethod
-    def create(cls, root: Path, ring: KeyRing) -> SpoolFile:
-        """Locked as long as this process lives. Raises OSError."""
+    def create(cls, root: Path, ring: KeyRing, *, durable: bool) -> SpoolFile:
+        """Locked as long as this process lives. durable: its name survives a power cut from now on. Raises OSError."""
         folder = root / FOLDER
         folder.mkdir(mode=0o700, exist_ok=True)
         path, key = folder / f"{secrets.token_hex(8)}{SUFFIX}", keys.new_key()
-        values = {"format": FORMAT, "version": VERSION, "key": ring.wrap(key, FOLDER, path.name)}
+        values = {"format": FORMAT, "version": HEAD_VERSION, "key": ring.wrap(key, FOLDER, path.name)}
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.write(descriptor, json.dumps(values).encode().ljust(HEAD_BYTES - 1) + b"\n")
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            write_whole(descriptor, json.dumps(values).encode().ljust(HEAD_BYTES - 1) + b"\n")
+            if durable:
+                os.fdatasync(descriptor)
+                sync_directory(folder)
+                sync_directory(root)
+        except OSError:
+            os.close(descriptor)
+            path.unlink(missing_ok=True)
+            raise
         return cls(path, descriptor, key)
 
     def destroy(self) -> None:
-        """Its key is overwritten before the name goes. Raises OSError."""
+        """Its key is overwritten before the name goes, which it does in any case. Raises OSError."""
         try:
-            _destroy(self.path, self.descriptor)
+            os.ftruncate(self.descriptor, HEAD_BYTES)  # what the disk has not seen yet it never will
+            os.pwrite(self.descriptor, bytes(HEAD_BYTES), 0)
+            os.fdatasync(self.descriptor)
         finally:
             os.close(self.descriptor)
-
-
-def _destroy(path: Path, descriptor: int) -> None:
-    os.ftruncate(descriptor, HEAD_BYTES)  # what the disk has not seen yet it never will
-    os.pwrite(descriptor, bytes(HEAD_BYTES), 0)
-    os.fdatasync(descriptor)
-    path.unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)
 
 
 class Spooler:
@@ -91,22 +98,32 @@ class Spooler:
         self.ring: KeyRing | None = None
         self.failures = 0
         self._resting = False  # one could not be written: the next circle tries another
+        self.after_none = False  # taken up when there was none: what journals got meanwhile is in no spool
 
     @property
     def current(self) -> SpoolFile | None:
         return self._current
+
+    def unsynced(self) -> list[SpoolFile]:
+        """Those that hold what no journal has yet: also the one before this has a last part that was never synced.
+
+        For the sync thread, which alone closes them: a file that the writer moves meanwhile is found in either place.
+        """
+        current = self._current
+        before = self._before
+        return [file for file in (before, current) if file is not None]
 
     @property
     def used(self) -> bool:
         """Whether any file holds a batch."""
         return self._before is not None or (self._current is not None and self._rounds.spool_bytes != self._bytes)
 
-    def prepare(self) -> None:
+    def prepare(self, *, durable: bool) -> None:
         """The next file, made ahead: the writer never waits for a name on a disk. Without keys there is none."""
         if self._next is not None or self.ring is None:
             return
         try:
-            self._next = SpoolFile.create(self._root, self.ring)
+            self._next = SpoolFile.create(self._root, self.ring, durable=durable)
         except OSError as error:
             self._failed(error)
             return
@@ -114,10 +131,16 @@ class Spooler:
 
     def take(self) -> None:
         """A file, if there is none and one is ready."""
+        if self._next_one():
+            self.after_none = True
+
+    def _next_one(self) -> bool:
         if self._current is None and self._next is not None and not self._resting:
             self._current, self._next = self._next, None
             self._bytes = self._rounds.spool_bytes
             self._rounds.use_spool(self._current.descriptor, self._current.key)
+            return True
+        return False
 
     def circle_done(self) -> list[SpoolFile]:
         """Every journal was sealed since the last call: the file before this one may go, and this one gets older."""
@@ -126,6 +149,7 @@ class Spooler:
         self._before = None
         if self._next is not None and self._rounds.spool_bytes != self._bytes:
             self._before, self._current = self._current, None
+            self._next_one()
         self.take()
         return gone
 
@@ -137,9 +161,13 @@ class Spooler:
         return gone
 
     def end(self) -> list[SpoolFile]:
-        """At a stop: all of them, and there is no next."""
+        """At a stop: all of them, and there will be no other but one that the sync thread makes just now."""
         self.ring = None
-        gone = self.give_up() + ([] if self._next is None else [self._next])
+        return self.give_up()
+
+    def unused(self) -> list[SpoolFile]:
+        """After the end, the sync thread's: the one that was to be the next."""
+        gone = [] if self._next is None else [self._next]
         self._next = None
         return gone
 
@@ -163,30 +191,43 @@ class Spooler:
 class Left:
     """What spools held when a server died: by journal's id and number of the segment to be."""
 
-    parts: dict[tuple[int, int], list[tuple[int, bytes]]] = field(default_factory=dict)  # offset, records
+    parts: dict[tuple[int, int], list[tuple[int, bytes, int]]] = field(default_factory=dict)  # offset, records, before
     files: list[SpoolFile] = field(default_factory=list)  # locked; their keys are not told
 
-    def take(self, journal: int, number: int) -> bytes:
-        """Whole records, in order, of the segment that was to come; empty: there were none."""
-        found = bytearray()
-        for offset, records in sorted(self.parts.pop((journal, number), [])):
+    def take(self, journal: int, number: int) -> tuple[bytes, int]:
+        """Whole records, in order, of the segment that was to come, and how large the one before it was; empty: none.
+
+        That is 0 when nobody told.
+        """
+        found, before = bytearray(), 0
+        for offset, records, size_before in sorted(self.parts.pop((journal, number), [])):
             if len(found) != offset:  # one before it is missing, and what follows has no place
                 break
             found += records
-        return bytes(found)
+            before = size_before
+        return bytes(found), before
 
     def close(self, *, destroy: bool) -> None:
-        """Raises OSError."""
-        for file in self.files:
-            if destroy:
-                file.destroy()
-            else:
-                os.close(file.descriptor)
-        self.files = []
+        """Raises OSError, after all were closed."""
+        files, self.files, failure = self.files, [], None
+        for file in files:
+            try:
+                if destroy:
+                    file.destroy()
+                else:
+                    os.close(file.descriptor)
+            except OSError as error:
+                failure = error
+        if failure is not None:
+            raise failure
 
 
 def load(root: Path, ring: KeyRing | None) -> Left:
-    """Everything of servers that live no more. A spool that a living one writes is left alone. Never raises."""
+    """Everything of servers that live no more. A spool that a living one writes is left alone. Never raises.
+
+    All of it is on the disk afterwards: were a power cut to take back what recovery has built on, the next one would
+    seal other records under the same nonce.
+    """
     left = Left()
     for path in sorted((root / FOLDER).glob(f"*{SUFFIX}")):
         try:
@@ -195,6 +236,12 @@ def load(root: Path, ring: KeyRing | None) -> Left:
             continue
         except (OSError, StorageError) as error:
             log.error("recording.spool_unreadable", path=str(path), error=str(error))
+    if left.files:
+        try:
+            sync_directory(root / FOLDER)
+        except OSError as error:
+            log.error("recording.spool_not_synced", error=str(error))
+            left.parts.clear()
     return left
 
 
@@ -207,16 +254,17 @@ def _load_one(path: Path, ring: KeyRing | None, left: Left) -> None:
         os.close(descriptor)
         raise
     left.files.append(SpoolFile(path, descriptor, b""))
+    os.fdatasync(descriptor)
     with os.fdopen(os.dup(descriptor), "rb") as file:
-        for journal, number, offset, records in _entries(file, _key(file, ring)):
-            left.parts.setdefault((journal, number), []).append((offset, records))
+        for journal, number, offset, records, before in _entries(file, _key(file, ring)):
+            left.parts.setdefault((journal, number), []).append((offset, records, before))
 
 
 def _key(file: BinaryIO, ring: KeyRing | None) -> bytes:
     """Raises StorageError: it cannot be read, and why."""
     try:
         values = json.loads(file.read(HEAD_BYTES))
-        wrapped = values["key"] if values["format"] == FORMAT and values["version"] == VERSION else None
+        wrapped = values["key"] if values["format"] == FORMAT and values["version"] == HEAD_VERSION else None
     except (ValueError, KeyError, TypeError) as error:
         raise StorageError("a spool without its head holds nothing that can be read") from error
     if ring is None or not isinstance(wrapped, dict):
@@ -224,8 +272,11 @@ def _key(file: BinaryIO, ring: KeyRing | None) -> bytes:
     return ring.unwrap(wrapped)
 
 
-def _entries(file: BinaryIO, key: bytes) -> Iterator[tuple[int, int, int, bytes]]:
-    """(journal, segment, offset, records) of every whole batch. What follows a torn one was never written."""
+def _entries(file: BinaryIO, key: bytes) -> Iterator[tuple[int, int, int, bytes, int]]:
+    """(journal, segment, offset, records, size of the segment before) of every whole batch.
+
+    What follows a torn one was never written.
+    """
     cipher, expected = AESGCM(key), 0
     while len(head := file.read(BATCH.size)) == BATCH.size:
         sync, version, size, crc, number, _ = BATCH.unpack(head)
@@ -238,7 +289,7 @@ def _entries(file: BinaryIO, key: bytes) -> Iterator[tuple[int, int, int, bytes]
             return
         position, expected = 0, expected + 1
         while position + ENTRY.size <= len(body):
-            journal, segment, offset, length = ENTRY.unpack_from(body, position)
+            journal, segment, offset, length, before = ENTRY.unpack_from(body, position)
             position += ENTRY.size + length
             if offset + length <= SEGMENT_BYTES_MAX:
-                yield journal, segment, offset, body[position - length : position]
+                yield journal, segment, offset, body[position - length : position], before

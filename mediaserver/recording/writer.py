@@ -48,8 +48,8 @@ class JournalWriter:
     ) -> None:
         """on_failure is called from the writer's threads. fsync_interval_ms 0: only when a file is finished.
 
-        segment_interval_ms: how long records wait in the spool before they become a segment; if that is not longer
-        than the flush, or no keys are given, each round makes segments.
+        segment_interval_ms: how long records wait in the spool before they become a segment; if that is less than two
+        flushes, or no keys are given, each round makes segments.
         """
         self._directory = directory
         self._flush_ns = flush_interval_ms * 1_000_000
@@ -58,7 +58,7 @@ class JournalWriter:
         self._now_ns = now_ns
         self._rounds = Rounds(segment_interval_ms // flush_interval_ms)
         self._spooler = Spooler(directory, self._rounds)
-        self._spooled = segment_interval_ms > flush_interval_ms
+        self._spooled = segment_interval_ms >= 2 * flush_interval_ms  # a circle of one round would end at each
         self._files: set[LegFile] = set()
         self._commands: queue.SimpleQueue[Command | None] = queue.SimpleQueue()
         self._space_checked_ns = -SPACE_CHECK_NS
@@ -83,7 +83,7 @@ class JournalWriter:
         """From now on there can be a spool."""
         if self._spooled and self._spooler.ring is None:
             self._spooler.ring = ring
-            self._syncer.put(self._spooler.prepare)
+            self._syncer.put(self._syncer.prepare)
 
     def stop(self) -> None:
         """Ends both threads after what was asked of them; blocks, call it off the loop."""
@@ -125,6 +125,7 @@ class JournalWriter:
 
         def work() -> None:
             self._put(file, note)
+            self._syncer.leaving.add(file)
             if file in self._files:
                 self._files.discard(file)
                 self._rounds.remove(file.sink)

@@ -6,93 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from mediaserver.clock import VirtualClock
 from mediaserver.ext.tap_harness import put
-from mediaserver.media.taps import TapRing
-from mediaserver.recording import catalogue, spool
-from mediaserver.recording.durable import LegFile
+from mediaserver.recording import spool
 from mediaserver.recording.journal import Kind, note
 from mediaserver.recording.keys import KeyRing, MasterKey
-from mediaserver.recording.recovery import recover
 from mediaserver.recording.segment import FROM_SPOOL, Segment, scan
 from mediaserver.recording.verify import Verdict, verify_directory
-from mediaserver.recording.writer import JournalWriter
-from tests.support.sealed import RING, SIGNER, begin_sealed, read_sealed
-from tests.support.synthetic_taps import T0_NS, WALL0, rtp
-
-TURNS = 10
-SECRET = b"nobody may read this on the disk"
-
-
-class Server:
-    """A writer with a spool, its two threads in the test's hand, and a crash."""
-
-    def __init__(self, root: Path, ring: KeyRing | None = RING) -> None:
-        catalogue.prepare(root)
-        self.directory = catalogue.begin(root, catalogue.relative_directory("r1", WALL0), "r1")
-        self.root, self.clock, self.rings = root, VirtualClock(start_ns=T0_NS), dict[str, TapRing]()
-        self.files: dict[str, LegFile] = {}
-        self.failed: list[str] = []
-        self.writer = JournalWriter(
-            root, flush_interval_ms=20, segment_interval_ms=20 * TURNS, fsync_interval_ms=1_000, min_free_mb=0,
-            on_failure=lambda file, reason: self.failed.append(reason), now_ns=self.clock.now_ns,
-        )  # fmt: skip
-        if ring is not None:
-            self.writer.use_keys(ring)
-        self.sync()
-        for _ in range(3):  # the turns of the first three legs: their next is a circle away
-            self.writer.round()
-        self.sequence = 0
-
-    def open(self, leg: str) -> LegFile:
-        file, ring = begin_sealed(self.directory, leg), TapRing(int(leg))
-        self.files[leg], self.rings[leg] = file, ring
-        now = self.clock.now_ns()
-        self.writer.attach(file, ring, note(Kind.OPEN, now, {"evidence": {"evidence_id": f"e{leg}"}}), now)
-        self.work()
-        return file
-
-    def work(self) -> None:
-        while not self.writer._commands.empty():
-            command = self.writer._commands.get()
-            assert command is not None
-            self.writer._execute(command)
-
-    def sync(self) -> None:
-        while not self.writer._syncer._work.empty():
-            work = self.writer._syncer._work.get()
-            assert work is not None
-            work()
-
-    def round(self, packets: int = 1) -> None:
-        for leg in self.rings:
-            for _ in range(packets):
-                self.sequence += 1
-                put(self.rings[leg], self.clock.now_ns(), rtp(self.sequence, 0, SECRET))
-        self.writer.round()
-        self.clock.advance(20_000_000)
-
-    def in_journal(self, leg: str) -> list[int]:
-        return numbers(self.files[leg].path)
-
-    def spools(self) -> list[Path]:
-        return sorted((self.root / spool.FOLDER).glob("*"))
-
-    def crash(self) -> None:
-        """What a kill does to descriptors, and to nothing else."""
-        for file in self.files.values():
-            os.close(file.descriptor)
-        spooler = self.writer._spooler
-        for left in (spooler._current, spooler._before, spooler._next):
-            if left is not None:
-                os.close(left.descriptor)
-
-    def recover(self, ring: KeyRing | None = RING) -> list[str]:
-        return [row.state for row in recover(self.root, ring, SIGNER, WALL0)]
-
-
-def numbers(path: Path) -> list[int]:
-    return [int.from_bytes(record.body[2:4]) for record in read_sealed(path) if record.kind == Kind.RTP]
+from tests.support.sealed import RING, SIGNER
+from tests.support.spooled import SECRET, TURNS, Server, numbers
+from tests.support.synthetic_taps import rtp
 
 
 @pytest.fixture
@@ -235,7 +157,7 @@ def test_a_spool_that_cannot_be_written_costs_time_and_no_packet(server: Server)
     assert server.in_journal("1") == [1, 2]
     assert (server.failed, server.writer._spooler.failures) == ([], 1)
     server.writer._syncer._work.get()  # its destruction would stumble over the test's descriptor
-    server.writer._spooler.prepare()
+    server.writer._syncer.prepare()
     for _ in range(TURNS):
         server.round()
     assert server.writer._spooler.current is not None  # the next circle tries another
@@ -339,3 +261,36 @@ def test_a_stop_leaves_no_spool(tmp_path: Path) -> None:
     server.writer.stop()
     assert server.in_journal("1") == [1]
     assert server.spools() == []
+
+
+@pytest.mark.parametrize("segment_ms", [25, 39])
+def test_a_segment_interval_of_less_than_two_rounds_means_no_spool(segment_ms: int, tmp_path: Path) -> None:
+    """A circle of one round would end at each, and no file would ever go."""
+    server = Server(tmp_path, segment_ms=segment_ms)
+    server.open("1")
+    for number in range(1, 4):
+        server.round()
+        assert server.in_journal("1") == list(range(1, number + 1))
+    assert server.spools() == []
+
+
+def test_a_batch_that_could_not_be_written_is_in_no_later_spool(server: Server) -> None:
+    """More than one batch in a round, and the first cannot be written: the rest of the round is in journals."""
+    for leg in range(1, 41):
+        server.open(str(leg))
+    current = server.writer._spooler.current
+    assert current is not None
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, current.descriptor)
+    os.close(full)
+    server.round(packets=85, payload=b"x" * 1_400)
+    assert server.writer._spooler.failures == 1
+    assert sum(len(server.in_journal(str(leg))) for leg in range(1, 41)) == 40 * 85
+    server.writer._syncer._work.get()
+    server.writer._syncer.prepare()
+    for _ in range(TURNS + 1):
+        server.round(packets=0)
+    assert server.writer._spooler.current is not None
+    server.round()
+    written = server.writer._rounds.spool_bytes
+    assert written < 40 * 1_000
