@@ -39,7 +39,6 @@ from mediaserver.ext.sink cimport (
     gcm_encrypt,
     gcm_free,
     gcm_new,
-    sink_drain,
     sink_seal,
     sink_take,
     write_all,
@@ -298,11 +297,9 @@ cdef class Rounds:
             if not s.video:
                 continue
             if monotonic_ns() < until_ns:
-                self.packets += sink_drain(s, now_ns)
+                self.drain(s, now_ns)
                 self.oldest[i] = s.oldest_ns
                 s.oldest_ns = NO_ARRIVAL
-                if self.spool_fd >= 0 and s.size > s.spooled:
-                    self.spool(s, now_ns)
             elif waits < 0:
                 waits = i
             failed += s.failure != 0

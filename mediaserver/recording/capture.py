@@ -20,7 +20,7 @@ from mediaserver.errors import MediaError, StorageError
 from mediaserver.media.taps import LegSink
 from mediaserver.model import ConsentToken, LegFacts, LegHandle, TapHandle
 from mediaserver.model_consent import ConsentRules
-from mediaserver.recording import catalogue, keys, ledger, manifest
+from mediaserver.recording import catalogue, erasing, keys, ledger, manifest
 from mediaserver.recording.consent import CallConsent
 from mediaserver.recording.durable import LegFile
 from mediaserver.recording.forwarding import Forwarding
@@ -214,6 +214,11 @@ class Capture:
         """Destroys the keys of what this leg's journals hold; what it says later gets new ones. Its taps are closed."""
         sound = self._open.pop(leg, None)
         files = self.pictures.take(leg) + ([] if sound is None else [sound])
+        for file in files:
+            try:
+                await asyncio.to_thread(erasing.begin, file.path, reason, actor)
+            except OSError as error:  # a full disk keeps no word: without the mark a crash from here on may
+                log.error("recording.erasure_not_marked", path=str(file.path), error=error.strerror)
         ending = note(Kind.END, self._recorder.clock.now_ns(), {"reason": reason})
         for file in files:
             await asyncio.wrap_future(self._recorder.writer.finish(file, ending))
@@ -251,6 +256,7 @@ class Capture:
         for file, reason, actor in self._tombs:
             tomb = manifest.tombstone_body(recording_id, file.path.name, file.key_id, reason, actor, wall)
             manifest.append(directory, tomb, self._recorder.signer)
+            erasing.done(file.path)
         ledger.closed(
             self._recorder.root, self._recording.relative_directory, recording_id, self._recorder.signer, wall
         )

@@ -168,7 +168,7 @@ class Syncer:
                 log.error("recording.spool_stays", path=str(spool.path), error=error.strerror)
 
     def _sync_round(self) -> None:
-        """With a spool: that, and before it the journals that got a note, and pictures; other packets are in the spool.
+        """With a spool: that, and before it the journals that got a note; their packets are in the spool.
 
         In this order, so that what is in the spool alone never follows a note that is on no disk yet.
         """
@@ -176,7 +176,7 @@ class Syncer:
             self._spooler.after_none = False
             self._sync_all()
         else:
-            noted = [file for file in list(self._files) if file.noted or file.sink.video]
+            noted = [file for file in list(self._files) if file.noted]
             if len(noted) > SYNCED_ONE_BY_ONE_MAX:
                 self._sync_all()
             else:

@@ -239,6 +239,7 @@ class Summary:
     bytes: int
     read: ReadStats
     windows: list[Window] = field(default_factory=list)
+    ending: dict[str, Any] = field(default_factory=dict)  # what the END record says
 
 
 def summarize(path: Path, key: bytes | None = None) -> Summary:
@@ -246,6 +247,7 @@ def summarize(path: Path, key: bytes | None = None) -> Summary:
     header: dict[str, Any] = {}
     stats = ReadStats()
     ended = False
+    ending: dict[str, Any] = {}
     first_ns = last_ns = packets = lost = 0
     windows: list[Window] = []
     for record in records(path, key, stats):
@@ -267,8 +269,11 @@ def summarize(path: Path, key: bytes | None = None) -> Summary:
             packets_lost = record.values.get("packets", 0)
             lost += packets_lost if isinstance(packets_lost, int) else 0
         ended = record.kind == Kind.END
+        ending = record.values if ended else {}
     if header.get("format") != "mediaserver-journal":
         raise ValueError(f"{path}: not a journal, its header is destroyed, or its key is not given")
     if windows and windows[-1].reason == "interrupted":
         windows[-1].to_ns = max(windows[-1].from_ns, last_ns)
-    return Summary(header, ended, first_ns, max(first_ns, last_ns), packets, lost, path.stat().st_size, stats, windows)
+    return Summary(
+        header, ended, first_ns, max(first_ns, last_ns), packets, lost, path.stat().st_size, stats, windows, ending
+    )

@@ -11,7 +11,7 @@ import contextlib
 import json
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from typing import Any
 import structlog
 
 from mediaserver.errors import StorageError
-from mediaserver.recording import catalogue, keys, ledger, manifest
+from mediaserver.limits import SPOOL_LOOK_S, SPOOL_WAIT_S_MAX
+from mediaserver.recording import catalogue, keys, ledger, manifest, spool
 from mediaserver.recording.cabinet import Cabinet, journal_names
 from mediaserver.recording.export import export_recording
 from mediaserver.recording.journal import is_sealed, summarize
@@ -43,6 +44,7 @@ class Keeper:
     signer: Signer
     ring: KeyRing | None
     exports: Path | None = None  # where rendered files lie: they go with what they were made of
+    forget: Callable[[], Awaitable[None]] | None = None  # destroys the spools; None: another process writes them
 
     async def erase(self, recording_id: str, leg: str | None, reason: str, actor: str, wall: float) -> list[str]:
         """Makes one party, or with leg None all, unreadable for ever. Returns the journals.
@@ -50,6 +52,7 @@ class Keeper:
         Raises LookupError if there is no such recording or party, StorageError while it is captured or on hold.
         """
         row = await self._may_go(recording_id)
+        await self._leave_spools(row, wall)
         gone = await asyncio.to_thread(self._destroy, row, leg, reason, actor, wall)
         if leg is None or not await asyncio.to_thread(self._readable, row):
             await self.store.change(recording_id, state=ERASED, **_told(reason, actor, wall))
@@ -65,10 +68,28 @@ class Keeper:
         row = await self._may_go(recording_id)
         if row.state in (EXPIRED, REMOVED):
             raise LookupError(f"recording {recording_id} is gone already ({row.state})")
+        await self._leave_spools(row, wall)
         await asyncio.to_thread(self._remove, row, reason, actor, wall)
         await self.store.change(recording_id, state=REMOVED, **_told(reason, actor, wall))
         await self._leave_bucket(recording_id)
         log.warning("recording.removed", recording=recording_id, by=actor)
+
+    async def _leave_spools(self, row: RecordingRow, wall: float) -> None:
+        """What it said last may still be in a spool, under another key. Raises StorageError if it stays there."""
+        if wall - (row.ended_ms or row.started_ms) / 1000 > SPOOL_WAIT_S_MAX:
+            return
+        if self.forget is not None:
+            await self.forget()
+            return
+        before = await asyncio.to_thread(spool.holding, self.root)
+        for _ in range(round(SPOOL_WAIT_S_MAX / SPOOL_LOOK_S)):
+            if not any(path.exists() for path in before):
+                return
+            await asyncio.sleep(SPOOL_LOOK_S)
+        raise StorageError(
+            f"recording {row.recording_id} ended a moment ago and {self.root / spool.FOLDER} may hold its last words; "
+            "if the server has crashed, start it once, then try again"
+        )
 
     async def _may_go(self, recording_id: str) -> RecordingRow:
         row = await self._row(recording_id)

@@ -279,7 +279,10 @@ class JournalRecorder:
 
     def keeper(self) -> Keeper:
         """For erasure, retention and holds. Raises StorageError while the signing key is missing."""
-        return Keeper(self.root, self.store, self.signer, self._ring, self._data_dir / EXPORTS)
+        return Keeper(self.root, self.store, self.signer, self._ring, self._data_dir / EXPORTS, self._forget)
+
+    async def _forget(self) -> None:
+        await asyncio.wrap_future(self.writer.forget())
 
     async def _sweep_on(self) -> None:
         """Retention, and rendered files that nobody has asked for lately."""

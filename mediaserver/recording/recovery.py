@@ -7,7 +7,9 @@ waits for a start that has them.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import json
 import os
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -17,13 +19,24 @@ import structlog
 
 from mediaserver.errors import StorageError
 from mediaserver.model import Masked
-from mediaserver.recording import catalogue, keys, ledger, manifest, segment, spool
-from mediaserver.recording.journal import Kind, Summary, note, read, summarize, write_whole
+from mediaserver.recording import catalogue, erasing, keys, ledger, manifest, segment, spool
+from mediaserver.recording.journal import (
+    Kind,
+    ReadStats,
+    Summary,
+    is_sealed,
+    note,
+    read,
+    records,
+    summarize,
+    write_whole,
+)
 from mediaserver.recording.keys import KeyRing, Signer
 from mediaserver.recording.segment import Segment
 from mediaserver.store.recordings import RecordingRow
 
 log = structlog.get_logger(__name__)
+RECOVERED = "recovered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +77,52 @@ def _recover_one(tools: _Tools, recording_id: str, directory: str) -> RecordingR
     """None: nothing was captured. Raises BlockingIOError if a process still writes it, StorageError without its key."""
     summaries: list[Summary] = []
     sealed: list[manifest.FileFacts] = []
+    erased: list[tuple[Path, str, str, str]] = []  # journal, key, reason, actor
+    # Signed already: the crash came right after it, and whatever a journal looks like, it was signed like that.
+    signed = _signed_state(tools.root / directory) if directory else ""
     for path in catalogue.journals(tools.root, directory) if directory else []:
         try:
-            summary = _close(path, _key(tools, path), tools.left)
+            key, going = _key(tools, path), erasing.begun(path)
+            if key is None and is_sealed(path):
+                facts: manifest.FileFacts | None = _facts_without_key(path)
+            else:
+                summary = summarize(path, key) if signed else _close(path, key, tools.left)
+                summaries.append(summary)
+                facts = None if summary.read.last is None else _facts(path, summary)
         except ValueError as error:  # killed before its header was written: it cannot hold audio
             log.warning("recording.journal_without_header", path=str(path), error=str(error))
             continue
-        summaries.append(summary)
-        if summary.read.last is not None:
-            sealed.append(_facts(path, summary))
+        sealed += [] if facts is None else [facts]
+        if going is not None:
+            keys.destroy_key(path)
+            erased.append((path, "" if facts is None else facts.key, *going))
     captured = [summary for summary in summaries if summary.first_ns]
-    state = "complete" if all(summary.ended for summary in captured) else "recovered"
-    if captured and len(sealed) == len(summaries):
-        _sign(tools, directory, recording_id, str(captured[0].header.get("call", "")), state, sealed)
+    ended = all(summary.ended and summary.ending.get("reason") != RECOVERED for summary in captured)
+    state = signed or ("complete" if ended else "recovered")
+    if (captured or erased) and all(summary.read.last is not None for summary in summaries):
+        call_id = str(captured[0].header.get("call", "")) if captured else ""
+        _sign(tools, directory, recording_id, call_id, state, sealed, erased)
     catalogue.finished(tools.root, recording_id)
     return _row(recording_id, directory, state, captured) if captured else None
+
+
+def _signed_state(folder: Path) -> str:
+    """What its manifest says, empty: there is none. Not checked: `verify` does that."""
+    for text in manifest.read_lines(folder / manifest.NAME)[:1]:
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            return str(json.loads(json.loads(text)["body"])["state"])
+    return ""
+
+
+def _facts_without_key(path: Path) -> manifest.FileFacts:
+    """Of a journal that nobody can open any more: its chain. Raises ValueError: there is none."""
+    stats = ReadStats()
+    for _ in records(path, None, stats):
+        pass
+    if stats.last is None:
+        raise ValueError("not a segment is whole, and its key is not there")
+    last, key_id = stats.last, str(stats.facts.get("key", ""))
+    return manifest.FileFacts(path.name, path.stem, last.end, last.number + 1, last.digest.hex(), key_id, [])
 
 
 def _row(recording_id: str, directory: str, state: str, summaries: list[Summary]) -> RecordingRow:
@@ -117,13 +161,25 @@ def _key(tools: _Tools, path: Path) -> bytes | None:
 
 
 def _sign(
-    tools: _Tools, directory: str, recording_id: str, call_id: str, state: str, files: list[manifest.FileFacts]
+    tools: _Tools,
+    directory: str,
+    recording_id: str,
+    call_id: str,
+    state: str,
+    files: list[manifest.FileFacts],
+    erased: list[tuple[Path, str, str, str]],
 ) -> None:
     if tools.signer is None:
         raise StorageError("the key that signs recordings is missing")
     folder = tools.root / directory
     if not manifest.read_lines(folder / manifest.NAME):  # else the crash came after it: it stands
         manifest.append(folder, manifest.manifest_body(recording_id, call_id, state, tools.wall, files), tools.signer)
+    told = manifest.tombstones(folder)
+    for path, key_id, reason, actor in erased:
+        if path.name not in told:
+            tomb = manifest.tombstone_body(recording_id, path.name, key_id, reason, actor, tools.wall)
+            manifest.append(folder, tomb, tools.signer)
+        erasing.done(path)
     ledger.closed(tools.root, directory, recording_id, tools.signer, tools.wall)  # perhaps again: that is no harm
 
 
@@ -149,12 +205,12 @@ def _close(path: Path, key: bytes | None, left: spool.Left) -> Summary:
         os.ftruncate(descriptor, summary.read.good_until)
         last = summary.read.last
         if last is None:
-            write_whole(descriptor, note(Kind.END, summary.last_ns, {"reason": "recovered"}))
+            write_whole(descriptor, note(Kind.END, summary.last_ns, {"reason": RECOVERED}))
         else:
             if key is not None:
                 last = _append_spooled(descriptor, last, key, left)
             at_ns = last.sealed_ns if last.flags else summary.last_ns
-            write_whole(descriptor, segment.recovered(last, {"reason": "recovered"}, at_ns))
+            write_whole(descriptor, segment.recovered(last, {"reason": RECOVERED}, at_ns))
         os.fsync(descriptor)
         after = summarize(path, key)
         after.read.bytes_skipped = summary.read.bytes_skipped

@@ -8,6 +8,7 @@ destroys it destroys its key first.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -182,6 +183,16 @@ class Spooler:
         if self.failures == 1:
             advice = "journals are written in each round meanwhile, which costs more"
             log.critical("recording.spool_failed", error=error.strerror, path=str(self._root / FOLDER), advice=advice)
+
+
+def holding(root: Path) -> list[Path]:
+    """Spools that hold a word of anybody, whoever writes them. Blocking."""
+    found = []
+    for path in (root / FOLDER).glob(f"*{SUFFIX}"):
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_size > HEAD_BYTES:
+                found.append(path)
+    return found
 
 
 # -- after a crash

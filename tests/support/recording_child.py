@@ -52,12 +52,12 @@ class RealTimeTaps:
         pass
 
 
-async def main(data_dir: Path, calls: int) -> None:
+async def main(data_dir: Path, calls: int, directory: Path | None = None) -> None:
     clock = SystemClock()
     database = await open_database("", data_dir)
     spool = Spool(database)
     await spool.start()
-    settings = RecordingSettings(min_free_mb=0)
+    settings = RecordingSettings(min_free_mb=0, directory=directory)
     recorder = JournalRecorder(
         settings, data_dir, RealTimeTaps(2 * calls), RecordingStore(database, spool), clock, ConsentAuthority()
     )

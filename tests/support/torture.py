@@ -1,6 +1,4 @@
-"""Kills a recording server again and again, at random moments, and proves each time what is left.
-
-    python -m tests.support.torture --kills 200 --calls 100 --folder /var/tmp/torture
+"""Kills a recording server at random moments and proves each time what is left; two hundred: benchmarks/crash.py.
 
 Each round starts a child that records two-party calls in real time, kills it with SIGKILL after a random time and
 recovers as the next start would. Then every recording must be recovered and proven by its signature, no packet may be
@@ -9,7 +7,6 @@ missing in between, and no mark may be left. What each leg lacks at its end is t
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import random
 import shutil
@@ -22,7 +19,7 @@ from pathlib import Path
 
 from mediaserver.recording import catalogue
 from mediaserver.recording.journal import Kind, records
-from mediaserver.recording.keys import load_ring, load_signer, read_key
+from mediaserver.recording.keys import KeyRing, Signer, load_ring, load_signer, read_key
 from mediaserver.recording.recovery import recover
 from mediaserver.recording.verify import Verdict, verify_directory
 from mediaserver.settings import RecordingSettings
@@ -64,14 +61,19 @@ def kill_once(folder: Path, calls: int, draw: random.Random, told: Told) -> None
         child.wait()
         child.stdout.close()
     root = folder / "recordings"
-    ring, signer = load_ring(RecordingSettings(), folder), load_signer(folder)
+    judge(root, calls, killed_ns, load_ring(RecordingSettings(), folder), load_signer(folder), told)
+    for part in root.glob("[0-9]*"):
+        shutil.rmtree(part)
+
+
+def judge(root: Path, calls: int, killed_ns: int, ring: KeyRing, signer: Signer, told: Told) -> None:
+    """Recovers as the next start would, and proves what is left. killed_ns: when the clock stopped for the server."""
     rows = recover(root, ring, signer, time.time())
     assert len(rows) == calls, f"{len(rows)} of {calls} recordings were recovered"
     assert list(catalogue.unfinished(root)) == []
     for row in rows:
         assert row.state == "recovered"
-        directory = root / row.directory
-        report = verify_directory(directory, signer.public)
+        report = verify_directory(root / row.directory, signer.public)
         assert report.verdict is Verdict.PROVEN, report.findings
         for path in catalogue.journals(root, row.directory):
             arrivals, whole = packets_of(path, ring.unwrap(read_key(path) or {}))
@@ -81,29 +83,3 @@ def kill_once(folder: Path, calls: int, draw: random.Random, told: Told) -> None
                 told.lost_ms.append((killed_ns - arrivals[-1]) / 1e6)
         told.recordings += 1
     told.kills += 1
-    for part in root.glob("[0-9]*"):
-        shutil.rmtree(part)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--calls", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--folder", type=Path, required=True)
-    args = parser.parse_args()
-    told, draw = Told(), random.Random(args.seed)
-    args.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for _ in range(args.kills):
-        kill_once(args.folder, args.calls, draw, told)
-        lost = sorted(told.lost_ms)
-        ages = (
-            f"median {lost[len(lost) // 2]:.0f} ms, p99 {lost[len(lost) * 99 // 100]:.0f} ms, worst {lost[-1]:.0f} ms"
-        )
-        print(
-            f"{told.kills} kills, {told.recordings} recordings, {told.legs} legs proven; lost before the kill: {ages}"
-        )
-
-
-if __name__ == "__main__":
-    main()
