@@ -43,10 +43,12 @@ from tests.support.torture import Told, judge  # noqa: E402
 
 EXT4_IOC_SHUTDOWN, NOLOGFLUSH = 0x8004587D, 2
 IMAGE_MB = 512
+ALONE = "CRASH_BENCHMARK_ALONE"
 
 
-def begin(data_dir: Path, recordings: Path, calls: int) -> int:
-    """A server in a process of its own, forked: nothing is imported anew. Its pid, once all calls are captured."""
+@contextlib.contextmanager
+def server(data_dir: Path, recordings: Path, calls: int) -> Iterator[None]:
+    """In a process of its own, forked: nothing is imported anew. It captures all calls from here on; then a kill."""
     told, tell = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -57,17 +59,22 @@ def begin(data_dir: Path, recordings: Path, calls: int) -> int:
             asyncio.run(recording_child.main(data_dir, calls, recordings))
         os._exit(1)
     os.close(tell)
-    with os.fdopen(told, "rb") as file:
-        line = file.readline()
-    if not line.startswith(b"capturing"):
-        os.waitpid(pid, 0)
-        raise SystemExit(f"the server did not come to record {calls} calls")
-    return pid
+    with os.fdopen(told, "rb") as file:  # open to the end: what it says on its way down needs a reader
+        try:
+            if not file.readline().startswith(b"capturing"):
+                raise SystemExit(f"the server did not come to record {calls} calls")
+            yield
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
 
-def end(pid: int) -> None:
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+def rounds(count: int, minutes: float) -> Iterator[int]:
+    until = time.monotonic() + 60 * minutes
+    for number in range(count):
+        if time.monotonic() > until:
+            return
+        yield number
 
 
 def clear(recordings: Path) -> None:
@@ -78,14 +85,20 @@ def clear(recordings: Path) -> None:
 def kills(options: argparse.Namespace, data_dir: Path, told: Told, draw: random.Random) -> None:
     ring, signer = load_ring(RecordingSettings(), data_dir), load_signer(data_dir)
     recordings = data_dir / "recordings"
-    for _ in range(options.kills):
-        pid = begin(data_dir, recordings, options.calls)
-        time.sleep(draw.uniform(0.0, 1.5))
-        killed_ns = time.monotonic_ns()
-        end(pid)
+    for _ in rounds(options.kills, options.minutes):
+        with server(data_dir, recordings, options.calls):
+            time.sleep(draw.uniform(0.0, 1.5))
+            killed_ns = time.monotonic_ns()
         judge(recordings, options.calls, killed_ns, ring, signer, told)
         clear(recordings)
         show(told)
+
+
+def alone() -> None:
+    """In a mount name space of its own: a copy of the mount in another would keep the dead file system alive."""
+    if os.environ.get(ALONE) is None:
+        os.environ[ALONE] = "1"
+        os.execvp("unshare", ["unshare", "--mount", "--propagation", "private", sys.executable, *sys.argv])
 
 
 @contextlib.contextmanager
@@ -109,7 +122,7 @@ def power(options: argparse.Namespace, data_dir: Path, told: Told, draw: random.
     ring, signer = load_ring(RecordingSettings(), data_dir), load_signer(data_dir)
     image, at = data_dir / "disk.img", data_dir / "disk"
     at.mkdir()
-    for _ in range(options.cuts):
+    for _ in rounds(options.cuts, options.minutes):
         image.unlink(missing_ok=True)
         with image.open("wb") as file:
             file.truncate(IMAGE_MB << 20)
@@ -118,13 +131,10 @@ def power(options: argparse.Namespace, data_dir: Path, told: Told, draw: random.
             (at / "recordings").mkdir()
             catalogue.prepare(at / "recordings")
             os.sync()
-            pid = begin(data_dir, at / "recordings", options.calls)
-            try:
+            with server(data_dir, at / "recordings", options.calls):
                 time.sleep(draw.uniform(1.0, 4.0))  # the names of a call that has just begun may be gone with it
                 cut_ns = time.monotonic_ns()
                 cut(at)
-            finally:
-                end(pid)
         with mounted(image, at):
             judge(at / "recordings", options.calls, cut_ns, ring, signer, told)
         show(told)
@@ -152,11 +162,14 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--cuts", type=int, default=20)
     parser.add_argument("--calls", type=int, default=100)
+    parser.add_argument("--minutes", type=float, default=1e9, help="no new one after that")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=None, help="made under it; default: the system's temporary one")
     parser.add_argument("--record", action="store_true")
     parser.add_argument("--note", default="")
     options = parser.parse_args()
+    if options.what == "power":
+        alone()
     told, draw = Told(), random.Random(options.seed)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         {"kills": kills, "power": power}[options.what](options, Path(folder), told, draw)
