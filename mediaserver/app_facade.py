@@ -16,6 +16,7 @@ from mediaserver.api.facade import (
     Conflict,
     ConsentAnswer,
     ExportFormat,
+    FilmFormat,
     LegQuality,
     NotFound,
     Readiness,
@@ -25,7 +26,7 @@ from mediaserver.api.facade import (
 )
 from mediaserver.errors import StorageError
 from mediaserver.model import CallFacts
-from mediaserver.recording.export import Form, export_recording
+from mediaserver.recording.export import Form, export_recording, pictures_of
 from mediaserver.recording.sealed import SealedAudio, SealedFile
 from mediaserver.sip.auth import make_credentials
 from mediaserver.store.quality import QualityEvent, QualityHour, QualityRow
@@ -209,6 +210,32 @@ class ServerFacade:
             raise Conflict(f"recording {recording_id} was erased meanwhile")
         return file
 
+    async def pictures(self, recording_id: str) -> Sequence[tuple[str, str]]:
+        row = await self.recording(recording_id)
+        return await asyncio.to_thread(pictures_of, self._server.recorder.root, row)
+
+    async def film(
+        self, recording_id: str, form: FilmFormat, party: str | None = None, picture: str | None = None
+    ) -> SealedFile:
+        """Rendered on the first request and sealed, as export_recording."""
+        row = await self._ended(recording_id)
+        known = await asyncio.to_thread(pictures_of, self._server.recorder.root, row)
+        if not any(party in (None, whose) and picture in (None, what) for whose, what in known):
+            raise NotFound(f"recording {recording_id} has no such picture")
+        shelf = self._server.shelf
+        name = ".".join((row.recording_id, party or "all", picture or "any", form))
+        async with self._turn(shelf.path(name)):
+            file = await asyncio.to_thread(shelf.find_file, name)
+            if file is None:
+                try:
+                    await self._render(row, form, name, party, picture)
+                except StorageError as error:
+                    raise Conflict(str(error)) from error
+                file = await asyncio.to_thread(shelf.find_file, name)
+        if file is None:
+            raise Conflict(f"recording {recording_id} was erased meanwhile")
+        return file
+
     async def lanes(self, recording_id: str) -> bytes:
         """What happened when, JSON. Raises as export_recording."""
         return await asyncio.to_thread((await self.export_recording(recording_id, "lanes")).whole)
@@ -235,7 +262,9 @@ class ServerFacade:
             raise Conflict(f"recording {recording_id} has not ended yet")
         return row
 
-    async def _render(self, row: RecordingRow, form: Form, name: str) -> None:
+    async def _render(
+        self, row: RecordingRow, form: Form, name: str, party: str | None = None, picture: str | None = None
+    ) -> None:
         """Nothing of it stands on the disk in the clear, not even while it is made."""
         shelf = self._server.shelf
         output, seal = shelf.path(name), shelf.new_key()
@@ -243,7 +272,17 @@ class ServerFacade:
         try:
             ring = await self._server.recorder.keys()
             server = self._server
-            await export_recording(server.recorder.root, ring, row, form, output, seal=seal, cabinet=server.cabinet)
+            await export_recording(
+                server.recorder.root,
+                ring,
+                row,
+                form,
+                output,
+                only_leg=party,
+                picture=picture,
+                seal=seal,
+                cabinet=server.cabinet,
+            )
             await asyncio.to_thread(shelf.keep, name, seal)
         except LookupError as error:
             raise NotFound(str(error)) from error

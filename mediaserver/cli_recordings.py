@@ -8,6 +8,7 @@ import json
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,6 +38,13 @@ class Form(enum.StrEnum):
     OPUS = "opus"
     LANES = "lanes"
     PEAKS = "peaks"
+    WEBM = "webm"
+    MP4 = "mp4"
+
+
+class Seen(enum.StrEnum):
+    CAMERA = "camera"
+    SCREEN = "screen"
 
 
 class Channels(enum.StrEnum):
@@ -83,15 +91,23 @@ def export(
         Form,
         typer.Option(
             "--format",
-            help="wav: 16 bit. opus: a tenth of the size. lanes: what happened when, JSON. peaks: waveform.",
+            help="wav: 16 bit. opus: a tenth of the size. lanes: what happened when, JSON. peaks: waveform. "
+            "webm, mp4: what was shown, with the sound; one picture as it was sent, several side by side (webm).",
         ),
     ] = Form.WAV,
     channels: Annotated[
         Channels,
         typer.Option("--channels", help="two: caller left, others right. each: one a party. one: mono."),
     ] = Channels.TWO,
+    party: Annotated[
+        str | None, typer.Option("--party", help="Only this party: its leg's number in the call. Without it all.")
+    ] = None,
+    picture: Annotated[
+        Seen | None,
+        typer.Option("--picture", help="Of a film: the camera or the shared screen. Without it what there is."),
+    ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write; without it ID.wav or ID.opus here.")
+        Path | None, typer.Option("--output", "-o", help="File to write; without it ID.wav, ID.opus … here.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
     config: ConfigOption = None,
@@ -100,12 +116,14 @@ def export(
     """Write a playable file of a recording: the caller left, the other party right, both in step.
 
     [bold]mediaserver recordings export 20261122-… --format opus --output call.opus[/bold]
+    [bold]mediaserver recordings export 20261122-… --format webm --party 1[/bold]
     """
     with told_as_text():
         target = output or Path(f"{recording_id}.{form.value}")
         if target.exists() and not force:
             raise CommandFailed(f"{target} exists already; --force replaces it")
-        written = asyncio.run(_export(load_settings(config), recording_id, form, channels, target))
+        wanted = _Wanted(form, channels, party, None if picture is None else picture.value)
+        written = asyncio.run(_export(load_settings(config), recording_id, wanted, target))
         size = written.stat().st_size
         done(f"{written} ({size:,} bytes)", as_json=as_json, id=recording_id, file=str(written), bytes=size)
 
@@ -302,7 +320,15 @@ def _folder_of(settings: Settings, recording_id: str) -> Path:
     return found
 
 
-async def _export(settings: Settings, recording_id: str, form: Form, channels: Channels, target: Path) -> Path:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    form: Form
+    channels: Channels
+    party: str | None
+    picture: str | None
+
+
+async def _export(settings: Settings, recording_id: str, wanted: _Wanted, target: Path) -> Path:
     from mediaserver.store.database import open_database
     from mediaserver.store.recordings import RecordingStore
 
@@ -321,7 +347,17 @@ async def _export(settings: Settings, recording_id: str, form: Form, channels: C
     try:
         root = recordings_root(settings)
         cabinet = open_cabinet(settings, root)
-        return await export_recording(root, ring, row, form.value, target, channels=channels.value, cabinet=cabinet)
+        return await export_recording(
+            root,
+            ring,
+            row,
+            wanted.form.value,
+            target,
+            channels=wanted.channels.value,
+            only_leg=wanted.party,
+            picture=wanted.picture,
+            cabinet=cabinet,
+        )
     except LookupError as error:
         raise CommandFailed(str(error.args[0])) from error
 

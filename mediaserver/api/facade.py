@@ -20,6 +20,7 @@ from mediaserver.store.quality import QualityEvent, QualityHour, QualityRow
 from mediaserver.store.recordings import RecordingRow
 
 ExportFormat = Literal["wav", "opus", "lanes", "peaks"]
+FilmFormat = Literal["webm", "mp4"]
 RecordAction = Literal["start", "stop", "pause", "resume"]
 ConsentAnswer = Literal["granted", "denied", "withdrawn"]
 
@@ -157,6 +158,19 @@ class Facade(Protocol):
 
     async def recording(self, recording_id: str) -> RecordingRow:
         """Raises NotFound."""
+        ...
+
+    async def pictures(self, recording_id: str) -> Sequence[tuple[str, str]]:
+        """Party and "camera" or "screen" of all there is to be seen. Raises NotFound."""
+        ...
+
+    async def film(
+        self, recording_id: str, form: FilmFormat, party: str | None = None, picture: str | None = None
+    ) -> SealedFile:
+        """One party's picture with its sound, or all side by side with everybody's. Raises as export_recording.
+
+        BadRequest-worthy wishes (pictures that do not go into the form) are a Conflict that says so.
+        """
         ...
 
     async def export_recording(self, recording_id: str, form: ExportFormat) -> SealedFile:

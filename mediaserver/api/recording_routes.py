@@ -10,7 +10,7 @@ from typing import Any, cast, get_args
 
 from aiohttp import web
 
-from mediaserver.api.facade import ConsentAnswer, Facade, RecordAction
+from mediaserver.api.facade import ConsentAnswer, Facade, FilmFormat, RecordAction
 from mediaserver.api.review_audio import send
 from mediaserver.api.routes import BadRequest
 
@@ -28,6 +28,8 @@ class RecordingApi:
             web.get("/api/v1/calls/{id}/consent", self._states),
             web.get("/api/v1/recordings/{id}/lanes.json", self._lanes),
             web.get("/api/v1/recordings/{id}/peaks", self._peaks),
+            web.get("/api/v1/recordings/{id}/pictures", self._pictures),
+            web.get(r"/api/v1/recordings/{id}/film.{ending:webm|mp4}", self._film),
             web.post("/api/v1/calls/{id}/legs/{leg}/consent", self._answer),
         ]
 
@@ -49,6 +51,18 @@ class RecordingApi:
     async def _peaks(self, request: web.Request) -> web.StreamResponse:
         file = await self._facade.export_recording(request.match_info["id"], "peaks")
         return await send(request, file, headers={"Content-Type": "application/octet-stream"})
+
+    async def _pictures(self, request: web.Request) -> web.Response:
+        found = await self._facade.pictures(request.match_info["id"])
+        return web.json_response({"pictures": [{"party": party, "picture": picture} for party, picture in found]})
+
+    async def _film(self, request: web.Request) -> web.StreamResponse:
+        if unknown := sorted(set(request.query) - {"party", "picture"}):
+            raise BadRequest(f"unknown: {unknown[0][:40]!r}; allowed: party, picture")
+        form = cast(FilmFormat, request.match_info["ending"])
+        party, picture = request.query.get("party"), request.query.get("picture")
+        file = await self._facade.film(request.match_info["id"], form, party, picture)
+        return await send(request, file, headers={"Content-Type": f"video/{form}"})
 
     async def _states(self, request: web.Request) -> web.Response:
         call_id = request.match_info["id"]

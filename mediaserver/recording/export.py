@@ -18,13 +18,14 @@ from weakref import WeakKeyDictionary
 from mediaserver.errors import StorageError
 from mediaserver.limits import RENDER_PROCESSES_MAX
 from mediaserver.recording import catalogue, keys
-from mediaserver.recording.cabinet import Cabinet
+from mediaserver.recording.cabinet import Cabinet, journal_names
+from mediaserver.recording.depacketize import FILM_FORMS
 from mediaserver.recording.journal import is_sealed
 from mediaserver.recording.keys import KeyRing
 from mediaserver.recording.played import FOLDER
 from mediaserver.store.recordings import RecordingRow
 
-Form = Literal["wav", "opus", "lanes", "peaks", "sealed"]
+Form = Literal["wav", "opus", "lanes", "peaks", "sealed", "webm", "mp4"]
 Channels = Literal["one", "two", "each"]
 _places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
@@ -39,18 +40,20 @@ async def export_recording(
     *,
     channels: Channels = "two",
     only_leg: str | None = None,
+    picture: str | None = None,
     seal: bytes = b"",
     cabinet: Cabinet | None = None,
 ) -> Path:
     """Renders the recording to `output`, which appears whole or not at all. Returns it.
 
     directory: the recordings directory. progress: percent done. only_leg: one party's journal alone, by its name.
+    picture: "camera" or "screen", of a film; None: of one party its camera, else its screen; of all parties everything.
     seal: a key that seals the file. cabinet: fetches what lies in the bucket.
     Raises LookupError if the journals are gone,
     StorageError if rendering or writing fails. What people said is for the server's user only: the file is 0600.
     """
     async with cabinet.held(row.directory) if cabinet is not None else contextlib.nullcontext():
-        return await _export_held(directory, ring, row, form, output, progress, channels, only_leg, seal)
+        return await _export_held(directory, ring, row, form, output, progress, channels, only_leg, picture, seal)
 
 
 async def _export_held(
@@ -62,6 +65,7 @@ async def _export_held(
     progress: Callable[[int], None],
     channels: Channels,
     only_leg: str | None,
+    picture: str | None,
     seal: bytes,
 ) -> Path:
     """The journals are here and stay here."""
@@ -70,12 +74,17 @@ async def _export_held(
         journals = {path: key for path, key in journals.items() if path.stem == only_leg}
         if not journals:
             raise LookupError(f"recording {row.recording_id} has no readable journal {only_leg}")
+    shown: dict[Path, bytes | None] = {}
+    if form in FILM_FORMS:
+        shown = await asyncio.to_thread(_pictures, directory, ring, row, only_leg, picture)
+        journals |= shown
     partial = output.with_name(output.name + ".part")
     places = _places.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(RENDER_PROCESSES_MAX))
     try:
         async with places:
             await asyncio.to_thread(_make_private, partial)
             options: list[str] = ["--form", form, "--channels", channels, "--prompts", str(directory / FOLDER)]
+            options += ["--pictures", str(len(shown))]
             await _run(options, partial, journals, progress, seal)
         if any(key is not None and keys.read_key(path) is None for path, key in journals.items()):
             raise LookupError(f"recording {row.recording_id}: its keys were destroyed while it was rendered")
@@ -113,6 +122,28 @@ def open_journals(
         why = "its keys were destroyed" if erased else f"no journals under {directory / row.directory}"
         raise LookupError(f"recording {row.recording_id}: {why}")
     return found
+
+
+def _pictures(
+    directory: Path, ring: KeyRing, row: RecordingRow, only_leg: str | None, picture: str | None
+) -> dict[Path, bytes | None]:
+    """The journals of pictures that are asked for. Raises LookupError if there are none."""
+    found = open_journals(directory, ring, row, pictures=True)
+    found = {path: key for path, key in found.items() if picture is None or path.stem.endswith(f"-{picture}")}
+    if only_leg is not None:
+        own = [path for path in found if path.stem.startswith(f"{only_leg}-")]
+        found = {path: found[path] for path in own[:1]}
+    if not found:
+        whose = f"party {only_leg}" if only_leg is not None else "anybody"
+        raise LookupError(f"recording {row.recording_id} has no {picture or 'picture'} of {whose}")
+    return found
+
+
+def pictures_of(directory: Path, row: RecordingRow) -> list[tuple[str, str]]:
+    """(party, "camera" or "screen") of all that can still be seen. Blocking."""
+    paths = [directory / row.directory / name for name in journal_names(directory, row.directory)]
+    shown = [path for path in paths if catalogue.is_picture(path) and keys.read_key(path) is not None]
+    return [(party, picture) for party, _, picture in (path.stem.rpartition("-") for path in shown)]
 
 
 def _make_private(path: Path) -> None:

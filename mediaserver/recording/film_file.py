@@ -22,12 +22,9 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
-from mediaserver.recording.depacketize import Picture
+from mediaserver.recording.depacketize import CONTAINERS, Picture
 from mediaserver.recording.sealed import CHUNK_BYTES, SealedWriter
 
-FILM_FORMS = ("webm", "mp4")
-TAKEN = {"webm": ("vp8", "vp9"), "mp4": ("h264", "vp9")}
-MUXERS = {"webm": "webm", "mp4": "mp4"}
 MS = Fraction(1, 1000)
 BLOCK_BYTES = 16
 OPUS_BITRATE_BPS = 40_000
@@ -38,10 +35,10 @@ class FilmFile:
 
     def __init__(self, target: Any, form: str, first: Picture, codec: str, rate_hz: int, wall: float) -> None:
         """first: a key frame, whose size and parameters the container tells. Raises ValueError for a wrong form."""
-        if codec not in TAKEN[form]:
-            fits = next((name for name in FILM_FORMS if codec in TAKEN[name]), None)
+        if codec not in CONTAINERS[form]:
+            fits = next((name for name, codecs in CONTAINERS.items() if codec in codecs), None)
             raise ValueError(f"{codec} pictures do not go into {form}" + (f": ask for {fits}" if fits else ""))
-        self._container: Any = av.open(target, "w", format=MUXERS[form])
+        self._container: Any = av.open(target, "w", format=form)
         self._container.metadata["DATE"] = datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds")
         self._picture: Any = self._track(codec, first)
         self._sound: Any = self._container.add_stream("libopus", rate=rate_hz, layout="mono")

@@ -1,4 +1,4 @@
-"""A film from journals: what one party showed, as it was encoded, and the sound in step with it.
+"""A film from journals: what one party showed, as it was encoded, or several pictures in one, and the sound in step.
 
 Owns the order of both on one time line, which begins where the first of them was captured. Runs in the render worker's
 process (`render.py`), in bounded memory whatever the length.
@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from mediaserver.limits import RECORDING_SECONDS_MAX
-from mediaserver.recording.film import Film, Shot, shots, survey_film
+from mediaserver.recording.depacketize import Picture
+from mediaserver.recording.film import Film, shots, survey_film
 from mediaserver.recording.film_file import FilmFile, Scratch
+from mediaserver.recording.film_grid import GRID_CODEC, composed
 from mediaserver.recording.mixdown import LegPlayer, is_wideband
 from mediaserver.recording.played import PromptTrack
 from mediaserver.recording.timeline import Leg, survey
@@ -60,65 +62,82 @@ def render_film(
     prompts: Path | None = None,
     seal: bytes = b"",
 ) -> RenderedFilm:
-    """Writes `output`, a form of FILM_FORMS, from one journal of pictures and those of sound, each with its key.
+    """Writes `output`, a form of FILM_FORMS, from journals of pictures and of sound, each with its key.
 
-    prompts, seal: as `render` has them. Raises ValueError if there is no whole picture or it does not go into this
-    form, OSError or FFmpegError.
+    One picture is not encoded again; several are put side by side. prompts, seal: as `render` has them.
+    Raises ValueError if there is no whole picture or it does not go into this form, OSError or FFmpegError.
     """
     legs = [leg for leg in (survey(path, key) for path, key in sound.items()) if leg.opened_ns]
     films = [film for film in (survey_film(path, key) for path, key in pictures.items()) if film.opened_ns]
-    if len(films) != 1:
-        raise ValueError(f"one journal of pictures makes a film; {len(films)} hold any")
-    film = films[0]
-    start_ns = min([film.opened_ns, *(leg.opened_ns for leg in legs)])
-    end_ns = max([film.closed_ns, *(max(leg.closed_ns, leg.spoken_until_ns()) for leg in legs)])
-    seconds = min((end_ns - start_ns) / 1e9, RECORDING_SECONDS_MAX)
+    films = [film for film in films if film.streams]
+    if not films:
+        raise ValueError("nothing to be seen: no picture was captured")
+    start_ns = min([film.opened_ns for film in films] + [leg.opened_ns for leg in legs])
+    end_ns = max([*(film.closed_ns for film in films), *(max(leg.closed_ns, leg.spoken_until_ns()) for leg in legs)])
+    end_ns = min(end_ns, start_ns + RECORDING_SECONDS_MAX * 1_000_000_000)
     target: Any = Scratch(output.with_name(output.name + ".scratch")) if seal else str(output)
-    _write(film, Sound(legs, prompts, start_ns), target, form, start_ns, seconds, progress)
+    if len(films) == 1:
+        codec, taken = _of_one(films[0])
+    else:
+        codec, taken = GRID_CODEC, composed(films, start_ns, end_ns)
+    wall = wall_of(films[0].notes, start_ns)
+    _write(codec, taken, Sound(legs, prompts, start_ns), target, form, start_ns, end_ns, wall, progress)
     if seal:
         target.seal(output, seal)
-    skipped = sum(leg.read.bytes_skipped for leg in (*legs, film.notes))
-    stats = film.stats
-    return RenderedFilm(round(seconds * 1000), stats.frames, stats.frames_dropped, stats.packets_lost, skipped)
+    return RenderedFilm(
+        length_ms=round((end_ns - start_ns) / 1e6),
+        frames=sum(film.stats.frames for film in films),
+        frames_dropped=sum(film.stats.frames_dropped for film in films),
+        packets_lost=sum(film.stats.packets_lost for film in films),
+        bytes_skipped=sum(leg.read.bytes_skipped for leg in (*legs, *(film.notes for film in films))),
+    )
 
 
 def _write(
-    film: Film,
+    codec: str,
+    taken: Iterator[tuple[int, Picture]],
     sound: Sound,
     target: Any,
     form: str,
     start_ns: int,
-    seconds: float,
+    end_ns: int,
+    wall: float,
     progress: Callable[[float], None],
 ) -> None:
-    taken = shots(film)
-    first = next(taken, None)
-    if first is None:
+    following = next(taken, None)
+    if following is None:
         raise ValueError("nothing to be seen: no whole key frame was captured")
-    file = FilmFile(target, form, first.picture, first.codec, sound.rate_hz, wall_of(film.notes, start_ns))
-    later = _same_codec(film, first, taken)
-    shot: Shot | None = first
-    total, done = max(1, round(seconds * sound.rate_hz)), 0
+    file = FilmFile(target, form, following[1], codec, sound.rate_hz, wall)
+    total, done = max(1, round((end_ns - start_ns) * sound.rate_hz / 1e9)), 0
     while done < total:
         count = min(sound.rate_hz, total - done)
         done += count
         until_ns = start_ns + done * 1_000_000_000 // sound.rate_hz
         file.sound(sound.read(count))
-        while shot is not None and (shot.at_ns < until_ns or done == total):
-            file.picture(max(0, round((shot.at_ns - start_ns) / 1e6)), shot.picture)
-            shot = next(later, None)
+        while following is not None and (following[0] < until_ns or done == total):
+            file.picture(max(0, round((following[0] - start_ns) / 1e6)), following[1])
+            following = next(taken, None)
         progress(done / total)
     file.close()
 
 
-def _same_codec(film: Film, first: Shot, taken: Iterator[Shot]) -> Iterator[Shot]:
-    """A container has one codec a track: what comes in another is left out, and counted."""
-    for shot in taken:
-        if shot.codec == first.codec:
-            yield shot
-        else:
-            film.stats.frames -= 1
-            film.stats.frames_dropped += 1
+def _of_one(film: Film) -> tuple[str, Iterator[tuple[int, Picture]]]:
+    """Its codec and frames. A container has one codec a track: what comes in another is left out, and counted."""
+    taken = shots(film)
+    first = next(taken, None)
+    if first is None:
+        return "", iter(())
+
+    def same() -> Iterator[tuple[int, Picture]]:
+        yield first.at_ns, first.picture
+        for shot in taken:
+            if shot.codec == first.codec:
+                yield shot.at_ns, shot.picture
+            else:
+                film.stats.frames -= 1
+                film.stats.frames_dropped += 1
+
+    return first.codec, same()
 
 
 def wall_of(notes: Leg, at_ns: int) -> float:

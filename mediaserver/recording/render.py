@@ -22,6 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mediaserver.limits import RECORDING_SECONDS_MAX
+from mediaserver.recording.depacketize import FILM_FORMS
+from mediaserver.recording.film_render import RenderedFilm, render_film
 from mediaserver.recording.lanes import LaneSink, PeakSink, Target
 from mediaserver.recording.mixdown import LegPlayer, is_wideband
 from mediaserver.recording.played import PromptTrack
@@ -269,16 +271,39 @@ class _OnlyWrites:
         return self._target.write(data)
 
 
+def _render(
+    options: argparse.Namespace,
+    journals: Mapping[Path, bytes | None],
+    progress: Callable[[float], None],
+    seal: bytes,
+) -> Rendered | RenderedFilm:
+    if options.form not in FILM_FORMS:
+        return render(
+            journals,
+            options.output,
+            options.form,
+            progress,
+            channels=options.channels,
+            prompts=options.prompts,
+            seal=seal,
+        )
+    paths = list(journals)
+    sound = {path: journals[path] for path in paths[: len(paths) - options.pictures]}
+    pictures = {path: journals[path] for path in paths[len(paths) - options.pictures :]}
+    return render_film(sound, pictures, options.output, options.form, progress, prompts=options.prompts, seal=seal)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The worker process: one JSON line per percent and one for the result; errors go to stderr, exit code 1.
 
     On stdin it takes a JSON list: each journal's key in hexadecimal, or null; then the key to seal with, if any.
     """
     parser = argparse.ArgumentParser(prog="mediaserver.recording.render")
-    parser.add_argument("--form", choices=FORMS, required=True)
+    parser.add_argument("--form", choices=(*FORMS, *FILM_FORMS), required=True)
     parser.add_argument("--channels", choices=("one", "two", "each"), default="two")
     parser.add_argument("--prompts", type=Path)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--pictures", type=int, default=0, help="so many of the journals, the last, are of pictures")
     parser.add_argument("journals", type=Path, nargs="+")
     options = parser.parse_args(arguments)
     percent = -1
@@ -292,15 +317,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         given = [bytes.fromhex(key) if key else None for key in json.load(sys.stdin)]
         seal = (given.pop() or b"") if len(given) > len(options.journals) else b""
-        rendered = render(
-            dict(zip(options.journals, given, strict=True)),
-            options.output,
-            options.form,
-            progress,
-            channels=options.channels,
-            prompts=options.prompts,
-            seal=seal,
-        )
+        rendered = _render(options, dict(zip(options.journals, given, strict=True)), progress, seal)
     except (OSError, ValueError, av.error.FFmpegError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1

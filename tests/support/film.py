@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,8 +13,10 @@ from typing import Any
 
 import av
 
+from mediaserver.recording.durable import LegFile
 from mediaserver.recording.journal import Kind, frame, note
 from tests.support.numbered import HEIGHT, WIDTH, draw, read
+from tests.support.sealed import begin_sealed, put
 from tests.support.synthetic_taps import T0_NS, header, rtp
 
 PAYLOAD_TYPES = {"VP8": 96, "VP9": 98, "H264": 102}
@@ -129,6 +132,31 @@ def seen(path: Path | str) -> list[tuple[int, tuple[int, int] | None]]:
     with av.open(str(path)) as film:
         stream = film.streams.video[0]
         return [(round(1000 * image.time), read(image.to_ndarray(format="rgb24"))) for image in film.decode(stream)]
+
+
+def write_sealed_pictures(
+    directory: Path,
+    packets: list[tuple[int, bytes]],
+    leg: str = "1",
+    picture: str = "camera",
+    codec: str = "VP8",
+    *,
+    closed_ns: int,
+) -> LegFile:
+    """As the recorder leaves it, with its key. packets: (arrival, RTP packet)."""
+    content = "main" if picture == "camera" else "slides"
+    file = begin_sealed(
+        directory, f"{leg}-{picture}", video=True, leg=leg, media="video", content=content, codecs=codecs(codec)
+    )
+    put(file, note(Kind.OPEN, T0_NS, {"evidence": {"evidence_id": f"e{leg}"}}))
+    for start in range(0, len(packets), 20):
+        put(
+            file,
+            b"".join(frame(Kind.RTP, arrival, packet, flags=16) for arrival, packet in packets[start : start + 20]),
+        )
+    put(file, note(Kind.CLOSE, closed_ns, {"reason": "ended"}) + note(Kind.END, closed_ns, {"reason": "ended"}))
+    os.close(file.descriptor)
+    return file
 
 
 def write_pictures(

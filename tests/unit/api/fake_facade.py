@@ -8,6 +8,7 @@ from mediaserver.api.facade import (
     Conflict,
     ConsentAnswer,
     ExportFormat,
+    FilmFormat,
     LegQuality,
     NotFound,
     Readiness,
@@ -95,6 +96,7 @@ class FakeFacade:
     ended: list[str] = field(default_factory=list)
     recorded: list[tuple[str, str, float | None]] = field(default_factory=list)
     counted: ServerCounters = field(default_factory=ServerCounters)
+    filmed: list[tuple[str, str | None, str | None]] = field(default_factory=list)
 
     def readiness(self) -> Readiness:
         return Readiness(self.parts)
@@ -150,6 +152,18 @@ class FakeFacade:
         if recording_id != "r1":
             raise NotFound(f"there is no recording {recording_id}")
         return RECORDING
+
+    async def pictures(self, recording_id: str) -> Sequence[tuple[str, str]]:
+        await self.recording(recording_id)
+        return [("1", "camera"), ("1", "screen")]
+
+    async def film(
+        self, recording_id: str, form: FilmFormat, party: str | None = None, picture: str | None = None
+    ) -> SealedFile:
+        self.filmed.append((form, party, picture))
+        if party == "9":
+            raise NotFound(f"recording {recording_id} has no such picture")
+        return await self.export_recording(recording_id, "wav")
 
     async def export_recording(self, recording_id: str, form: ExportFormat) -> SealedFile:
         await self.recording(recording_id)

@@ -16,6 +16,7 @@ from mediaserver.recording.cabinet import Cabinet
 from mediaserver.recording.keys import destroy_key
 from mediaserver.recording.sealed import SealedShelf
 from mediaserver.store.recordings import RecordingRow
+from tests.support.film import Photographer, seen, write_sealed_pictures
 from tests.support.sealed import RING, write_sealed
 from tests.support.synthetic_taps import T0_NS, Talker, tone
 
@@ -70,3 +71,25 @@ async def test_what_was_erased_is_not_found(facade: ServerFacade, tmp_path: Path
     with pytest.raises(NotFound, match="keys were destroyed"):
         await facade.export_recording("r1", "peaks")
     assert list((tmp_path / "exports").iterdir()) == []
+
+
+async def test_a_film_is_rendered_once_sealed_and_only_of_pictures_there_are(
+    facade: ServerFacade, tmp_path: Path
+) -> None:
+    with pytest.raises(NotFound, match="no such picture"):
+        await facade.film("r1", "webm")
+    packets = Photographer(frames=10).packets()
+    write_sealed_pictures(tmp_path / ROW.directory, packets, closed_ns=T0_NS + 1_000_000_000)
+    assert list(await facade.pictures("r1")) == [("1", "camera")]
+    clear = (await facade.film("r1", "webm", "1")).whole()
+    [sealed] = list((tmp_path / "exports").iterdir())
+    made = sealed.stat().st_mtime_ns
+    assert b"webm" in clear
+    assert b"webm" not in sealed.read_bytes()
+    (tmp_path / "clear").write_bytes(clear)
+    assert [picture for _, picture in seen(tmp_path / "clear")] == [(3, number) for number in range(10)]
+    assert (await facade.film("r1", "webm", "1")).whole() == clear
+    assert sealed.stat().st_mtime_ns == made
+    for party, picture in (("../1", None), ("2", None), ("1", "screen"), (None, "../x")):
+        with pytest.raises(NotFound):
+            await facade.film("r1", "webm", party, picture)

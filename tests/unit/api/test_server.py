@@ -164,6 +164,27 @@ async def test_a_recording_plays_from_any_place(api: Client, facade: FakeFacade,
         assert answer.status == 404
 
 
+async def test_a_film_is_of_the_party_and_the_picture_that_are_asked_for(
+    api: Client, facade: FakeFacade, tmp_path: Path
+) -> None:
+    facade.audio = sealed_file(tmp_path / "r1.film.sealed", bytes(range(100)))
+    address = "/api/v1/recordings/r1/film.webm"
+    async with api.get("/api/v1/recordings/r1/pictures", headers=SIGNED_IN) as answer:
+        assert (await answer.json())["pictures"][1] == {"party": "1", "picture": "screen"}
+    headers = {**SIGNED_IN, "Range": "bytes=10-19"}
+    async with api.get(f"{address}?party=1&picture=screen", headers=headers) as answer:
+        assert (answer.status, answer.content_type) == (206, "video/webm")
+        assert await answer.read() == bytes(range(10, 20))
+    for query, status in (("?party=9", 404), ("?leg=1", 400), ("", 200)):
+        async with api.get(address + query, headers=SIGNED_IN) as answer:
+            assert answer.status == status
+    async with api.get("/api/v1/recordings/r1/film.avi", headers=SIGNED_IN) as answer:
+        assert answer.status == 404
+    async with api.get(address) as answer:
+        assert answer.status == 401
+    assert facade.filmed == [("webm", "1", "screen"), ("webm", "9", None), ("webm", None, None)]
+
+
 async def test_a_failure_inside_is_500_without_its_details(api: Client) -> None:
     async with api.get("/api/v1/quality/boom", headers=SIGNED_IN) as answer:
         assert answer.status == 500

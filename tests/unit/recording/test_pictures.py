@@ -189,6 +189,38 @@ async def test_lost_pictures_are_counted_apart_and_end_nothing(room: Room) -> No
     assert row.packets_lost == 0
 
 
+async def test_erasing_a_party_makes_its_pictures_unreadable_too_and_the_chain_tells(room: Room) -> None:
+    a, b = room.leg(1), room.leg(2)
+    room.camera(a, 11)
+    room.camera(b, 21)
+    recording = await begin(room, ANYBODY, a, b)
+    room.talk(a, b, packets=5)
+    await recording.end()
+    await room.spool.flush()
+    gone = await room.recorder.keeper().erase(recording.recording_id, "1", "asked for it", "anna", 1.0)
+    assert sorted(gone) == ["1-camera.journal", "1.journal"]
+    assert [packets(room, name) for name in gone] == [[], []]
+    assert len(packets(room, "2-camera.journal")) == 5
+    report = verify_directory(room.journals()[0].parent, room.recorder.signer.public)
+    assert report.verdict is Verdict.PROVEN
+    assert "1-camera.journal: was made unreadable on purpose (asked for it), by anna" in report.facts
+
+
+async def test_a_changed_byte_of_a_picture_is_found(room: Room) -> None:
+    a = room.leg(1)
+    room.camera(a, 11)
+    recording = await begin(room, ANYBODY, a)
+    room.talk(a, packets=20)
+    await recording.end()
+    [path] = [path for path in room.journals() if path.name == "1-camera.journal"]
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    report = verify_directory(path.parent, room.recorder.signer.public)
+    assert report.verdict is Verdict.BROKEN
+    assert all(text.startswith("1-camera.journal: ") for text in report.findings)
+
+
 async def test_after_a_crash_pictures_are_closed_signed_and_no_party_of_their_own(room: Room) -> None:
     a = room.leg(1)
     room.camera(a, 11)
