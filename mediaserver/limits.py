@@ -75,6 +75,7 @@ LEG_EVENTS_MAX: Final = 256  # signalling and media events waiting for one leg; 
 DIGITS_MAX: Final = 64  # digits typed ahead and not yet gathered; later ones are dropped and counted
 FORK_BRANCHES_MAX: Final = 32  # contacts rung at once for one call
 LEGS_PER_CALL_MAX: Final = 128  # one call's legs over its life: stops a transfer loop
+LEGS_PARTED_MAX: Final = 64  # legs with data channels between two calls: each is there for one step of a transfer
 REROUTES_MAX: Final = 16  # programs one call may be handed to: stops two rules that transfer to each other
 PROGRAM_TASKS_MAX: Final = 256  # asyncio tasks one call may own at a time
 ROUTING_RULES_MAX: Final = 10_000  # each call walks them in order

@@ -67,6 +67,9 @@ class _LegListener:
     def gone(self) -> None:
         self._people.leave_leg(self._call_id, self._leg.leg_id, self)
 
+    def moved(self, call_id: str, leg: LegFacts) -> None:
+        self._call_id, self._leg = call_id, leg
+
     def take(self, text: str | bytes) -> None:
         if not self._budget.take(asyncio.get_running_loop().time()):
             log.warning("a data channel was closed: it says too much", leg=self._leg.leg_id)

@@ -20,10 +20,11 @@ from mediaserver.clock import Clock
 from mediaserver.limits import (
     CHAT_BURST_S_MAX,
     CHAT_DELIVERIES_PER_S_MAX,
+    LEGS_PARTED_MAX,
     PAGE_LEGS_MAX,
     ROOM_PARTICIPANTS_TOLD_MAX,
 )
-from mediaserver.model import CallFacts, LegFacts, LegStats, Masked, StreamSettings
+from mediaserver.model import CallFacts, LegFacts, LegHandle, LegStats, Masked, StreamSettings
 from mediaserver.model_news import ChatNews, ClientStats, LegNews, RecordingNews
 
 log = structlog.get_logger()
@@ -44,6 +45,13 @@ class Listener(Protocol):
 
     def tell(self, message: dict[str, Any]) -> None:
         """Returns at once; one that does not read is cut off by whoever owns the connection."""
+
+
+class LegListener(Listener, Protocol):
+    """One data channel of a leg."""
+
+    def moved(self, call_id: str, leg: LegFacts) -> None:
+        """The leg belongs to another call now, and has another id there."""
 
 
 @dataclass(slots=True)
@@ -77,7 +85,8 @@ class People:
         self._of_call: dict[str, set[str]] = {}
         self._rooms: dict[str, RoomFacts] = {}
         self._told: dict[str, asyncio.TimerHandle] = {}  # rooms described lately, or to be
-        self._channels: dict[tuple[str, str], list[Listener]] = {}  # data channels of a leg
+        self._channels: dict[tuple[str, str], list[LegListener]] = {}  # data channels of a leg
+        self._parted: dict[LegHandle, list[LegListener]] = {}  # of a leg that left its call, perhaps for another one
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -111,11 +120,11 @@ class People:
         self._own.pop(sip_call_id, None)
         self._leg_of_page.pop(sip_call_id, None)
 
-    def join_leg(self, call_id: str, leg_id: str, listener: Listener) -> None:
+    def join_leg(self, call_id: str, leg_id: str, listener: LegListener) -> None:
         """A data channel of this leg: it hears what concerns the leg, and is gone with it."""
         self._channels.setdefault((call_id, leg_id), []).append(listener)
 
-    def leave_leg(self, call_id: str, leg_id: str, listener: Listener) -> None:
+    def leave_leg(self, call_id: str, leg_id: str, listener: LegListener) -> None:
         found = self._channels.get((call_id, leg_id), [])
         if listener in found:
             found.remove(listener)
@@ -192,6 +201,9 @@ class People:
             self._legs_of_user.setdefault(leg.identity, set()).add(key)
         if leg.sip_call_id in self._own:
             self._leg_of_page[leg.sip_call_id] = key
+        for listener in self._parted.pop(leg.handle, ()):
+            self.join_leg(call_id, leg.leg_id, listener)
+            listener.moved(call_id, leg)
 
     def leg_changed(self, call_id: str, leg: LegFacts, stream: StreamSettings) -> None:
         known = self._legs.get((call_id, leg.leg_id))
@@ -206,7 +218,10 @@ class People:
     def leg_closed(self, call_id: str, leg: LegFacts, stats: LegStats | None) -> None:
         key = (call_id, leg.leg_id)
         known = self._legs.pop(key, None)
-        self._channels.pop(key, None)
+        if (channels := self._channels.pop(key, None)) is not None:
+            self._parted[leg.handle] = channels
+            while len(self._parted) > LEGS_PARTED_MAX:
+                del self._parted[next(iter(self._parted))]
         if known is None:
             return
         identity = known.facts.identity

@@ -31,8 +31,9 @@ class Takeover:
         self._call = call
         self._old = old
         self._session = session
-        party = Party(Masked(session.caller_user), session.identity)
-        self._new = call.legs.new(old.role, party, trunk=call.trunk if old is call.primary else None)
+        identity = session.identity or ""
+        trunk = identity.removeprefix("trunk:") if identity.startswith("trunk:") else None
+        self._new = call.legs.new(old.role, Party(Masked(session.caller_user), session.identity), trunk=trunk)
         if self._new is not None:
             self._new.attach(session)
 

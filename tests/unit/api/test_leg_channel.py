@@ -94,6 +94,26 @@ async def test_consent_and_measurements_are_this_legs() -> None:
     assert ann.said[-1]["code"] == "not_found"
 
 
+async def test_a_channel_goes_along_when_its_leg_goes_over_to_another_call() -> None:
+    call = Call()
+    ann = call.channel()
+    call.people.leg_closed("call1", leg("ann"), None)
+    call.people.leg_opened("call2", leg("ann", "3"), STREAM)
+    call.people.leg_opened("call2", leg(None, "4"), STREAM)
+    other = FakeChannel()
+    assert call.channels("call2", leg(None, "4"), other)  # type: ignore[arg-type]
+    ann.hear("chat", text="hello")
+    assert other.said[0]["text"] == "hello"
+    other.hear("chat", text="hi")
+    assert ann.said[-1]["text"] == "hi"
+    ann.hear("consent", agree=True)
+    await asyncio.sleep(0.001)
+    assert call.asked == [("call2", "3", True)]
+    ann.on_close()
+    call.people.leg_news("call2", leg("ann", "3"), RecordingNews(RecordingState.RECORDING))
+    assert "recording" not in [said["type"] for said in ann.said]
+
+
 @pytest.mark.parametrize(
     "sent",
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from mediaserver.model_consent import ConsentState
@@ -255,6 +257,17 @@ async def test_the_party_that_was_called_may_move_too(stage: Stage) -> None:
     assert desk.names()[-1] == "hang_up"
     assert not caller.over
     assert bridged(stage) == [2]
+
+
+async def test_what_a_trunk_may_speak_counts_for_its_new_leg_too(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, trunks={"carrier": {"uri": "sip:carrier.example", "codecs": ["PCMA"]}})
+    stage.register("bob")
+    first = await stage.call("bob", identity="trunk:carrier")
+    second = await stage.call("bob", identity="trunk:carrier", replaces=first)
+    (answer,) = [what[1] for what in second.did if what[0] == "accept"]
+    assert b"RTP/AVP 8" in answer
+    assert b" 0 " not in answer.split(b"m=audio")[1].splitlines()[0] + b" "
+    await stage.close()
 
 
 async def test_a_device_that_shares_no_codec_is_refused_and_the_call_stays_as_it_was(stage: Stage) -> None:

@@ -15,6 +15,7 @@ export function callView(phone, call) {
   return html`<div class=${`in-call ${pictures ? "with-pictures" : ""} ${phone.panel ? "with-panel" : ""}`}>
     <div class="call-main">
       ${otherCalls(phone, call)}
+      ${consultation(phone, call)}
       <section class=${`stage ${pictures ? "" : "sheet"}`} aria-labelledby="call-who">
         ${pictures ? grid(call, tiles) : nothing}
         ${about(phone, call, pictures)}
@@ -122,7 +123,6 @@ function tileView(call, tile) {
 function notes(phone, call) {
   if (!call.live) return nothing;
   return html`<div class="notes">
-    ${consultation(phone, call)}
     ${recording(phone, call)}
     ${call.network !== "ok" ? note("fair", "pulse", say(`net_${call.network}`)) : nothing}
     ${phone.line.state === "lost" && call.network === "ok" ? note("fair", "info", say("line_lost")) : nothing}
@@ -137,7 +137,7 @@ function notes(phone, call) {
 
 // Somebody waits on hold while this one is asked.
 function consultation(phone, call) {
-  if (!call.about?.live) return nothing;
+  if (!call.live || !call.about?.live) return nothing;
   const values = { who: who(call.about), other: who(call) };
   return html`<section class="note consult" aria-label=${say("transfer_consult")}>${icon("transfer")}<div>
       <strong>${say("consult_waits", values)}</strong> ${say(call.state === "talking" ? "consult_talk" : "consult_ring", values)}
@@ -225,7 +225,7 @@ function control(sign, text, label, on, act) {
 }
 
 function otherCalls(phone, call) {
-  const others = phone.calls.filter((one) => one !== call && one.live && one.state !== "incoming");
+  const others = phone.calls.filter((one) => one !== call && one !== call.about && one.live && one.state !== "incoming");
   if (!others.length) return nothing;
   return html`<ul class="other-calls" aria-label=${say("calls")}>${others.map((one) => html`<li><button type="button" @click=${() => phone.switchTo(one)}>
     ${icon(one.held ? "pause" : "phone")}<span>${say("switch_to", { who: who(one) })}</span><span class="faint">${stateWords(one)}</span></button></li>`)}</ul>`;

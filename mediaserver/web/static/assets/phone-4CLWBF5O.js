@@ -204,6 +204,7 @@ a=content:slides`)),[a,...o].join("")}arrived({track:s,streams:r,transceiver:a})
     ${r.length<2?R`<p class="hint">${g("room_alone",{room:s.room?.room??""})}</p>`:O}`}function Hc(l,s){let r=s.tracks?[...s.tracks.tiles.values()]:[],a=r.length>0||!!s.tracks?.camera||!!s.tracks?.screen;return R`<div class=${`in-call ${a?"with-pictures":""} ${l.panel?"with-panel":""}`}>
     <div class="call-main">
       ${Dp(l,s)}
+      ${xp(l,s)}
       <section class=${`stage ${a?"":"sheet"}`} aria-labelledby="call-who">
         ${a?Ap(s,r):O}
         ${yp(l,s,a)}
@@ -244,7 +245,6 @@ a=content:slides`)),[a,...o].join("")}arrived({track:s,streams:r,transceiver:a})
     <span class="tile-name">${s}</span></div>`}var qc=(l,s)=>l.room?.speaker===s||l.room?.participants.some(r=>r.id===s&&r.speaking);function Lc(l,s){let r=l.room?.participants.find(t=>t.id===s.participant),a=r?.number??Se(l),o=g(s.kind==="screen"?"screen_of":"picture_of",{who:a});return R`<div class=${`tile ${s.kind} ${qc(l,s.participant)?"speaks":""}`}>
     <video autoplay playsinline .muted=${!0} .srcObject=${s.stream} aria-label=${o}></video>
     <span class="tile-name">${a}${r?.muted?R` ${j("micOff")}`:O}</span></div>`}function Ip(l,s){return s.live?R`<div class="notes">
-    ${xp(l,s)}
     ${Np(l,s)}
     ${s.network!=="ok"?Rt("fair","pulse",g(`net_${s.network}`)):O}
     ${l.line.state==="lost"&&s.network==="ok"?Rt("fair","info",g("line_lost")):O}
@@ -254,7 +254,7 @@ a=content:slides`)),[a,...o].join("")}arrived({track:s,streams:r,transceiver:a})
     ${s.problem==="sound_blocked"?R`<button type="button" class="primary" @click=${()=>kp(s)}>${g("hear")}</button>`:O}
     ${s.transferState?Rt(s.transferState==="failed"?"bad":"good","transfer",g(`transfer_${s.transferState}`)):O}
     ${$p(s)}
-  </div>`:O}function xp(l,s){if(!s.about?.live)return O;let r={who:Se(s.about),other:Se(s)};return R`<section class="note consult" aria-label=${g("transfer_consult")}>${j("transfer")}<div>
+  </div>`:O}function xp(l,s){if(!s.live||!s.about?.live)return O;let r={who:Se(s.about),other:Se(s)};return R`<section class="note consult" aria-label=${g("transfer_consult")}>${j("transfer")}<div>
       <strong>${g("consult_waits",r)}</strong> ${g(s.state==="talking"?"consult_talk":"consult_ring",r)}
       <div class="row">${s.state==="talking"?R`<button type="button" class="primary" @click=${()=>l.connect(s.about,s)}>${j("transfer")} ${g("consult_connect",r)}</button>`:O}
         <button type="button" @click=${()=>l.comeBack(s)}>${g("consult_back",r)}</button></div></div></section>`}function Rt(l,s,r){return R`<p class=${`note ${l}`}>${j(s)}<span>${r}</span></p>`}function Bn(l){return l.warningNow??(l.measured?.warning&&Un(`warn_${l.measured.warning}`)?l.measured.warning:null)}function $p(l){let s=Bn(l);return s?R`<div class="note fair">${j("alert")}<p><strong>${g(`warn_${s}`)}</strong> ${g(`fix_${s}`)}</p></div>`:O}function kp(l){l.problem=null,l.audio.play().catch(()=>{}),l.changed()}function Np(l,s){let r=s.consent==="refused"?g("rec_refused"):s.consent==="agreed"?g("rec_agreed"):null;if(s.notice==="asking"||s.notice==="notice"){let a=s.notice==="asking";return R`<section class="note consent ${r?"":"fair"}" aria-label=${g(`rec_${s.notice}`)}>${j("record")}
@@ -274,7 +274,7 @@ a=content:slides`)),[a,...o].join("")}arrived({track:s,streams:r,transceiver:a})
       @click=${()=>Fc(l,o)}>${j(t)}<span>${g(o)}</span>
       ${o==="chat"&&s.unread?R`<b class="count" aria-label=${g("chat_new",{count:s.unread})}>${s.unread}</b>`:O}</button>`)}
     <button type="button" class="control end" @click=${()=>s.hangUp()}>${j("hangup")}<span>${g("hang_up")}</span></button>
-  </div>`}function Mp(l,s){l.drop(s),l.dial(s.party)}function Hr(l,s,r,a,o){return R`<button type="button" class=${`control ${a?"on":""}`} aria-label=${r} title=${r} @click=${o}>${j(l)}<span>${s}</span></button>`}function Dp(l,s){let r=l.calls.filter(a=>a!==s&&a.live&&a.state!=="incoming");return r.length?R`<ul class="other-calls" aria-label=${g("calls")}>${r.map(a=>R`<li><button type="button" @click=${()=>l.switchTo(a)}>
+  </div>`}function Mp(l,s){l.drop(s),l.dial(s.party)}function Hr(l,s,r,a,o){return R`<button type="button" class=${`control ${a?"on":""}`} aria-label=${r} title=${r} @click=${o}>${j(l)}<span>${s}</span></button>`}function Dp(l,s){let r=l.calls.filter(a=>a!==s&&a!==s.about&&a.live&&a.state!=="incoming");return r.length?R`<ul class="other-calls" aria-label=${g("calls")}>${r.map(a=>R`<li><button type="button" @click=${()=>l.switchTo(a)}>
     ${j(a.held?"pause":"phone")}<span>${g("switch_to",{who:Se(a)})}</span><span class="faint">${qr(a)}</span></button></li>`)}</ul>`:O}function Bc(l,s){let r=l.calls.some(a=>a.state==="talking");return R`<section class="incoming sheet" role="alertdialog" aria-labelledby="incoming-who" aria-describedby="incoming-what" tabindex="-1">
     <div class="avatar incoming" aria-hidden="true"><span>${Fn(Se(s))}</span></div>
     <div class="about-words"><p class="faint" id="incoming-what">${g("incoming")}</p><h2 id="incoming-who">${Se(s)}</h2>
