@@ -39,6 +39,10 @@ cdef int codec_open_encoder(AudioCodec* codec, const CodecConfig* config) noexce
 cdef void codec_close(AudioCodec* codec) noexcept nogil
 # pcm[samples] -> out[capacity]; returns bytes, 0: nothing to send (DTX), -1: samples or capacity not possible.
 cdef int codec_encode(AudioCodec* codec, const int16_t* pcm, int samples, uint8_t* out, int capacity) noexcept nogil
+# A payload of `samples` that decodes to silence whatever came before, without encoding; bytes, or 0: the codec has none
+# that is worth it. codec_restart is due before the encoder is used again after it.
+cdef int codec_silence(const AudioCodec* codec, int samples, uint8_t* out, int capacity) noexcept nogil
+cdef void codec_restart(AudioCodec* codec) noexcept nogil
 # payload[size] -> out[capacity]; returns samples at rate_hz (CN: 0, see codec_conceal), -1: it is not decodable.
 cdef int codec_decode(AudioCodec* codec, const uint8_t* payload, int size, int16_t* out, int capacity) noexcept nogil
 # Copies the encoder's running state between codecs of the same id and rate: who leaves a shared encode goes on without

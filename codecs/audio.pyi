@@ -52,6 +52,14 @@ class Codec:
     def decode_fec(self, payload: bytes | memoryview, samples: int) -> npt.NDArray[np.int16] | None:
         """The frame *before* payload from its in-band FEC; None: no FEC inside."""
 
+    def silence(self, samples: int) -> bytes | None:
+        """A payload of so many samples that decodes to silence whatever came before; None: the codec has none.
+
+        `restart` is due before `encode` is called again after it."""
+
+    def restart(self) -> None:
+        """The encoder forgets what it encoded so far."""
+
     def take_encoder(self, source: Codec) -> None:
         """Goes on encoding where `source` is now. Raises ValueError unless both have the same name and rate."""
 

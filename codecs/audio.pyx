@@ -22,7 +22,7 @@ from mediaserver.codecs.g722 cimport (
 from mediaserver.codecs.l16 cimport l16_decode, l16_encode
 from mediaserver.codecs.opus cimport (
     opus_close_decoder, opus_close_encoder, opus_conceal, opus_copy_encoder, opus_decode_frame, opus_decode_lost,
-    opus_encode_frame, opus_open_decoder, opus_open_encoder, opus_samples, opus_set_loss,
+    opus_encode_frame, opus_open_decoder, opus_open_encoder, opus_restart, opus_samples, opus_set_loss, opus_silence,
 )
 
 cdef enum:
@@ -165,6 +165,15 @@ cdef int codec_encode(AudioCodec* codec, const int16_t* pcm, int samples, uint8_
     if codec.codec_id == CODEC_CN:
         return comfort_write(level_dbov(pcm, samples), out, capacity)
     return -1
+
+
+cdef int codec_silence(const AudioCodec* codec, int samples, uint8_t* out, int capacity) noexcept nogil:
+    return opus_silence(codec.rate_hz, samples, out, capacity) if codec.codec_id == CODEC_OPUS else 0
+
+
+cdef void codec_restart(AudioCodec* codec) noexcept nogil:
+    if codec.codec_id == CODEC_OPUS and codec.sides & ENCODES:
+        opus_restart(codec.encoder)
 
 
 cdef int codec_decode(AudioCodec* codec, const uint8_t* payload, int size, int16_t* out, int capacity) noexcept nogil:
@@ -345,6 +354,14 @@ cdef class Codec:
         cdef int16_t[::1] view = out
         cdef int done = codec_decode_fec(&self.codec, &payload[0], <int>payload.shape[0], &view[0], samples)
         return out[:done] if done > 0 else None
+
+    def silence(self, int samples):
+        cdef uint8_t out[8]
+        cdef int size = codec_silence(&self.codec, samples, out, sizeof(out))
+        return <bytes>out[:size] if size > 0 else None
+
+    def restart(self):
+        codec_restart(&self.codec)
 
     def take_encoder(self, Codec source not None):
         if codec_copy_encoder(&self.codec, &source.codec) != 0:

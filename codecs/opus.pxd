@@ -11,6 +11,10 @@ cdef void opus_close_encoder(void* encoder) noexcept nogil
 cdef void opus_close_decoder(void* decoder) noexcept nogil
 # samples: 2.5, 5, 10, 20, 40, 60, 80, 100 or 120 ms. Returns bytes, 0: nothing to send (DTX), -1: not possible.
 cdef int opus_encode_frame(void* encoder, const int16_t* pcm, int samples, uint8_t* out, int capacity) noexcept nogil
+# A payload that says digital silence whatever came before it, of 20 ms; 0: none of that length. Made by no encoder:
+# after it the encoder has to be restarted, for the decoder starts anew when SILK comes back (RFC 6716 4.5.2).
+cdef int opus_silence(int rate_hz, int samples, uint8_t* out, int capacity) noexcept nogil
+cdef void opus_restart(void* encoder) noexcept nogil
 # Returns samples, -1: not decodable. A stereo payload comes out as the mean of both sides.
 cdef int opus_decode_frame(void* decoder, const uint8_t* payload, int size, int16_t* out, int capacity) noexcept nogil
 # samples must be a multiple of 2.5 ms; returns samples or -1.

@@ -17,6 +17,7 @@ cdef extern from "opus.h" nogil:
     int OPUS_SET_INBAND_FEC_REQUEST
     int OPUS_SET_DTX_REQUEST
     int OPUS_SET_PACKET_LOSS_PERC_REQUEST
+    int OPUS_RESET_STATE
     OpusEncoder* opus_encoder_create(int32_t rate_hz, int channels, int application, int* error)
     int opus_encoder_get_size(int channels)
     void opus_encoder_destroy(OpusEncoder* encoder)
@@ -91,6 +92,21 @@ cdef int opus_encode_frame(void* encoder, const int16_t* pcm, int samples, uint8
     if size < 0:
         return -1
     return 0 if size <= 2 else size          # two bytes or less: DTX says this frame need not be sent
+
+
+cdef int opus_silence(int rate_hz, int samples, uint8_t* out, int capacity) noexcept nogil:
+    """RFC 6716 3.1: CELT alone, mono, one frame; 4.3: its first bit says silence, the rest follows from that."""
+    cdef int bandwidth = 16 if rate_hz <= 8000 else (20 if rate_hz <= 16000 else (24 if rate_hz <= 24000 else 28))
+    if capacity < 3 or samples * 50 != rate_hz:
+        return 0
+    out[0] = (bandwidth + 3) << 3
+    out[1] = 0xFF
+    out[2] = 0xFE
+    return 3
+
+
+cdef void opus_restart(void* encoder) noexcept nogil:
+    opus_encoder_ctl(<OpusEncoder*>encoder, OPUS_RESET_STATE)
 
 
 cdef int opus_decode_frame(void* decoder, const uint8_t* payload, int size, int16_t* out, int capacity) noexcept nogil:

@@ -16,7 +16,7 @@ from mediaserver.ext.playout cimport PLAYED_SILENCE
 from mediaserver.ext.processing cimport processing_heard
 from mediaserver.ext.rtp cimport RTP_HEADER_BYTES
 from mediaserver.ext.speak cimport keep_running, pull, send_frame, speak
-from mediaserver.ext.voice cimport VOICE_PAYLOAD_MAX, voice_copy, voice_push, voice_take
+from mediaserver.ext.voice cimport TAKEN_ENCODED, VOICE_PAYLOAD_MAX, voice_copy, voice_push, voice_take
 
 cdef enum:
     QUIET_LEVEL = 65               # -dBov: what is quieter for LOUD_TICKS adds only noise to a room of three or more
@@ -195,9 +195,8 @@ cdef void send_shared(Context* ctx, Bridge* b, Leg* leg, int place, Share* share
             b.leaders[place] = leg
         voice_push(leader.voice, pcm, samples, b.mix_rate_hz)
         share.size = 0
-        voice_take(leader.voice, share.payload, &share.size)
+        ctx.counters.encodes += voice_take(leader.voice, share.payload, &share.size) == TAKEN_ENCODED
         share.made = 1
-        ctx.counters.encodes += 1
     keep_running(ctx, leg)
     if leg.processing is not NULL:
         processing_heard(leg.processing, pcm, samples)

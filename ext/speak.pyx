@@ -12,7 +12,7 @@ from mediaserver.ext.mix cimport mix_at_limit, mix_gain, mix_level
 from mediaserver.ext.playout cimport PLAYED_VOICE, playout_pull, playout_set_rate
 from mediaserver.ext.processing cimport processing_heard, processing_step
 from mediaserver.ext.rtp cimport RTP_HEADER_BYTES, rtp_sender_next, rtp_write_header
-from mediaserver.ext.voice cimport Voice, voice_push, voice_take
+from mediaserver.ext.voice cimport TAKEN_ENCODED, TAKEN_NOTHING, Taken, Voice, voice_push, voice_take
 
 cdef enum:
     UNITY_GAIN_Q12 = 4096
@@ -55,6 +55,7 @@ cdef void keep_running(Context* ctx, Leg* leg) noexcept nogil:
 
 cdef void speak(Context* ctx, Leg* leg, const int16_t* pcm, int samples, int rate_hz) noexcept nogil:
     cdef int size = 0
+    cdef Taken taken
     if leg.voice is NULL or not leg_can_send(leg):
         return
     keep_running(ctx, leg)
@@ -62,8 +63,11 @@ cdef void speak(Context* ctx, Leg* leg, const int16_t* pcm, int samples, int rat
     if leg.processing is not NULL:
         processing_heard(leg.processing, pcm, samples)
     voice_push(leg.voice, pcm, samples, rate_hz)
-    while voice_take(leg.voice, ctx.scratch.data + RTP_HEADER_BYTES, &size):
-        ctx.counters.encodes += 1
+    while True:
+        taken = voice_take(leg.voice, ctx.scratch.data + RTP_HEADER_BYTES, &size)
+        if taken == TAKEN_NOTHING:
+            break
+        ctx.counters.encodes += taken == TAKEN_ENCODED
         send_frame(ctx, leg, size)
 
 

@@ -6,6 +6,12 @@ from mediaserver.codecs.resample cimport Resampler
 cdef enum:
     VOICE_RATES = 3                    # 8, 16 and 48 kHz: the rates mixes and prompts have
     VOICE_PAYLOAD_MAX = 1400           # what we make never needs IP fragments
+    VOICE_SILENCE_BYTES_MAX = 8
+
+cdef enum Taken:
+    TAKEN_NOTHING = 0                  # no frame was whole
+    TAKEN_ENCODED = 1
+    TAKEN_SILENCE = 2                  # digital silence that lasts: the codec's fixed payload, without an encode
 
 cdef struct Voice:
     int32_t payload_type
@@ -22,6 +28,9 @@ cdef struct Voice:
     uint32_t timestamp                 # RTP time of the next frame, valid while running
     uint64_t tick                      # of the last push; a gap ends the talk spurt
     int32_t running
+    int32_t silent_frames              # digital silence in a row; at REST_FRAMES the encoder rests
+    int32_t silence_size               # 0: the codec has no payload for silence, or leaves it out by itself (DTX)
+    uint8_t silence[VOICE_SILENCE_BYTES_MAX]
     Resampler resamplers[VOICE_RATES]
     int16_t* buffer                    # samples waiting for a whole frame; behind the struct
 
@@ -33,8 +42,7 @@ cdef void voice_free(Voice* v) noexcept nogil
 cdef int voice_mix_rate(int rate_hz) noexcept nogil
 # pcm[samples] at 8, 16 or 48 kHz, 20 ms at the most, joins what waits.
 cdef void voice_push(Voice* v, const int16_t* pcm, int samples, int rate_hz) noexcept nogil
-# 1 and *size (0: the codec has nothing to send, DTX; -1: it failed) when a frame was whole, else 0.
-# out[VOICE_PAYLOAD_MAX].
-cdef int voice_take(Voice* v, uint8_t* out, int* size) noexcept nogil
+# *size (0: the codec has nothing to send, DTX; -1: it failed) when a frame was whole. out[VOICE_PAYLOAD_MAX].
+cdef Taken voice_take(Voice* v, uint8_t* out, int* size) noexcept nogil
 # `to` goes on where `source` is, encoder and resampler alike (equal share keys).
 cdef void voice_copy(Voice* to, const Voice* source) noexcept nogil

@@ -4,19 +4,22 @@ Owns encoder, resamplers and the samples that do not fill a frame yet. Knows no 
 """
 
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memmove
+from libc.string cimport memcmp, memcpy, memmove
 from mediaserver.codecs.audio cimport (
     CODEC_OPUS,
     codec_close,
     codec_copy_encoder,
     codec_encode,
     codec_open_encoder,
+    codec_restart,
+    codec_silence,
 )
 from mediaserver.codecs.resample cimport resampler_free, resampler_init, resampler_reset, resampler_step
 
 cdef enum:
     TICK_SAMPLES_MAX = 960
     PTIME_MS_MAX = 60
+    REST_FRAMES = 5                # what was said before has rung out, and its FEC copy is sent
 
 cdef int RATES_HZ[VOICE_RATES]
 RATES_HZ[:] = [8000, 16000, 48000]
@@ -74,6 +77,8 @@ cdef Voice* voice_new(const CodecConfig* config, int payload_type, int ptime_ms)
     v.share_key = share_key(config, ms)
     v.whole_ticks = ms == 20
     v.source = -1
+    if not config.dtx:
+        v.silence_size = codec_silence(&codec, v.frame_samples, v.silence, VOICE_SILENCE_BYTES_MAX)
     for i in range(VOICE_RATES):
         if resampler_init(&v.resamplers[i], RATES_HZ[i], codec.rate_hz) < 0:
             voice_free(v)
@@ -111,13 +116,35 @@ cdef void voice_push(Voice* v, const int16_t* pcm, int samples, int rate_hz) noe
     v.fill += count
 
 
-cdef int voice_take(Voice* v, uint8_t* out, int* size) noexcept nogil:
+cdef bint rests(Voice* v) noexcept nogil:
+    """Whether the frame that is next is one more of a silence that lasts; the encoder begins anew after it."""
+    if v.silence_size == 0:
+        return False
+    if v.buffer[0] != 0 or memcmp(v.buffer, v.buffer + 1, (v.frame_samples - 1) * sizeof(int16_t)) != 0:
+        v.silent_frames = 0
+        return False
+    if v.silent_frames < REST_FRAMES:
+        v.silent_frames += 1
+        return False
+    if v.silent_frames == REST_FRAMES:
+        v.silent_frames += 1
+        codec_restart(&v.codec)
+    return True
+
+
+cdef Taken voice_take(Voice* v, uint8_t* out, int* size) noexcept nogil:
+    cdef Taken taken = TAKEN_ENCODED
     if v.fill < v.frame_samples:
-        return 0
-    size[0] = codec_encode(&v.codec, v.buffer, v.frame_samples, out, VOICE_PAYLOAD_MAX)
+        return TAKEN_NOTHING
+    if rests(v):
+        taken = TAKEN_SILENCE
+        size[0] = v.silence_size
+        memcpy(out, v.silence, v.silence_size)
+    else:
+        size[0] = codec_encode(&v.codec, v.buffer, v.frame_samples, out, VOICE_PAYLOAD_MAX)
     v.fill -= v.frame_samples
     memmove(v.buffer, v.buffer + v.frame_samples, v.fill * sizeof(int16_t))
-    return 1
+    return taken
 
 
 cdef void voice_copy(Voice* to, const Voice* source) noexcept nogil:
@@ -133,3 +160,4 @@ cdef void voice_copy(Voice* to, const Voice* source) noexcept nogil:
     memcpy(to.buffer, source.buffer, source.fill * sizeof(int16_t))
     to.fill = source.fill
     to.source = source.source
+    to.silent_frames = source.silent_frames

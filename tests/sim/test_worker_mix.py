@@ -181,6 +181,32 @@ def test_listeners_who_add_nothing_share_one_encode() -> None:
     assert all(listener.level_db(440) > HEARD_DB for listener in listeners)
 
 
+def test_in_a_room_with_one_opus_speaker_there_is_one_encode() -> None:
+    """He hears nobody: that is a payload which needs no encoder, and neither does a room where nobody speaks."""
+    world = World()
+    talker = world.phone(OPUS, sound=sine(440, 48_000))
+    listeners = [world.phone(OPUS) for _ in range(10)]
+    world.bridge(talker, *listeners)
+    world.run(1000)
+    before, heard = world.worker.counters(), len(talker.heard)
+    world.run(1000)
+    assert world.worker.counters()["encodes"] - before["encodes"] == 50
+    assert all(listener.level_db(440) > HEARD_DB for listener in listeners)
+    silence = talker.heard[heard:]
+    assert [packet.payload.hex() for packet in silence] == ["f8fffe"] * 50
+    assert {b.timestamp - a.timestamp for a, b in itertools.pairwise(silence)} == {960}
+    assert not any(packet.marker for packet in silence)
+    assert not talker.pcm()[-48_000:].any()
+    listeners[0].sound = sine(900, 48_000)
+    world.run(1000)
+    assert talker.level_db(900) > HEARD_DB
+    talker.sound = listeners[0].sound = None
+    world.run(3000)  # their last words fade out first
+    before = world.worker.counters()["encodes"]
+    world.run(1000)
+    assert world.worker.counters()["encodes"] == before
+
+
 def test_who_leaves_a_shared_encode_goes_on_without_a_click() -> None:
     world = World()
     talker = world.phone(G722, sound=sine(440, 16000))

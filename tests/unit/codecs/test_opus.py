@@ -149,3 +149,33 @@ def test_settings_that_opus_does_not_have_are_refused() -> None:
     for options in ({"rate_hz": 44_100}, {"complexity": 11}, {"packet_loss_percent": 101}):
         with pytest.raises(ValueError, match="cannot be opened"):
             Codec("opus", **options)
+
+
+@pytest.mark.parametrize("rate_hz", RATES_HZ)
+def test_the_payload_for_silence_is_silent_whatever_came_before_and_speech_comes_back_whole(rate_hz: int) -> None:
+    """The encoder rests meanwhile and begins anew, as the decoder does when SILK comes back (RFC 6716 4.5.2)."""
+    size = rate_hz // 50
+    spoken, nothing = frames(voice(rate_hz, 1.0), size), np.zeros(size, np.int16)
+
+    def through(rests: bool) -> npt.NDArray[np.float64]:
+        sender, receiver = Codec("opus", rate_hz=rate_hz, fec=True), Codec("opus", rate_hz=rate_hz)
+        silence = sender.silence(size)
+        assert silence is not None
+        payloads = [sender.encode(frame) for frame in [*spoken, *[nothing] * 5]]
+        payloads += [silence if rests else sender.encode(nothing) for _ in range(20)]
+        if rests:
+            sender.restart()
+        payloads += [sender.encode(frame) for frame in spoken]
+        return receiver.decode_batch(payloads)[0].astype(np.float64)
+
+    resting, encoding = through(rests=True), through(rests=False)
+    assert not resting[56 * size : 75 * size].any()
+    again = slice(75 * size, 85 * size)
+    assert np.sum(resting[again] ** 2) == pytest.approx(np.sum(encoding[again] ** 2), rel=0.25)
+    steps = np.abs(np.diff(resting[74 * size : 77 * size]))
+    assert steps.max() < 1.5 * np.abs(np.diff(encoding[75 * size : 85 * size])).max()
+
+
+@pytest.mark.parametrize(("name", "samples"), [("opus", 480), ("opus", 1920), ("PCMU", 160), ("G722", 320)])
+def test_there_is_a_payload_for_silence_only_where_it_saves_an_encode(name: str, samples: int) -> None:
+    assert Codec(name).silence(samples) is None
