@@ -4,7 +4,7 @@ import struct
 
 from mediaserver.model import Direction
 from mediaserver.model_video import Feedback, VideoCodec, VideoFormat
-from tests.sim.cameras import EXTENSIONS, Camera, Screen, VideoWorld, picture_of, receiving
+from tests.sim.cameras import EXTENSIONS, Camera, Screen, VideoPacket, VideoWorld, picture_of, receiving
 from tests.sim.world import Phone
 
 RIDS = ("q", "h", "f")
@@ -301,6 +301,24 @@ def test_a_stranger_and_a_type_nobody_agreed_to_change_nothing() -> None:
     assert world.worker.leg_stats(camera.phone.handle)["packets_stranger"] == 1
     assert after["packets_bad"] == 1
     screen.stream.check_vp8(screen.ssrc)
+
+
+def test_descriptors_that_lie_are_counted_and_reach_nobody() -> None:
+    world, camera, screen = call()
+    world.film(500)
+    lies = (b"\x90\xff\xff", b"\x90\xf0\xff\xff\xff\xff", b"\x90\x80", b"\x80")
+    before = world.worker.track_stats(camera.phone.handle, 1)["packets_bad"]
+    for n in range(200):
+        number = camera.sequence
+        camera.sequence += 1
+        camera.send(VideoPacket(96, False, number, camera.timestamp, camera.ssrc, lies[n % len(lies)]))
+        if n % 10 == 0:
+            world.film(40)
+    world.film(300)
+    assert world.worker.track_stats(camera.phone.handle, 1)["packets_bad"] - before >= 200
+    assert not [packet for packet in screen.stream.packets if packet.payload in lies]
+    screen.stream.check_vp8(screen.ssrc, whole=False)
+    assert len(screen.stream.frames()) >= 40
 
 
 def test_a_track_that_may_not_send_or_receive_does_not() -> None:

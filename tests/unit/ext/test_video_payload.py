@@ -79,6 +79,41 @@ def test_every_truncation_is_malformed_or_read_within_its_bounds() -> None:
             assert parse_for_test(codec, whole[:size]) is None
 
 
+VP9_STRUCTURE = b"\x8a\x01\x18" + bytes([2, 128, 1, 224])  # I, B, V; one resolution, then groups of pictures
+
+
+@pytest.mark.parametrize(
+    ("codec", "bomb"),
+    [
+        (VP8, b"\x90\xff\xff"),  # a long picture id that is not there
+        (VP8, b"\x90\xf0\xff\xff\xff\xff"),  # every field, and no frame behind them
+        (VP9, VP9_STRUCTURE + b"\xff" + b"\x0c\1\1\1" * 254),  # 255 groups announced, 254 there
+        (VP9, VP9_STRUCTURE + b"\xff" + b"\x0c" * 300),  # groups that swallow each other
+        (VP9, b"\x8a\x01\xf0" + bytes(31)),  # eight resolutions, one octet short
+        (VP9, b"\xd8\x05" + b"\x03" * 1_400),  # references without end
+        (H264, b"\x78" + b"\x00\x01\x67" * 400 + b"\xff\xff"),  # a bundle whose last unit is longer than any packet
+        (AV1, b"\x00" + b"\x80" * 1_400),  # a size without end
+        (AV1, b"\x00" + b"\xff\xff\xff\xff\x0f"),  # 4 GiB, of which nothing is there
+        (AV1, b"\x30" + b"\x00" * 2),  # three elements announced, two there
+    ],
+)
+def test_what_claims_more_than_its_packet_holds_is_malformed(codec: int, bomb: bytes) -> None:
+    assert parse_for_test(codec, bomb) is None
+
+
+@pytest.mark.parametrize(
+    ("codec", "heavy"),
+    [
+        (VP9, VP9_STRUCTURE + b"\xff" + b"\x0c\1\1\1" * 255 + b"x"),
+        (H264, b"\x78" + b"\x00\x01\x41" * 450),
+        (AV1, b"\x00" + b"\x00" * 1_400),
+    ],
+)
+def test_the_most_a_packet_can_describe_is_read_once_and_no_further(codec: int, heavy: bytes) -> None:
+    assert facts(codec, heavy)["key"] == (codec == VP9)
+    assert len(heavy) < 1_500
+
+
 def test_picture_ids_are_rewritten_in_their_width_and_nothing_else() -> None:
     long_id = bytes([0x90, 0xE0, 0x91, 0x23, 0x45, 0x60, 0x00, 9])
     assert patch_for_test(VP8, long_id, 0x7FFE, 0x46) == bytes([0x90, 0xE0, 0xFF, 0xFE, 0x46, 0x60, 0x00, 9])
