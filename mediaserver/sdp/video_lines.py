@@ -164,7 +164,7 @@ class VideoLines:
         if self._bundled:
             attributes += write_answer(peer.extensions, simulcast=bool(peer.rids))
             attributes += [Attribute("extmap-allow-mixed")] if peer.mixed_extensions else []
-        simulcast = self._simulcast(peer.rids) if direction.receives else []
+        simulcast = self._simulcast(peer) if direction.receives else []
         attributes += simulcast
         return self._section(wanted, frame, receive, feedback, direction, attributes, [crypto] if crypto else [])
 
@@ -304,10 +304,11 @@ class VideoLines:
         return Media("video", frame.port, frame.protocol, numbers, attributes=attributes, other=other)
 
     @staticmethod
-    def _simulcast(rids: Sequence[str]) -> list[Attribute]:
-        if not rids:
+    def _simulcast(peer: PeerVideo) -> list[Attribute]:
+        if not peer.rids:
             return []
-        return [*(Attribute("rid", f"{rid} recv") for rid in rids), Attribute("simulcast", f"recv {';'.join(rids)}")]
+        streams = ("rid=" if peer.draft_simulcast else "") + ";".join(peer.rids)
+        return [*(Attribute("rid", f"{rid} recv") for rid in peer.rids), Attribute("simulcast", f"recv {streams}")]
 
     @staticmethod
     def _answered_crypto(line: VideoLine, peer: PeerVideo) -> CryptoLine | None:

@@ -17,6 +17,7 @@ from mediaserver.sdp.extensions import read_extensions
 from mediaserver.sdp.video import DescribedFormat, read_video_formats
 
 _RID = re.compile(r"[A-Za-z0-9_-]{1,16}")  # what the RID extension's one-byte form carries; RFC 8851 allows longer ones
+_DRAFT = "rid="
 _SSRC = re.compile(r"[0-9]{1,10}")
 _BANDWIDTH = re.compile(r"b=(TIAS|AS):([0-9]{1,10})")
 
@@ -36,6 +37,7 @@ class PeerVideo:
     direction: Direction  # as the peer wrote it
     content: Content | None = None
     rids: tuple[str, ...] = ()
+    draft_simulcast: bool = False  # it writes a=simulcast as Firefox did before RFC 8853: send rid=q;h;f
     ssrcs: tuple[tuple[int, int | None], ...] = ()
     extensions: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     bandwidth_bps_max: int = 0
@@ -56,6 +58,7 @@ def read_peer_video(
         direction=direction,
         content=_content(media.first("content")),
         rids=_sent_rids(media),
+        draft_simulcast=_DRAFT in (media.first("simulcast") or ""),
         ssrcs=_ssrcs(media),
         extensions=read_extensions(media),
         bandwidth_bps_max=_bandwidth(media.other),
@@ -93,7 +96,7 @@ def _sent_rids(media: Media) -> tuple[str, ...]:
     if "send" not in words[::2]:
         return ()
     at = words[::2].index("send") * 2 + 1
-    streams = words[at].split(";") if at < len(words) else []
+    streams = words[at].removeprefix(_DRAFT).split(";") if at < len(words) else []
     names = [stream.split(",")[0].removeprefix("~") for stream in streams[:SDP_SIMULCAST_STREAMS_MAX]]
     usable = [name for name in dict.fromkeys(names) if name in described and _RID.fullmatch(name)]
     return tuple(usable) if len(usable) > 1 else ()

@@ -40,6 +40,7 @@ from mediaserver.sdp.webrtc_peer import (
     PeerTransport,
     read_direction,
     read_peer_audio,
+    switched_on,
     wants_webrtc,
 )
 from mediaserver.sdp.words import LocalMedia, MediaPolicy
@@ -226,9 +227,14 @@ class WebRtcNegotiator:
         """The video sections that are switched on and share the audio's transport. Raises ParseError."""
         found = []
         for index, media in enumerate(session.media):
-            on = media.port != 0 or media.has("bundle-only")  # RFC 8843 §6
             mid = media.first("mid")
-            if media.kind == "video" and on and media.protocol in PROTOCOLS and mid in peer.bundle and mid is not None:
+            if (
+                media.kind == "video"
+                and switched_on(media)
+                and media.protocol in PROTOCOLS
+                and mid in peer.bundle
+                and mid is not None
+            ):
                 found.append(read_peer_video(media, index, read_direction(session, media), mid=mid))
         return found[:SDP_VIDEO_LINES_MAX] if self._policy.video_codecs else []
 
@@ -282,7 +288,7 @@ class WebRtcNegotiator:
         """The first audio section that is a browser's and has a codec of ours."""
         reason = "the offer has no audio that is switched on"
         for index, media in enumerate(session.media):
-            if media.kind != "audio" or media.port == 0 or media.protocol not in PROTOCOLS:
+            if media.kind != "audio" or not switched_on(media) or media.protocol not in PROTOCOLS:
                 continue
             peer = read_peer_audio(session, index)
             if any(encoding_of(codec) in self._allowed for codec in peer.codecs):

@@ -49,7 +49,7 @@ class LocalTransport:
 
 @dataclass(frozen=True, slots=True)
 class PeerAudio:
-    """The audio section of a browser, which carries the transport of all."""
+    """The audio section of a browser, and the transport that all share."""
 
     index: int
     protocol: str
@@ -75,18 +75,20 @@ def wants_webrtc(sdp: bytes) -> bool:
 def read_peer_audio(session: Session, index: int) -> PeerAudio:
     """Raises ParseError, or NegotiationError for a section that no browser writes."""
     media = session.media[index]
-    if not media.has("rtcp-mux"):
-        raise NegotiationError("a browser's media needs a=rtcp-mux")
-    ufrag, password = session.attribute_of(media, "ice-ufrag"), session.attribute_of(media, "ice-pwd")
-    if not _ICE_TEXT.fullmatch(ufrag or "") or not _ICE_TEXT.fullmatch(password or "") or len(password or "") < 22:
-        raise NegotiationError("a=ice-ufrag and a=ice-pwd are missing or malformed (RFC 8839 §5.4)")
-    fingerprints = tuple(media.all("fingerprint")) or tuple(session.all("fingerprint"))
-    if not fingerprints:
-        raise NegotiationError("a=fingerprint is missing: without it nobody knows who answers (RFC 8122)")
     mid = media.first("mid")
     if mid is not None and not MID.fullmatch(mid):
         raise ParseError("SDP a=mid is no token of at most 16 characters")
     groups = [value.split() for value in session.all("group")]
+    bundle = next((_mids(group) for group in groups if group[:1] == ["BUNDLE"] and mid in group[1:]), ())
+    carrier = _carrier(session, media, bundle)
+    if not carrier.has("rtcp-mux"):
+        raise NegotiationError("a browser's media needs a=rtcp-mux")
+    ufrag, password = session.attribute_of(carrier, "ice-ufrag"), session.attribute_of(carrier, "ice-pwd")
+    if not _ICE_TEXT.fullmatch(ufrag or "") or not _ICE_TEXT.fullmatch(password or "") or len(password or "") < 22:
+        raise NegotiationError("a=ice-ufrag and a=ice-pwd are missing or malformed (RFC 8839 §5.4)")
+    fingerprints = tuple(carrier.all("fingerprint")) or tuple(session.all("fingerprint"))
+    if not fingerprints:
+        raise NegotiationError("a=fingerprint is missing: without it nobody knows who answers (RFC 8122)")
     return PeerAudio(
         index=index,
         protocol=media.protocol,
@@ -97,15 +99,29 @@ def read_peer_audio(session: Session, index: int) -> PeerAudio:
             ufrag or "",
             password or "",
             fingerprints,
-            session.attribute_of(media, "setup") or "actpass",
-            tuple(media.all("candidate"))[:SDP_CANDIDATES_MAX],
-            media.has("end-of-candidates"),
+            session.attribute_of(carrier, "setup") or "actpass",
+            tuple(carrier.all("candidate"))[:SDP_CANDIDATES_MAX],
+            carrier.has("end-of-candidates"),
             session.has("ice-lite"),
-            "trickle" in (session.attribute_of(media, "ice-options") or "").split(),
+            "trickle" in (session.attribute_of(carrier, "ice-options") or "").split(),
         ),
-        rtcp_rsize=media.has("rtcp-rsize"),
-        bundle=next((_mids(group) for group in groups if group[:1] == ["BUNDLE"] and mid in group[1:]), ()),
+        rtcp_rsize=carrier.has("rtcp-rsize"),
+        bundle=bundle,
     )
+
+
+def switched_on(media: Media) -> bool:
+    """Port 0 is off, unless the section only waits for its bundle (RFC 8843 §6)."""
+    return media.port != 0 or media.has("bundle-only")
+
+
+def _carrier(session: Session, media: Media, bundle: tuple[str, ...]) -> Media:
+    """The section that describes this one's transport: the first of its group where it says nothing itself, as in a
+    bundle-only section (RFC 8829 §5.2.1)."""
+    if not bundle or media.has("ice-ufrag"):
+        return media
+    first = next((other for other in session.media if other.first("mid") == bundle[0]), media)
+    return first if first.has("ice-ufrag") else media
 
 
 def read_direction(session: Session, media: Media) -> Direction:
