@@ -105,6 +105,13 @@ class RawCall:
         self.sip.sendto(self._request("ACK", 1, target=self._target), self.server)
         return self.status
 
+    def confirm(self, request: str) -> None:
+        """200 to a request of the server."""
+        kept = [
+            line for line in request.split("\r\n") if re.match(r"(?:Via|v|From|f|To|t|Call-ID|i|CSeq): ?", line, re.I)
+        ]
+        self.sip.sendto("\r\n".join(["SIP/2.0 200 OK", *kept, "Content-Length: 0", "", ""]).encode(), self.server)
+
     def hang_up(self) -> None:
         self.sip.sendto(self._request("BYE", 2, target=self._target), self.server)
         while True:

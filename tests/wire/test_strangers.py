@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import re
 import socket
 
 import pytest
@@ -74,6 +76,56 @@ async def test_no_codec_in_common_is_488(server: Server) -> None:
         assert await asyncio.to_thread(caller.dial) == 488
     finally:
         caller.close()
+
+
+def show_pictures(caller: RawCall, camera: socket.socket) -> tuple[str, list[bytes]]:
+    """A video phone whose SDP knows no RTCP feedback sends VP8 without a key frame until an INFO comes, then one.
+
+    The INFO, and the pictures that came back."""
+    assert caller.dial() == 200
+    port = re.search(r"^m=video (\d+)", caller.answer, re.M)
+    assert port and "rtcp-fb" not in caller.answer
+
+    def picture(number: int, *, key: bool) -> None:
+        payload = b"\x90\x80" + bytes([number & 0x7F, 0 if key else 1]) + bytes(100)
+        packet = rtp_packet(number, 3_000 * number, 77, payload, payload_type=96, marker=True)
+        camera.sendto(packet, (caller.media[0], int(port[1])))
+
+    caller.sip.settimeout(0.02)
+    for number in range(500):
+        picture(number, key=False)
+        with contextlib.suppress(TimeoutError):
+            info = caller.sip.recv(65_535).decode()
+            if info.startswith("INFO "):
+                break
+    caller.confirm(info)
+    caller.sip.settimeout(5)
+    shown = []
+    for later in range(50):
+        picture(number + 1 + later, key=later == 0)
+        with contextlib.suppress(TimeoutError):
+            shown.append(camera.recv(2_048))
+    caller.hang_up()
+    return info, shown
+
+
+async def test_a_video_phone_without_rtcp_feedback_is_asked_for_a_key_frame_by_info(server: Server) -> None:
+    """RFC 5168, for the echo shows a caller his picture from the first key frame on."""
+    camera = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    camera.bind((server.host, 0))
+    camera.settimeout(0.1)
+    video = f"m=video {camera.getsockname()[1]} RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\n"
+    caller = RawCall((server.host, server.base_port), "603", sdp_extra=video)
+    try:
+        info, shown = await asyncio.to_thread(show_pictures, caller, camera)
+    finally:
+        caller.close()
+        camera.close()
+    assert "application/media_control+xml" in info
+    assert "picture_fast_update" in info
+    pictures = [packet for packet in shown if packet[1] & 0x7F == 96]
+    assert pictures[0][15] & 1 == 0  # P of the VP8 payload header: a key frame came first
+    assert len(pictures) > 20
 
 
 async def test_silence_of_a_caller_is_echoed_packet_for_packet(server: Server) -> None:

@@ -88,12 +88,13 @@ async def shown_to(phone: Baresip, folder: Path) -> int:
     return found[0]
 
 
-@pytest.mark.parametrize("codec", ["VP8", "h264"])
+@pytest.mark.parametrize(("codec", "srtp"), [("VP8", False), ("h264", True)])
 async def test_a_browser_and_a_sip_video_phone_see_each_other(
-    codec: str, chromium: Chromium, phones: Phones, tmp_path: Path
+    codec: str, srtp: bool, chromium: Chromium, phones: Phones, tmp_path: Path
 ) -> None:
+    """srtp: the phone takes no sound and no picture in the clear (SDES, RFC 4568, in both of its sections)."""
     film = write_film(tmp_path / "film.avi", BARESIP)
-    bob = await phones.baresip("bob", "opus", film=film, video_codec=codec)
+    bob = await phones.baresip("bob", "opus", film=film, video_codec=codec, srtp=srtp)
     ann = Phone(chromium, phones.server, "ann")
     await ann.register()
     await ann.do(f"callWithCamera('sip:bob@test.example', {ANN})")
@@ -108,7 +109,9 @@ async def test_a_browser_and_a_sip_video_phone_see_each_other(
     ]
     assert sound["packetsReceived"] > 100
     legs = [leg for call in await phones.server.calls() for leg in call["legs"]]
-    assert {leg["codec"] for leg in legs} == {"opus/48000"}
+    answered = [leg for leg in legs if leg["codec"] is not None]  # not the call in the clear that the phone refused
+    assert {leg["codec"] for leg in answered} == {"opus/48000"}
+    assert [leg["srtp"] is not None for leg in answered] == [True, srtp]
     await ann.leave()
 
 
