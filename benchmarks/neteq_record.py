@@ -1,6 +1,6 @@
 """Plays the networks of tests/sim/networks.py to a real NetEQ (libwebrtc) and keeps what was heard as data.
 
-    NODE_PATH=…/node_modules python benchmarks/neteq_record.py [--codec PCMU] [--at-once 3] [name…]
+    NODE_PATH=benchmarks/node/node_modules python benchmarks/neteq_record.py [--codec PCMU] [--at-once 3] [name…]
 
 Writes benchmarks/data/neteq/CODEC.json; how, with which versions and on which speech is in SOURCE.md beside it. NetEQ
 runs in real time, so this takes 21 s a network and wants a quiet machine and an address that is not loopback (libwebrtc
