@@ -33,6 +33,7 @@ from mediaserver.sdp.directions import narrowed, offered_directions
 from mediaserver.sdp.parse import parse
 
 log = structlog.get_logger()
+SESSION_LOOK_S = 2.0  # how often it is looked whether listeners are still signed in
 REASONS = {
     "no_talk": "two parties do not talk in this call now",
     "not_recorded": "the call is not being recorded, so nobody has been told that others may hear it",
@@ -72,6 +73,7 @@ class LiveApi:
         self._visits, self._facade, self._room = visits, facade, room
         self._listeners: dict[str, _Listener] = {}  # by session
         self._notes: set[asyncio.Task[None]] = set()
+        self._watching: asyncio.Task[None] | None = None
 
     def routes(self, address: str) -> list[web.RouteDef]:
         return [
@@ -128,6 +130,8 @@ class LiveApi:
         except LookupError as error:
             del self._listeners[key]
             raise NotFound("the call is over") from error
+        if self._watching is None or self._watching.done():
+            self._watching = asyncio.get_running_loop().create_task(self._watch(), name="listeners' sessions")
         answer = await session.wait_answer(lambda: request.transport is None)
         return web.json_response({"id": key, "sdp": answer.decode()}, status=201)
 
@@ -138,6 +142,20 @@ class LiveApi:
             raise NotFound("you do not listen there")
         found.session.leave("DELETE")
         return web.Response(status=204)
+
+    async def _watch(self) -> None:
+        while self._listeners:
+            await asyncio.sleep(SESSION_LOOK_S)
+            try:
+                await self.look()
+            except StorageError as error:
+                log.warning("whether listeners are still signed in is not known", error=str(error))
+
+    async def look(self) -> None:
+        """Who has signed out, was removed or lost the right listens no longer. Raises StorageError."""
+        for one in list(self._listeners.values()):
+            if not await self._visits.holds(one.who, "live"):
+                one.session.leave("session over")
 
     def _ended(self, session: WhipSession) -> None:
         found = self._listeners.pop(session.session_id, None)

@@ -101,6 +101,12 @@ class ReviewGate:
             raise Refused(refusal(403, "forbidden", f"the role {found.role} may not do this"))
         return found
 
+    async def holds(self, who: Who, right: str) -> bool:
+        """The session still is, and its person still may: for what outlives a request. Raises StorageError."""
+        session = await self._store.session(who.session.token_sha256, self.now_ms())
+        found = None if session is None else await self._person(session)
+        return found is not None and found.may(right)
+
     async def _session(self, request: web.Request) -> Session | None:
         token = request.cookies.get(COOKIE, "")
         return await self._store.session(sha256(token), self.now_ms()) if token else None

@@ -68,9 +68,10 @@ class ReviewApi:
         self._facade, self._audio = facade, audio
         visits = Visits(gate, search, store)
         self._of, self._note = visits.call_of, visits.note
+        self.live = LiveApi(visits, facade, live)
         self._rooms = (
             ScoringApi(visits, scorecards, answers),
-            LiveApi(visits, facade, live),
+            self.live,
             AnswerApi(visits, answers, scorecards),
             ReportApi(visits, reports),
             SamplingApi(visits, sampling, people, sampler),

@@ -27,6 +27,10 @@ class Visits:
         """Raises Refused: 401 nobody, 403 without the right or the CSRF token."""
         return await self._gate.who(request, right)
 
+    async def holds(self, who: Who, right: str) -> bool:
+        """Whether the session, and its person's right, are still there. Raises StorageError."""
+        return await self._gate.holds(who, right)
+
     async def call_of(self, request: web.Request, right: str) -> tuple[Who, FoundCall]:
         """Who asks, and the recording of the address. Raises Refused, NotFound."""
         who = await self._gate.who(request, right)

@@ -184,7 +184,7 @@ async def test_a_call_is_found_heard_and_explained_and_only_by_those_who_may(
     code, text, err = await server.cli("reviewers", "scorecard", "basic", "config/examples/scorecard.toml")
     assert code == 0, text + err
     url = f"https://{server.host}:{server.base_port + 2}/qa"
-    caller, callee, _ = await talk_until(phones, "2bob", 1)
+    caller, callee, _ = await talk_until(phones, "2bob", 2)
     page = await browser.open(url)
     await page.until_text("Find a call")
     await faultless(page)

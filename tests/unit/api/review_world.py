@@ -97,10 +97,12 @@ class World:
         people: ReviewerStore,
         sampler: Sampler,
         live: FakeLive,
+        api: ReviewApi,
         clock: VirtualClock,
     ) -> None:
         self.sampler = sampler
         self.live = live
+        self.api = api
         self.client, self.database, self.store, self.people, self.clock = client, database, store, people, clock
 
     async def person(self, name: str) -> Browser:
@@ -146,7 +148,7 @@ async def open_world(tmp_path: Path) -> AsyncIterator[World]:
     app = secure_app(HttpSettings(admin_password=SecretStr("secret")), facade)
     app.add_routes(api.routes())
     async with TestClient(TestServer(app)) as client:
-        yield World(client, database, store, people, sampler, live, clock)
+        yield World(client, database, store, people, sampler, live, api, clock)
     await database.close()
 
 

@@ -69,3 +69,15 @@ async def test_only_supervisors_of_the_queue_with_the_token_may_listen(world: Wo
     await world.people.change(Reviewer("kate", HASH, "supervisor", ("sales",), 1))
     await (await world.person("kate")).ask("POST", LISTEN, 404, json=offer())
     assert world.live.sessions == []
+
+
+async def test_who_is_removed_or_has_signed_out_listens_no_longer(world: World) -> None:
+    kate, root = await world.person("kate"), await world.person("root")
+    await kate.ask("POST", LISTEN, 201, json=offer())
+    await root.ask("POST", LISTEN, 201, json=offer())
+    await world.api.live.look()
+    assert len((await kate.ask("GET", "live"))["listening"]) == 1
+    await world.people.change(Reviewer("kate", HASH, "qa", None, 1))
+    await root.ask("POST", "sign-out", 204)
+    await world.api.live.look()
+    assert {who for who, _, _ in await world.logged("listened live", 2)} == {"kate", "root"}

@@ -16,8 +16,12 @@ from mediaserver.store.database import Database, open_database
 from mediaserver.store.models import calls, consent_evidence, legs, quality_intervals, recordings, review_calls
 from mediaserver.store.recordings import RecordingStore
 from mediaserver.store.review import ReviewStore
+from mediaserver.store.review_answers import AnswerStore, ReviewAnswer
 from mediaserver.store.review_search import CallSearch, FoundCall, Place, Search
 from mediaserver.store.reviewers import Reviewer, ReviewerStore, Session, Share
+from mediaserver.store.sampling import SamplingRule, SamplingStore
+from mediaserver.store.score_reports import Asked, ScoreReports
+from mediaserver.store.scorecards import Review, ScorecardStore
 from tests.support.postgres import Postgres
 
 
@@ -243,3 +247,60 @@ async def test_the_log_is_read_newest_first_by_recording_or_person(database: Dat
     (last, first) = await store.accesses(who="kate")
     assert (last.recording_id, first.detail) == ("r2", {"seconds": [[0, 1]]})
     assert [one.who for one in await store.accesses(recording_id="r1", before=last.entry_id)] == [HOSTILE, "kate"]
+
+
+async def judged(database: Database, recording: str, reviewer: str, score: float, made_ms: int) -> Review:
+    made = Review(recording, reviewer, "basic", 1, {"hello": "yes"}, score, score == 0, made_ms)
+    await ScorecardStore(database).review(made)
+    return made
+
+
+async def test_calls_given_out_wait_until_they_are_judged(database: Database, search: CallSearch) -> None:
+    store = SamplingStore(database)
+    rule = SamplingRule("ab12", "daily", "agent", 2, None, "day", {"mos_below": "3"}, ("quin",), ("sales",), "kate", 5)
+    await store.add(rule)
+    assert await store.rules() == [rule]
+    given = [("r002", "quin"), ("r004", "quin"), ("r001", "quin"), ("r006", "kate")]
+    await store.assign(rule, 7, given, now_ms=9, drawn_until_ms=8)
+    assert (await store.rules())[0].drawn_until_ms == 8
+    assert await store.taken("ab12", 7) == {"r001", "r002", "r004", "r006"}
+    await judged(database, "r004", "quin", 80.0, 11)
+    assert await store.load() == {"quin": 2, "kate": 1}
+    assert await store.known(["r004", "r006", "r008"]) == {("r004", "quin"), ("r006", "kate")}
+    assert await store.progress() == {"ab12": (4, 1)}
+    mine = await store.assigned("quin", queues=["sales"], limit=9)
+    assert [(one.call.recording_id, one.done_ms) for one in mine] == [("r002", None), ("r004", 11)], "r001 is of help"
+    await store.end("ab12")
+    assert await store.rules() == []
+    assert [one.call.recording_id for one in await store.assigned("quin", queues=None, limit=9)] == ["r004"]
+    await store.assign(rule, 7, [("r008", "quin")], now_ms=12)
+    assert await store.load() == {}, "the rule has ended meanwhile"
+
+
+async def test_reviews_are_read_with_their_calls_and_what_agents_answered(
+    database: Database, search: CallSearch
+) -> None:
+    first = await judged(database, "r002", "kate", 80.0, 11)
+    await judged(database, "r002", "quin", 60.0, 12)
+    await judged(database, "r001", "kate", 0.0, 13)
+    reports = ScoreReports(database)
+
+    async def read(asked: Asked) -> list[tuple[str, float]]:
+        pieces = [piece async for piece in reports.reviews(asked, answers=True)]
+        return sorted((row["recording_id"], row["score"]) for piece in pieces for row in piece)
+
+    assert await read(Asked()) == [("r001", 0.0), ("r002", 60.0), ("r002", 80.0)]
+    assert await read(Asked(judged_by="quin")) == [("r002", 60.0), ("r002", 80.0)]
+    assert await read(Asked(queues=["help"], from_ms=1, until_ms=2_000_000, agent="bob")) == [("r001", 0.0)]
+    assert await read(Asked(queues=[])) == []
+    answers = AnswerStore(database)
+    for verdict in ("accept", "dispute"):
+        await answers.put(ReviewAnswer("r002", "kate", "basic", "eve", verdict, HOSTILE, 11, 20))
+    about = await answers.about("eve", limit=9)
+    assert [(one.review.reviewer, one.answer and one.answer.verdict) for one in about] == [
+        ("quin", None), ("kate", "dispute"),
+    ]  # fmt: skip
+    (said,) = await answers.answered("", queues=["sales"], limit=9)
+    assert (said.review, said.answer and said.answer.text) == (first, HOSTILE)
+    assert await answers.answered("quin", queues=None, limit=9) == []
+    assert await answers.answered("kate", queues=["help"], limit=9) == []
