@@ -82,6 +82,7 @@ cdef inline int64_t lateness_cost_mr(uint64_t total, uint64_t late, uint64_t fol
 cdef void delay_choose(DelayTracker* d) noexcept nogil:
     """The bucket at which delay and lateness together cost least.
 
+    Of a single run of late packets it is not known whether there will be another: it counts for a half.
     Less than what is held must be worth it even if lateness were a quarter more than it is known to be: a target on the
     edge would go to and fro, and come down just before the next spike.
     """
@@ -93,6 +94,8 @@ cdef void delay_choose(DelayTracker* d) noexcept nogil:
         d.highest -= 1
     for i in range(d.highest, -1, -1):
         lateness = lateness_cost_mr(d.total, late, following)
+        if late < following + d.weight:            # one run is all that is known of: a stall may have been the only one
+            lateness //= 2
         cost = delay_cost_mr(i) + (lateness * 5 // 4 if i < held else lateness)
         if cost < least:
             least = cost

@@ -32,6 +32,7 @@ cdef enum:
     FADED_MS = 100                 # a gap so long is no longer concealment: what sounds is background
     STREAM_END_MS = 2000           # nothing for so long: silence instead of comfort noise
     CONTROL_EVERY_MS = 60          # one time-stretching step in so much speech
+    CONTROL_HURRY_MS = 19          # far above the target, after a stall: in each packet
     ALIKE_Q15 = 27853              # 0.85: periods so alike may be merged unheard
     ALIKE_FAST_Q15 = 16384         # 0.5: in a hurry
     ALIKE_STEP_Q15 = 3277          # 0.1 less for each time that was refused: noise never is alike, nor minds a splice
@@ -42,7 +43,8 @@ cdef int64_t SECOND = 1000000000
 cdef int64_t EXCESS_NS = 5000000           # above the target by this and a pull, or a quarter of it: compress
 cdef int64_t MARGIN_NS = 4000000           # so much may wait in the line
 cdef int64_t EXCESS_FAST_NS = 60000000     # then take what there is, alike or not
-cdef int64_t EXCESS_SKIP_NS = 300000000    # then drop whole packets
+cdef int64_t EXCESS_SKIP_NS = 600000000    # then drop whole packets: more is not caught up with in two seconds
+cdef int64_t EXCESS_LEFT_NS = 300000000    # down to this; the rest is hurried through
 cdef int64_t DEFICIT_NS = 10000000         # below the target by this much, or an eighth of it: stretch
 cdef int64_t DEFICIT_FAST_NS = 30000000
 
@@ -274,12 +276,17 @@ cdef void skip_excess(Player* p, int64_t now_ns, PacketPool* pool) noexcept nogi
         jitter_next(&p.jitter, &missing, &media)
         if jitter_slack_ns(&p.jitter, media, now_ns) < allowed:
             return
-        allowed = target + EXCESS_FAST_NS
+        allowed = target + EXCESS_LEFT_NS
         sequence = p.jitter.next_sequence
         if jitter_skip(&p.jitter):
             player_release(p, sequence, pool)
         if p.line.covered == 0:
             p.line.covered = 1                 # the seam is blended like the end of a concealment
+
+
+cdef inline int control_every_ms(const Player* p) noexcept nogil:
+    cdef int64_t excess = p.slack_low_ns - p.jitter.delay.target_ns
+    return CONTROL_HURRY_MS if EXCESS_FAST_NS < excess < SECOND else CONTROL_EVERY_MS
 
 
 cdef void control(Player* p, int wanted) noexcept nogil:
@@ -297,7 +304,7 @@ cdef void control(Player* p, int wanted) noexcept nogil:
     watch_anew(p)
     if off > SECOND:                           # nothing was decoded
         return
-    if off > EXCESS_NS + line_ns(&p.line, wanted) and off > target // 4:
+    if off > EXCESS_NS + line_ns(&p.line, wanted) and (off > target // 4 or off > EXCESS_FAST_NS):
         early = off
     if early > MARGIN_NS and off > -DEFICIT_NS and off > -target // 8:
         limit = line_samples(&p.line, early - MARGIN_NS // 4)
@@ -354,7 +361,7 @@ cdef int player_fill(Player* p, int64_t now_ns, int samples, PacketPool* pool) n
         return -1
     skip_excess(p, now_ns, pool)
     wanted = fill_up(p, now_ns, samples, pool)
-    if p.since_control > p.line.rate_hz // 1000 * CONTROL_EVERY_MS \
+    if p.since_control > p.line.rate_hz // 1000 * control_every_ms(p) \
             and p.line.kind_ns[<int> PLAYED_CONCEALED] == concealed_ns:
         control(p, wanted)
         wanted = fill_up(p, now_ns, samples, pool)

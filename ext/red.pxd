@@ -34,6 +34,11 @@ cdef struct Red:                   # of one leg
     int32_t levels                 # repeated now, 0..RED_LEVELS_MAX
     int32_t loss_q8                # smoothed fraction of its reports, 1/256 * 256
     int64_t calm_ns                # since when it reports hardly any loss; 0: it does
+    int32_t before_q8              # loss that was reported when repeating began
+    int32_t reports                # since then
+    int32_t suspect_q8             # loss at which it was stopped, to see whether it falls; 0: no such trial
+    int64_t barred_ns              # not repeated before this
+    int64_t trusted_ns             # no trial before this
     int32_t newest                 # in kept
     RedKept kept[RED_LEVELS_MAX]
 

@@ -1,7 +1,9 @@
 """Redundant audio, RFC 2198.
 
 Owns the format, what a leg has heard already, and when we repeat: from a smoothed loss of 3 % in the far end's reports
-on, twice from 8 % on, and no more once less than 1 % was reported for 20 s. Knows no sockets and no legs.
+on, twice from 8 % on, and no more once less than 1 % was reported for 20 s. Where loss grew by half after it began, it
+stops for two reports: if loss falls by a third then, the way cannot carry it, and it stays off for a minute. Knows no
+sockets and no legs.
 """
 
 from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -15,9 +17,13 @@ cdef enum:
     ONCE_Q8 = 3 * 65536 // 100     # smoothed loss from which one payload is repeated, in 1/65536
     TWICE_Q8 = 8 * 65536 // 100
     CALM_Q8 = 65536 // 100
+    HARM_Q8 = 2 * 65536 // 100
+    TRIAL_REPORTS = 2              # with the smoothing three quarters of what is seen is new
+    REPORTS_MAX = 1000
     SMOOTHING = 2                  # a new report counts for a half: reports come every five seconds
 
 cdef int64_t CALM_NS = 20000000000
+cdef int64_t BARRED_NS = 60000000000
 
 
 cdef Red* red_new(int payload_type, int audio_type) noexcept nogil:
@@ -93,13 +99,52 @@ cdef void red_report(Red* red, int fraction, int64_t now_ns) noexcept nogil:
         red.calm_ns = now_ns
     if red.payload_type < 0:
         return
-    if red.loss_q8 >= TWICE_Q8:
-        red.levels = 2
+    if red.reports < REPORTS_MAX:
+        red.reports += 1
+    if red.suspect_q8 and not judged(red, now_ns):
+        return
+    if now_ns < red.barred_ns:
+        return
+    if red.levels and harms(red, now_ns):
+        red.suspect_q8 = red.loss_q8
+        stop(red)
+    elif red.loss_q8 >= TWICE_Q8:
+        repeat(red, 2, fraction)
     elif red.loss_q8 >= ONCE_Q8:
-        red.levels = 1
+        repeat(red, 1, fraction)
     elif red.levels and red.calm_ns and now_ns - red.calm_ns >= CALM_NS:
-        red.levels = 0
-        forget(red)
+        stop(red)
+
+
+cdef void repeat(Red* red, int levels, int fraction) noexcept nogil:
+    if red.levels == 0:
+        red.before_q8 = red.loss_q8 if red.loss_q8 > fraction << 8 else fraction << 8
+        red.reports = 0
+    red.levels = levels
+
+
+cdef void stop(Red* red) noexcept nogil:
+    red.levels = 0
+    red.reports = 0
+    forget(red)
+
+
+cdef int harms(const Red* red, int64_t now_ns) noexcept nogil:
+    """Loss grew by half and more since repeating began: perhaps because the way cannot carry what is repeated."""
+    return red.reports >= TRIAL_REPORTS and now_ns >= red.trusted_ns \
+        and red.loss_q8 > red.before_q8 + red.before_q8 // 2 + HARM_Q8
+
+
+cdef int judged(Red* red, int64_t now_ns) noexcept nogil:
+    """Whether it has been seen what loss does alone. Where it fell by a third, repeating cost more than it gave."""
+    if red.reports < TRIAL_REPORTS:
+        return 0
+    if red.loss_q8 < red.suspect_q8 - red.suspect_q8 // 3:
+        red.barred_ns = now_ns + BARRED_NS
+    else:
+        red.trusted_ns = now_ns + BARRED_NS
+    red.suspect_q8 = 0
+    return 1
 
 
 cdef void keep(Red* red, const uint8_t* payload, int size, uint32_t timestamp) noexcept nogil:

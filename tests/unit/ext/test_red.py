@@ -96,6 +96,29 @@ def test_repetition_ends_after_20_s_of_calm_and_not_before() -> None:
     assert calm.report(0, 220 * S) == 0
 
 
+def test_repetition_that_the_way_cannot_carry_is_stopped_for_a_minute() -> None:
+    red = RedForTest(96, 0)
+    levels, now, history = 0, 0, []
+    for n in range(40):  # a narrow way: 5 % are lost, 30 % where anything is repeated
+        now = n * 5 * S
+        levels = red.report(77 if levels else 13, now)
+        history.append(levels)
+    on = history.index(1)
+    stopped = history.index(0, on)
+    assert stopped - on <= 2
+    assert history[stopped : stopped + 12] == [0] * 12  # and tried again after a minute
+    assert any(history[stopped + 12 :])
+    assert sum(level > 0 for level in history) <= 10
+
+
+def test_loss_that_grows_by_itself_costs_repetition_two_reports_and_no_more() -> None:
+    red = RedForTest(96, 0)
+    history = [red.report(13 if n < 3 else 90, n * 5 * S) for n in range(20)]  # 5 %, then 35 % whatever we do
+    off = [n for n in range(2, 20) if history[n] == 0]
+    assert len(off) <= 2
+    assert history[-10:] == [2] * 10
+
+
 def test_a_side_that_takes_no_red_is_sent_none() -> None:
     red = RedForTest(-1, -1)
     assert [red.report(100, n * S) for n in range(5)] == [0] * 5
