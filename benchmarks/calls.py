@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks._history import append
 from tests.support.lanes import SERVER_PORT, SERVER_RTP, SIPP_MEDIA_PORT, SIPP_PORT
 from tests.support.server import Server
-from tests.support.sipp import media_port_option, run_sipp
+from tests.support.sipp import media_ports, run_sipp
 
 ROOT = Path(__file__).parents[1]
 CALLEE_PORT = SIPP_PORT + 10
@@ -43,8 +43,7 @@ async def start_callee() -> asyncio.subprocess.Process:
             "127.0.0.1",
             "-p",
             str(CALLEE_PORT),
-            media_port_option(),
-            str(SIPP_MEDIA_PORT + 2_000),
+            *media_ports(SIPP_MEDIA_PORT + 2_000),
         ),
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,

@@ -32,11 +32,21 @@ def raw_speech() -> Path:
     return path
 
 
+PLAYING_MAX = 100  # calls of one SIPp that play something: 3.7 looks for a free pair of ports a hundred times
+PORTS_PER_SIPP = 220
+
+
 @functools.cache
-def media_port_option() -> str:
-    """-mp until 3.6 (Debian 12), -min_rtp_port from 3.7 on (Ubuntu 24.04)."""
+def _names_its_ports() -> bool:
     told = subprocess.run(["sipp", "-h"], capture_output=True, text=True, check=False).stdout
-    return "-min_rtp_port" if "-min_rtp_port" in told else "-mp"
+    return "-min_rtp_port" in told
+
+
+def media_ports(first: int) -> tuple[str, ...]:
+    """Where SIPp's media lives: until 3.6 (Debian 12) its first port is named, from 3.7 on (Ubuntu 24.04) a range."""
+    if _names_its_ports():
+        return ("-min_rtp_port", str(first), "-max_rtp_port", str(first + PORTS_PER_SIPP - 1))
+    return ("-mp", str(first))
 
 
 async def run_sipp(
@@ -55,7 +65,47 @@ async def run_sipp(
     transport: str = "u1",
     timeout_s: float = 300,
 ) -> SippResult:
-    """`calls` calls to `service`, `rate` new ones a second, at most `at_once`, each talking for `talk_ms`."""
+    """`calls` calls to `service`, `rate` new ones a second, at most `at_once`, each talking for `talk_ms`. Callers who
+    play something share the work of several SIPps, from `port` and `media_port` upwards."""
+    plays = "rtp_stream" in (SCENARIOS / f"{scenario}.xml").read_text()
+    parts = -(-at_once // PLAYING_MAX) if plays else 1
+    results = await asyncio.gather(
+        *(
+            _run(
+                folder / str(part), scenario, target, service=service,
+                calls=calls // parts + (part < calls % parts), rate=rate / parts,
+                at_once=at_once // parts + (part < at_once % parts), talk_ms=talk_ms, port=port + part,
+                media_port=media_port + part * PORTS_PER_SIPP, host=host, transport=transport, timeout_s=timeout_s,
+            )
+            for part in range(parts)
+        )
+    )  # fmt: skip
+    return SippResult(
+        max(result.exit_code for result in results),
+        sum(result.successful for result in results),
+        sum(result.failed for result in results),
+        sum(result.retransmissions for result in results),
+        sum(result.peak for result in results),
+        "\n".join(result.output for result in results),
+    )
+
+
+async def _run(
+    folder: Path,
+    scenario: str,
+    target: str,
+    *,
+    service: str,
+    calls: int,
+    rate: float,
+    at_once: int,
+    talk_ms: int,
+    port: int,
+    media_port: int,
+    host: str,
+    transport: str,
+    timeout_s: float,
+) -> SippResult:
     folder.mkdir(parents=True, exist_ok=True)
     script = folder / f"{scenario}.xml"
     script.write_text((SCENARIOS / f"{scenario}.xml").read_text().replace("@SPEECH@", str(raw_speech())))
@@ -80,8 +130,7 @@ async def run_sipp(
         host,
         "-p",
         str(port),
-        media_port_option(),
-        str(media_port),
+        *media_ports(media_port),
         "-t",
         transport,
         "-nostdin",

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.lanes import SIPP_MEDIA_PORT, SIPP_PORT
 from tests.support.server import Server
-from tests.support.sipp import media_port_option, run_sipp
+from tests.support.sipp import media_ports, run_sipp
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.alone]
 
@@ -54,8 +54,7 @@ async def test_300_relayed_calls_leave_the_main_thread_idle(server: Server, tmp_
         "127.0.0.1",
         "-p",
         str(CALLEE_PORT),
-        media_port_option(),
-        str(SIPP_MEDIA_PORT + 2_000),
+        *media_ports(SIPP_MEDIA_PORT + 2_000),
         "-rtp_echo",
         "-nostdin",
         "-mb",
