@@ -126,7 +126,10 @@ class Syncer:
         due = time.monotonic() + self._interval_s
         while True:
             if self._interval_s > 0 and time.monotonic() >= due:
-                self._sync_round()
+                try:
+                    self._sync_round()
+                except Exception:
+                    log.exception("recording.writer_error")
                 due = time.monotonic() + self._interval_s
             try:
                 work = self._work.get(timeout=max(0.001, due - time.monotonic()) if self._interval_s > 0 else None)

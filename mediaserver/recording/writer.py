@@ -179,7 +179,11 @@ class JournalWriter:
             try:
                 command = self._commands.get_nowait()
             except queue.Empty:
-                self._after_round(self._rounds.run(self._flush_ns, time.monotonic_ns() + SPACE_CHECK_NS))
+                failed = self._rounds.run(self._flush_ns, time.monotonic_ns() + SPACE_CHECK_NS)
+                try:
+                    self._after_round(failed)
+                except Exception:  # whoever is told of a failure may stumble; the other recordings go on
+                    log.exception("recording.writer_error")
                 continue
             if command is None:
                 self._rounds.seal(self._now_ns())

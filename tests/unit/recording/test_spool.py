@@ -8,6 +8,7 @@ import pytest
 
 from mediaserver.ext.tap_harness import put
 from mediaserver.recording import spool
+from mediaserver.recording.durable import LegFile
 from mediaserver.recording.journal import Kind, note
 from mediaserver.recording.keys import KeyRing, MasterKey
 from mediaserver.recording.segment import FROM_SPOOL, Segment, scan
@@ -294,3 +295,24 @@ def test_a_batch_that_could_not_be_written_is_in_no_later_spool(server: Server) 
     server.round()
     written = server.writer._rounds.spool_bytes
     assert written < 40 * 1_000
+
+
+def test_whoever_stumbles_over_a_failure_that_he_is_told_stops_no_other_recording(tmp_path: Path) -> None:
+    server = Server(tmp_path)
+    one, two = server.open("1"), server.open("2")
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, one.descriptor)
+    os.close(full)
+
+    def stumbles(file: LegFile, reason: str) -> None:
+        raise RuntimeError("the loop is closed")
+
+    server.writer._on_failure = stumbles
+    server.writer.start()
+    put(server.rings["1"], server.clock.now_ns(), rtp(1, 0, SECRET))
+    while not one.failure:
+        server.writer.append(two, note(Kind.EVENT, server.clock.now_ns(), {})).result(timeout=10)
+    put(server.rings["2"], server.clock.now_ns(), rtp(2, 0, SECRET))
+    server.writer.detach(two, note(Kind.CLOSE, server.clock.now_ns(), {})).result(timeout=10)
+    assert server.in_journal("2") == [2]
+    server.writer.stop()
