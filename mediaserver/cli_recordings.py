@@ -109,6 +109,9 @@ def export(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write; without it ID.wav, ID.opus … here.")
     ] = None,
+    heard: Annotated[
+        bool, typer.Option("--heard", help="As the others heard it, through the jitter buffer; else as it was sent.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -122,7 +125,9 @@ def export(
         target = output or Path(f"{recording_id}.{form.value}")
         if target.exists() and not force:
             raise CommandFailed(f"{target} exists already; --force replaces it")
-        wanted = _Wanted(form, channels, party, None if picture is None else picture.value)
+        if heard and form in (Form.WEBM, Form.MP4):
+            raise CommandFailed("a film has the sound as it was sent; --heard goes with wav, opus, peaks and lanes")
+        wanted = _Wanted(form, channels, party, None if picture is None else picture.value, heard)
         written = asyncio.run(_export(load_settings(config), recording_id, wanted, target))
         size = written.stat().st_size
         done(f"{written} ({size:,} bytes)", as_json=as_json, id=recording_id, file=str(written), bytes=size)
@@ -326,6 +331,7 @@ class _Wanted:
     channels: Channels
     party: str | None
     picture: str | None
+    heard: bool
 
 
 async def _export(settings: Settings, recording_id: str, wanted: _Wanted, target: Path) -> Path:
@@ -357,6 +363,7 @@ async def _export(settings: Settings, recording_id: str, wanted: _Wanted, target
             only_leg=wanted.party,
             picture=wanted.picture,
             cabinet=cabinet,
+            heard=wanted.heard,
         )
     except LookupError as error:
         raise CommandFailed(str(error.args[0])) from error

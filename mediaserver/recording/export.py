@@ -43,17 +43,20 @@ async def export_recording(
     picture: str | None = None,
     seal: bytes = b"",
     cabinet: Cabinet | None = None,
+    heard: bool = False,
 ) -> Path:
     """Renders the recording to `output`, which appears whole or not at all. Returns it.
 
     directory: the recordings directory. progress: percent done. only_leg: one party's journal alone, by its name.
     picture: "camera" or "screen", of a film; None: of one party its camera, else its screen; of all parties everything.
-    seal: a key that seals the file. cabinet: fetches what lies in the bucket.
+    seal: a key that seals the file. cabinet: fetches what lies in the bucket. heard: through the jitter buffer.
     Raises LookupError if the journals are gone,
     StorageError if rendering or writing fails. What people said is for the server's user only: the file is 0600.
     """
     async with cabinet.held(row.directory) if cabinet is not None else contextlib.nullcontext():
-        return await _export_held(directory, ring, row, form, output, progress, channels, only_leg, picture, seal)
+        return await _export_held(
+            directory, ring, row, form, output, progress, channels, only_leg, picture, seal, heard
+        )
 
 
 async def _export_held(
@@ -67,6 +70,7 @@ async def _export_held(
     only_leg: str | None,
     picture: str | None,
     seal: bytes,
+    heard: bool,
 ) -> Path:
     """The journals are here and stay here."""
     journals = await asyncio.to_thread(open_journals, directory, ring, row)
@@ -85,6 +89,7 @@ async def _export_held(
             await asyncio.to_thread(_make_private, partial)
             options: list[str] = ["--form", form, "--channels", channels, "--prompts", str(directory / FOLDER)]
             options += ["--pictures", str(len(shown))]
+            options += ["--heard"] if heard else []
             await _run(options, partial, journals, progress, seal)
         if any(key is not None and keys.read_key(path) is None for path, key in journals.items()):
             raise LookupError(f"recording {row.recording_id}: its keys were destroyed while it was rendered")

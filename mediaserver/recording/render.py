@@ -24,6 +24,7 @@ import numpy.typing as npt
 from mediaserver.limits import RECORDING_SECONDS_MAX
 from mediaserver.recording.depacketize import FILM_FORMS
 from mediaserver.recording.film_render import RenderedFilm, render_film
+from mediaserver.recording.heard import HeardPlayer
 from mediaserver.recording.lanes import LaneSink, PeakSink, Target
 from mediaserver.recording.mixdown import LegPlayer, is_wideband
 from mediaserver.recording.played import PromptTrack
@@ -73,12 +74,14 @@ def render(
     channels: str = "two",
     prompts: Path | None = None,
     seal: bytes = b"",
+    heard: bool = False,
 ) -> Rendered:
     """Writes `output`, a form of FORMS, from journals and their keys (None: of version 1).
 
     channels: "two" (the first party left, all others right), "each" (one per party), "one" (all together).
     prompts: folder of what the server played, by hash; it is heard on the channel of whoever heard it. None: left out.
     seal: the key to seal the file with; "sealed" needs one.
+    heard: each party as the others heard it, through the jitter buffer; else as it was sent.
     Raises ValueError if nothing was captured, OSError or FFmpegError.
     """
     legs = [survey(path, key) for path, key in journals.items()]
@@ -88,7 +91,8 @@ def render(
     rate_hz = 16_000 if any(is_wideband(piece) for leg in legs for piece in leg.pieces) else 8_000
     start_ns = min(leg.opened_ns for leg in legs)
     frames = _length(legs, start_ns, rate_hz)
-    players = [LegPlayer(leg, start_ns, rate_hz) for leg in legs]
+    player_of = HeardPlayer if heard else LegPlayer
+    players = [player_of(leg, start_ns, rate_hz) for leg in legs]
     played = [PromptTrack(leg, prompts, start_ns, rate_hz) for leg in legs] if prompts is not None else []
     wide = {"one": 1, "two": min(2, len(legs)), "each": len(legs)}[channels]
     with open_sink(form, output, rate_hz, wide, frames, legs, start_ns, seal) as sink:
@@ -286,6 +290,7 @@ def _render(
             channels=options.channels,
             prompts=options.prompts,
             seal=seal,
+            heard=options.heard,
         )
     paths = list(journals)
     sound = {path: journals[path] for path in paths[: len(paths) - options.pictures]}
@@ -302,6 +307,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--form", choices=(*FORMS, *FILM_FORMS), required=True)
     parser.add_argument("--channels", choices=("one", "two", "each"), default="two")
     parser.add_argument("--prompts", type=Path)
+    parser.add_argument("--heard", action="store_true")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--pictures", type=int, default=0, help="so many of the journals, the last, are of pictures")
     parser.add_argument("journals", type=Path, nargs="+")
