@@ -92,6 +92,8 @@ class Server:
             self._on_media_event,
             verify_token=authority.verify,
             webrtc_port=settings.webrtc.port,
+            other_ports=(settings.sip.udp_port,),
+            external_host=settings.sip.external_host,
         )
         self.shelf = SealedShelf(settings.server.data_dir / EXPORTS)
         self.recorder = JournalRecorder(

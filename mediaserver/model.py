@@ -308,6 +308,7 @@ class EngineStats:
     commands: int
     events_dropped: int
     cpu_ns: int  # CPU time of the worker threads
+    circles_refused: int = 0  # descriptions that would have sent our media to our own ports
 
 
 class Cause(enum.StrEnum):

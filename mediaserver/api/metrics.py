@@ -93,6 +93,11 @@ ENGINE_METRICS = {
     ),
     "commands": ("mediaserver_media_commands_total", "Commands the media workers have carried out.", "counter"),
     "events_dropped": ("mediaserver_media_events_dropped_total", "Media events lost to a full queue.", "counter"),
+    "circles_refused": (
+        "mediaserver_media_circles_refused_total",
+        "Descriptions that named a port of ours for our media: none is sent there.",
+        "counter",
+    ),
     "cpu_ns": ("mediaserver_media_cpu_seconds_total", "CPU time of the media workers.", "counter"),
 }
 ENGINE_NOT_SHOWN = {"at_ns"}

@@ -120,6 +120,7 @@ class House:
             media.ptime_ms,
             tuple(media.video_codecs),
             data=False,
+            spirals=True,
             media_anywhere=peer.media_from == "anywhere",
             keep_wideband=media.keep_wideband,
         )

@@ -88,7 +88,7 @@ class LegMedia:
         sip = self._house.settings.sip
         on_datagram = self.path.receive if self.path is not None else None
         bind = sip.host if sip.external_host else our_host
-        media = await self.voice.open(bind, call_id, near, on_datagram)
+        media = await self.voice.open(bind, call_id, near, on_datagram, spirals=self.policy.spirals)
         self.negotiator.local = LocalMedia(our_host, media.rtp_port, media.rtcp_port, media.ssrc)
         if self.path is not None:
             await self.path.opened(media, our_host)

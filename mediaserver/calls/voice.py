@@ -78,12 +78,20 @@ class Voice:
         return self._media
 
     async def open(
-        self, host: str, call_id: str, near: LegHandle | None, on_datagram: OnDatagram | None = None
+        self,
+        host: str,
+        call_id: str,
+        near: LegHandle | None,
+        on_datagram: OnDatagram | None = None,
+        *,
+        spirals: bool = False,
     ) -> MediaLeg:
         """on_datagram: takes what arrives as STUN or DTLS. Raises NoPortFree, QueueFull."""
         self._on_datagram = on_datagram
         # Cancelled meanwhile: the engine closes what nobody got the handle of.
-        self._media = await self._engine.open_leg(host, call_id=call_id, near=near, datagrams=on_datagram is not None)
+        self._media = await self._engine.open_leg(
+            host, call_id=call_id, near=near, datagrams=on_datagram is not None, spirals=spirals
+        )
         return self._media
 
     def send_datagram(self, data: bytes, to: MediaAddress) -> None:

@@ -6,7 +6,7 @@ rooms above import the engine from here. Every method is safe to call from the e
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from mediaserver.clock import Clock
@@ -35,13 +35,23 @@ class MediaEngine(VideoFace, SoundFace, TapFace):
         *,
         verify_token: Callable[[ConsentToken], bool] | None = None,
         webrtc_port: int = 0,
+        other_ports: Iterable[int] = (),
+        external_host: str = "",
     ) -> None:
         """verify_token: the consent room's check of a token's seal; None: no tap can be opened.
 
         webrtc_port: shared by all legs with `datagrams`, UDP and TCP; worker n has webrtc_port + n. 0: each such leg
-        has a pair of ports of its own.
+        has a pair of ports of its own. other_ports: UDP ports of the process that are no media's, external_host: how
+        peers reach us through NAT; no media is sent to our own ports.
         """
-        super().__init__(settings, clock, self._take_message, webrtc_port=webrtc_port)
+        super().__init__(
+            settings,
+            clock,
+            self._take_message,
+            webrtc_port=webrtc_port,
+            other_ports=other_ports,
+            external_host=external_host,
+        )
         self._on_event = on_event
         self._verify_token = verify_token
         self._bridges: dict[BridgeHandle, Bridge] = {}
@@ -113,6 +123,7 @@ class MediaEngine(VideoFace, SoundFace, TapFace):
         for link in self._links:
             for name, value in link.worker.counters().items():
                 total[name] = max(total.get(name, 0), value) if name.endswith("_max") else total.get(name, 0) + value
+        total["circles_refused"] = self._circles_refused
         return EngineStats(
             at_ns=self._clock.now_ns(),
             **{name: total.get(name, 0) for name in EngineStats.__slots__ if name != "at_ns"},

@@ -9,19 +9,24 @@ import asyncio
 import contextlib
 import itertools
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
+
+import structlog
 
 from mediaserver.clock import Clock
 from mediaserver.errors import MediaError, StaleHandle
 from mediaserver.media.doors import Doors, Place
 from mediaserver.media.link import STATUS_OK, WorkerLink
+from mediaserver.media.own_ports import OwnPorts
 from mediaserver.media.ports import PortPool, SocketPair
 from mediaserver.media.records import Leg, leg_stats
 from mediaserver.model import LegHandle, LegStats, MediaAddress, StreamSettings
 from mediaserver.model_voice import CUT_DB_MAX, VoiceProcessing
 from mediaserver.settings import MediaSettings
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +51,18 @@ class LegPlane:
         on_message: Callable[[WorkerLink, tuple[Any, ...]], None],
         *,
         webrtc_port: int = 0,
+        other_ports: Iterable[int] = (),
+        external_host: str = "",
     ) -> None:
-        """on_message: takes what workers tell by themselves. webrtc_port: see MediaEngine."""
+        """on_message: takes what workers tell by themselves. The others: see MediaEngine."""
         self._settings = settings
         self._clock = clock
         self._on_message = on_message
         self._ports = PortPool(settings.port_range)
         self._webrtc_port = webrtc_port
+        doors = range(webrtc_port, webrtc_port + settings.workers) if webrtc_port else ()
+        self._own_ports = OwnPorts(self._ports, (*doors, *other_ports), external_host)
+        self._circles_refused = 0
         self._doors = Doors(webrtc_port, self._native_of)
         self._links: list[WorkerLink] = []
         self._legs: dict[LegHandle, Leg] = {}
@@ -110,12 +120,19 @@ class LegPlane:
         self._ports.release(pair)
 
     async def open_leg(
-        self, host: str, *, call_id: str = "", near: LegHandle | None = None, datagrams: bool = False
+        self,
+        host: str,
+        *,
+        call_id: str = "",
+        near: LegHandle | None = None,
+        datagrams: bool = False,
+        spirals: bool = False,
     ) -> MediaLeg:
         """Binds a pair of ports on `host` (an address literal of ours). `near`: a leg whose worker it shall share.
 
         datagrams: it is a browser's: what arrives as STUN or DTLS is told by LegDatagram instead of being dropped, and
         it shares one port with all others if there is one; then `name_leg` and `bind_address` say what is its own.
+        spirals: its peer may send a call back to us, so that one leg's media goes to another leg's port.
         Raises NoPortFree, QueueFull, MediaError.
         """
         link = self._place(near)
@@ -138,7 +155,7 @@ class LegPlane:
             if sockets is not None:
                 self._ports.release(sockets)
             raise
-        leg = Leg(LegHandle(link.index << 48 | native), link, native, sockets, call_id, place)
+        leg = Leg(LegHandle(link.index << 48 | native), link, native, sockets, call_id, place, spirals=spirals)
         self._legs[leg.handle] = leg
         link.keep(native, leg)
         try:
@@ -161,7 +178,26 @@ class LegPlane:
         if found.place is not None:
             found.stream = stream
             stream = self._at_the_door(found.place, stream)
+        else:
+            stream = self._not_in_circles(found, stream)
         await found.link.reply(found.link.worker.set_stream(found.native, stream))
+
+    def _not_in_circles(self, leg: Leg, stream: StreamSettings) -> StreamSettings:
+        """Without an address that is our own: then it goes where the peer sends from, once it does."""
+        aims = [] if stream.remote is None else [stream.remote]
+        if stream.remote is not None and not stream.rtcp_mux:
+            aims.append(stream.remote_rtcp or MediaAddress(stream.remote.host, stream.remote.port + 1))
+        if not leg.spirals and any(self._own_ports.holds(address) for address in aims):
+            self._circles_refused += 1
+            log.warning(
+                "media is not sent where SDP says: that is a port of ours, and it would go in circles; a call that "
+                "comes back through a PBX needs that PBX in [trunks]",
+                call=leg.call_id,
+                port=aims[0].port,
+            )
+            stream, aims = replace(stream, remote=None, remote_rtcp=None), []
+        self._own_ports.aim(leg.handle, aims)
+        return stream
 
     def send_datagram(self, leg: LegHandle, data: bytes, to: MediaAddress) -> bool:
         """STUN or DTLS by the leg's RTP socket, at once. False: the system did not take it, as if lost on the way."""
@@ -336,6 +372,7 @@ class LegPlane:
         if leg.place is not None:
             self._doors.forget(leg.handle, leg.place)
         self._legs.pop(leg.handle, None)
+        self._own_ports.forget(leg.handle)
 
 
 def q12(gain_db: float) -> int:

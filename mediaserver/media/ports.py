@@ -45,7 +45,8 @@ class PortPool:
                 f"media.port_range is {port_range}: it must hold an even port and the next odd one, up to 65535"
             )
         self._range = port_range
-        self._taken: set[int] = set()
+        self._taken: dict[int, str] = {}  # the first port of each pair, and the address it is bound to
+        self.shuns: Callable[[int], bool] = lambda port: False  # free ports that must not be taken now
         self._random_below = random_below
 
     @property
@@ -61,11 +62,11 @@ class PortPool:
         start = self._random_below(self._pairs)
         for step in range(self._pairs):
             port = self._first + 2 * ((start + step) % self._pairs)
-            if port in self._taken:
+            if port in self._taken or self.shuns(port) or self.shuns(port + 1):
                 continue
             pair = self._try(host, port)
             if pair is not None:
-                self._taken.add(port)
+                self._taken[port] = host
                 return pair
         raise NoPortFree(
             f"media.port_range {self._range} has no free pair on {host}: {len(self._taken)} of {self._pairs} pairs "
@@ -74,7 +75,14 @@ class PortPool:
 
     def release(self, pair: SocketPair) -> None:
         pair.close()
-        self._taken.discard(pair.port)
+        self._taken.pop(pair.port, None)
+
+    def covers(self, port: int) -> bool:
+        return self._first <= port < self._first + 2 * self._pairs
+
+    def holder(self, port: int) -> str | None:
+        """The address that a pair with this port is bound to; None: we have none."""
+        return self._taken.get(port - port % 2)
 
     def _try(self, host: str, port: int) -> SocketPair | None:
         try:

@@ -46,6 +46,7 @@ class Leg:
     last: LegStats | None = None  # while it moves to another worker
     moved: asyncio.Future[None] | None = None
     closing: bool = False
+    spirals: bool = False  # its peer may send a call back to us
     followers: list[LegHandle] = field(default_factory=list)  # legs of its tracks with own ports: they go where it goes
 
     @property

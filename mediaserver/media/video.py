@@ -65,7 +65,7 @@ class VideoEngine:
         host, rtp_port, rtcp_port = "", 0, 0
         if own_ports:
             host = owner.host
-            opened = await self._engine.open_leg(host, call_id=owner.call_id, near=leg)
+            opened = await self._engine.open_leg(host, call_id=owner.call_id, near=leg, spirals=owner.spirals)
             home = self._engine.leg_record(opened.handle)
             owner.followers.append(opened.handle)
             rtp_port, rtcp_port = opened.rtp_port, opened.rtcp_port

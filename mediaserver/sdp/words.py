@@ -17,6 +17,7 @@ class MediaPolicy:
     video_codecs: tuple[str, ...] = ()  # `media.video_codecs`; (): every video section is refused
     data: bool = False  # a browser may open data channels
     keep_wideband: bool = True  # what another leg speaks is no reason to speak narrowband (`media.keep_wideband`)
+    spirals: bool = False  # a trunk may send a call back to us, with our own address in its description
     media_anywhere: bool = False  # media may come from a host that is neither in SDP nor where the peer signals from
     red: bool = False  # a browser is asked to send each payload once more with the next one (RFC 2198)
 

@@ -76,6 +76,7 @@ class FakeLeg:
     timer: asyncio.TimerHandle | None = None
     datagrams: list[tuple[bytes, MediaAddress]] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
+    spirals: bool = False
     addresses: set[MediaAddress] = field(default_factory=set)
 
 
@@ -133,14 +134,20 @@ class FakeEngine:
         pair.close()
 
     async def open_leg(
-        self, host: str, *, call_id: str = "", near: LegHandle | None = None, datagrams: bool = False
+        self,
+        host: str,
+        *,
+        call_id: str = "",
+        near: LegHandle | None = None,
+        datagrams: bool = False,
+        spirals: bool = False,
     ) -> MediaLeg:
         await asyncio.sleep(0)
         if len(self.legs) >= self._ports:
             raise NoPortFree("media.port_range is used up")
         handle = LegHandle(self._number())
         port = 31_000 + 2 * (handle % 400)
-        self.legs[handle] = FakeLeg(handle, host, port)
+        self.legs[handle] = FakeLeg(handle, host, port, spirals=spirals)
         return MediaLeg(handle, host, port, port + 1)
 
     def send_datagram(self, leg: LegHandle, data: bytes, to: MediaAddress) -> bool:

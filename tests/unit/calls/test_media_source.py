@@ -21,4 +21,5 @@ async def test_the_media_plane_is_told_where_the_party_signals_from(
     stage = Stage(tmp_path, trunks={"carrier": {"uri": "sip:carrier.example", "media_from": media_from}})
     await stage.call("602", identity=identity)
     assert [stream.signalling_host for stream in stage.leg().streams] == [host]
+    assert stage.leg().spirals == identity.startswith("trunk:"), "only a trunk may send a call back to our own ports"
     await stage.close()
