@@ -172,6 +172,7 @@ class Leg:
         self.session = session
         session.belongs_to(self._owner.call_id)
         session.on_event = self._take
+        session.may_refer = self._may_refer
 
     async def prepare(self, near: LegHandle | None = None) -> None:
         """Incoming: reads the offer and opens the media. Raises ParseError, NegotiationError, NoPortFree, QueueFull."""
@@ -400,6 +401,10 @@ class Leg:
         await self.media.apply()
         if self.media.path is not None and self.media.path.failure and self.answered:
             self.hang_up(Cause.NO_MEDIA)
+
+    def _may_refer(self) -> bool:
+        """Only who talks with one other party can send it elsewhere."""
+        return self.conversation is not None and len(self.conversation.others(self)) == 1
 
     async def _on_refer(self, event: ReferReceived) -> None:
         self._owner.leg_refers(self, event)

@@ -53,6 +53,7 @@ class Session(Protocol):
     record_aware: bool  # the far end shows its user what a=record says (RFC 7866)
     one_way: bool  # only speaks, or only listens, by its nature: that is no hold
     on_event: Callable[[SessionEvent], None]  # set by the call room at once; told in order, never re-entrantly
+    may_refer: Callable[[], bool]  # likewise: whether there is anybody that the far end could send elsewhere
 
     @property
     def replaces(self) -> object | None:

@@ -79,6 +79,7 @@ class SiprecCall:
         )
         session.belongs_to(call_id)
         session.on_event = self._take
+        session.may_refer = lambda: False
 
     # -- facts
 
@@ -271,7 +272,7 @@ class SiprecCall:
         elif isinstance(event, Reoffer):
             self._learn(event.metadata)
             await self._reoffered(event.sdp)
-        elif isinstance(event, ReferReceived):
+        elif isinstance(event, ReferReceived):  # with Replaces; any other was refused at once
             self._session.notify_refer(603, "Nobody To Transfer")
 
     async def _reoffered(self, sdp: bytes | None) -> None:

@@ -109,6 +109,7 @@ class WebSession:
         self.picture = picture
         self.peer_host = ""  # its media proves itself by ICE
         self.on_event: Callable[[SessionEvent], None] = _unheard
+        self.may_refer: Callable[[], bool] = lambda: True  # set by the call room at once
         self.room_call_id = ""  # the call room's id of the call, once it has one
         self._carrier = carrier
         self._stage = _Stage.EARLY
@@ -246,9 +247,10 @@ class WebSession:
 
     def far_transfers(self, target: str) -> bool:
         """It sends the other party to this number. False: there is nobody to send yet."""
-        if self._stage is _Stage.ANSWERED:
-            self._tell(ReferReceived(target))
-        return self._stage is _Stage.ANSWERED
+        if self._stage is not _Stage.ANSWERED or not self.may_refer():
+            return False
+        self._tell(ReferReceived(target))
+        return True
 
     def far_leaves(self, reason: str = "") -> None:
         """It hangs up, gives up, or cannot be reached any more."""

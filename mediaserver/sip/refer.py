@@ -53,6 +53,9 @@ class Refers:
         if not session.confirmed or self._served is not None:
             session.respond(tx, request, 491)
             return
+        if replaces is None and not session.may_refer():  # no subscription for what is known to lead nowhere
+            session.respond(tx, request, 603)
+            return
         session.respond(tx, request, 202, headers=(("Contact", session.contact),))
         self._served = request.cseq.number
         self._count += 1

@@ -75,6 +75,10 @@ class Stage(enum.Enum):
     ENDED = "ended"  # for the call room; a BYE may be under way
 
 
+def _anybody() -> bool:
+    return True
+
+
 def _unheard(event: SessionEvent) -> None:
     """Stands in until the call room listens: the user agent delivers nothing before it does."""
 
@@ -122,6 +126,7 @@ class InviteSession:
         self.local_host = local_host  # our address as this peer reaches us: what SDP shall say
         self.remote_sdp = remote_sdp  # of the first INVITE (incoming)
         self.on_event: Callable[[SessionEvent], None] = _unheard  # set by the call room at once
+        self.may_refer: Callable[[], bool] = _anybody  # likewise: asked at each REFER
         self.host = host
         self.stage = Stage.EARLY
         self.dialog: Dialog | None = None

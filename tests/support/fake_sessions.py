@@ -16,6 +16,7 @@ from mediaserver.sip.session import (
     Confirmed,
     Ended,
     Failed,
+    ReferReceived,
     SessionEvent,
 )
 
@@ -45,6 +46,7 @@ class FakeSession:
         self.remote_sdp = sdp if incoming else None
         self.offer = None if incoming else sdp
         self.on_event: Callable[[SessionEvent], None] = lambda _event: None
+        self.may_refer: Callable[[], bool] = lambda: True
         self.did: list[tuple[Any, ...]] = []
         self.over = False
         self.established = False
@@ -62,6 +64,13 @@ class FakeSession:
 
     def belongs_to(self, call_id: str) -> None:
         self.room_id = call_id
+
+    def refers(self, target: str, replaces: FakeSession | None = None) -> None:
+        """The far end sends a REFER: answered as the real session answers it."""
+        if replaces is not None or self.may_refer():
+            self.tell(ReferReceived(target, None, replaces))  # type: ignore[arg-type]
+        else:
+            self._do("refuse_refer", 603)
 
     def tell(self, event: SessionEvent) -> None:
         """The far end does something; heard on the loop's next turn, as from the real pump."""

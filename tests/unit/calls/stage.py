@@ -11,7 +11,7 @@ from mediaserver.calls.manager import CallManager
 from mediaserver.media.engine import Tone
 from mediaserver.model import DtmfSource, LegHandle
 from mediaserver.settings import SHIPPED_CONFIG_DIR, Settings
-from mediaserver.sip.session import Answered, Ended, Failed, InfoReceived, Progress, ReferReceived, Reoffer
+from mediaserver.sip.session import Answered, Ended, Failed, InfoReceived, Progress, Reoffer
 from tests.support.fake_recorder import FakeRecorder
 from tests.support.fake_sessions import FakeGateway, FakeSession
 from tests.support.fakes import FakeEngine, FakeLeg, FakeObserver, FakePrompts, FakeReader, LoopClock
@@ -156,7 +156,7 @@ class Stage:
 
     async def refer(self, session: FakeSession, target: str, replaces: FakeSession | None = None) -> None:
         """replaces: attended transfer, to the far end of this session."""
-        session.tell(ReferReceived(target, None, replaces))  # type: ignore[arg-type]
+        session.refers(target, replaces)
         await self.settle()
 
     async def info(self, session: FakeSession, digit: str) -> None:

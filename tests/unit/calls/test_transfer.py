@@ -133,4 +133,5 @@ async def test_the_transferors_rights_count(stage: Stage) -> None:
 async def test_nobody_can_be_transferred_out_of_an_echo(stage: Stage) -> None:
     caller = await stage.call("600")
     await stage.refer(caller, "sip:601@pbx.example")
-    assert notified(caller) == [603]
+    assert notified(caller) == []
+    assert caller.did[-1] == ("refuse_refer", 603)  # at once, not by a NOTIFY after a 202

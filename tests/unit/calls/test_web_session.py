@@ -179,6 +179,9 @@ async def test_keys_and_a_transfer_come_as_from_a_telephone() -> None:
     heard = Heard(session)
     session.accept(b"answer")
     session.far_presses("1#")
+    session.may_refer = lambda: False
+    assert not session.far_transfers("sip:600@mediaserver")
+    session.may_refer = lambda: True
     assert session.far_transfers("sip:601@mediaserver")
     assert await heard.types() == [Confirmed, InfoReceived, InfoReceived, ReferReceived]
     assert b"Signal=#" in heard.events[2].body  # type: ignore[union-attr]

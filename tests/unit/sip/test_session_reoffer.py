@@ -342,6 +342,18 @@ def test_a_transfer_the_peer_asks_for_is_accepted_and_reported_to_its_end(incomi
     assert incoming.session.confirmed
 
 
+def test_a_transfer_of_nobody_is_refused_at_once_and_leaves_no_subscription(incoming):
+    incoming.session.may_refer = lambda: False
+    incoming.send("REFER", 2, "Refer-To: <sip:700@192.0.2.1>")
+    assert incoming.peer.has("SIP/2.0 603")
+    assert not any(isinstance(event, ReferReceived) for event in incoming.events)
+    assert not incoming.peer.has("NOTIFY")
+    incoming.send("REFER", 3, "Refer-To: <sip:700@192.0.2.1?Replaces=x%3Bto-tag%3D1%3Bfrom-tag%3D2>")
+    assert incoming.peer.has("SIP/2.0 202")  # its other call may have somebody to come here
+    assert incoming.peer.take("NOTIFY").headers.get("Event") == "refer"
+    assert incoming.session.confirmed
+
+
 def test_a_second_transfer_waits_its_turn_and_names_itself(incoming):
     incoming.send("REFER", 2, "Refer-To: <sip:700@h>")
     incoming.send("REFER", 3, "Refer-To: <sip:701@h>")
