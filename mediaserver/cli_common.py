@@ -98,7 +98,8 @@ def show(
 ) -> None:
     """rows: plain values. columns: key of a row and its heading, in order. JSON has every key, the table only these.
 
-    whole: keys whose cells are copied by people, so never broken over two lines; the others fold.
+    whole: keys whose cells are copied by people, so never broken over two lines. Where the terminal is too narrow for
+    all in one line, they get a line of their own above the others.
     """
     if as_json:
         print(json.dumps(list(rows), ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
@@ -112,7 +113,28 @@ def show(
         table.add_column(heading, overflow="fold", no_wrap=key in whole)
     for row in rows:
         table.add_row(*(_cell(row.get(key)) for key in columns))
-    console.print(table)
+    if whole and console.measure(table, options=console.options.update(max_width=10_000)).maximum > console.width:
+        _show_in_two_lines(console, rows, columns, whole)
+    else:
+        console.print(table)
+
+
+def _show_in_two_lines(
+    console: Console, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], whole: Sequence[str]
+) -> None:
+    others = [key for key in columns if key not in whole]
+    width = {key: max(len(columns[key]), *(len(_cell(row.get(key))) for row in rows)) for key in others}
+    between = "  " if 2 + sum(width.values()) + 2 * len(others) <= console.width else " "
+
+    def line(cells: Mapping[str, str], style: str) -> None:
+        first = between.join(cells[key] for key in whole)
+        second = between.join(cells[key].ljust(width[key]) for key in others).rstrip()
+        for text in (first, f"  {second}"):
+            console.print(text, style=style, markup=False, soft_wrap=True)
+
+    line(columns, "bold")
+    for row in rows:
+        line({key: _cell(row.get(key)) for key in columns}, "")
 
 
 def show_beside(things: Sequence[Mapping[str, Any]], fields: Mapping[str, str], *, empty: str) -> None:

@@ -145,8 +145,17 @@ def test_what_is_copied_from_a_table_is_never_broken_over_two_lines(
     name = "20261128-065901-0123456789abcdef0123456789"
     row = {"id": name, "started": "2026-11-28 06:59:01", "caller": "+442071838750", "called": "+74951234567"}
     row |= {"state": "partly consented", "length": "1:35", "storage": "here"}
-    show([row], {key: key for key in row}, as_json=False, whole=("id",))
-    assert name in capsys.readouterr().out
+    show([row], {key: key.title() for key in row}, as_json=False, whole=("id",))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "Id",
+        "  Started             Caller        Called       State            Length Storage",
+        name,
+        "  2026-11-28 06:59:01 +442071838750 +74951234567 partly consented 1:35   here",
+    ]
+    monkeypatch.setenv("COLUMNS", "140")
+    show([row], {key: key.title() for key in row}, as_json=False, whole=("id",))
+    assert [len(line.split("  ")) > 3 for line in capsys.readouterr().out.splitlines()] == [True, True]
 
 
 def test_a_piped_password_that_nobody_reads_names_the_option(mediaserver: Any) -> None:
