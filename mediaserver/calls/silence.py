@@ -29,9 +29,11 @@ class SilenceWatch:
         self._house = house
         self._call = call
         self._timers: dict[Leg, asyncio.TimerHandle] = {}
+        self._explained: set[Leg] = set()
 
     def look(self, leg: Leg) -> None:
         """Starts or stops the leg's timer by what holds now: silent, answered, not on hold."""
+        self._explain(leg)
         limit_s = self._house.settings.calls.no_media_timeout_s
         stream = leg.voice.stream
         expected = leg.answered and not leg.held and stream is not None and stream.direction.receives
@@ -39,6 +41,25 @@ class SilenceWatch:
             self.forget(leg)
         elif leg not in self._timers:
             self._arm(leg, max(0.0, limit_s - self._house.settings.media.silence_timeout_s))
+
+    def _explain(self, leg: Leg) -> None:
+        """Says once why a leg is silent though somebody sends to it: no third host is listened to."""
+        strangers = self._strangers(leg) if leg.voice.silent and leg not in self._explained else 0
+        if strangers:
+            self._explained.add(leg)
+            log.warning(
+                "a party is not heard: packets come to it, but from an address that is neither in its SDP nor where it "
+                'signals from; if they are its own, its trunk needs media_from = "anywhere", or its SDP that address',
+                leg=leg.leg_id,
+                packets=strangers,
+                trunk=(leg.party.identity or "").removeprefix("trunk:"),
+            )
+
+    def _strangers(self, leg: Leg) -> int:
+        try:
+            return self._house.engine.leg_stats(leg.voice.handle).packets_stranger
+        except MediaError:
+            return 0
 
     def forget(self, leg: Leg) -> None:
         timer = self._timers.pop(leg, None)

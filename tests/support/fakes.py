@@ -103,6 +103,7 @@ class FakeEngine:
         self.tracks_max = 1_000
         self.levels: dict[LegHandle, float] = {}
         self.rtcp: dict[LegHandle, int] = {}
+        self.strangers: dict[LegHandle, int] = {}
         self.loss_per_play = 0
         self.prompt_s: dict[str, float] = {}
         self._default_s = prompt_s
@@ -352,6 +353,7 @@ class FakeEngine:
     def leg_stats(self, leg: LegHandle) -> LegStats:
         fake = self._leg(leg)
         values: dict[str, Any] = {"level_dbov": self.levels.get(leg, -20.0), "rtcp_received": self.rtcp.get(leg, 0)}
+        values["packets_stranger"] = self.strangers.get(leg, 0)
         if self.loss_per_play:  # packets of a hundred, of which RTCP says so many were lost
             played = len(fake.heard)
             values |= {"packets_sent": 100 * played, "remote_packets_lost": self.loss_per_play * played}

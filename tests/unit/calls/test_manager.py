@@ -91,6 +91,21 @@ async def test_a_party_whose_media_stops_is_hung_up(stage: Stage) -> None:
     assert (stage.observer.ended[0].cause, stage.observer.ended[0].ended_by) == (Cause.NO_MEDIA, "caller")
 
 
+async def test_a_party_whose_media_comes_from_a_third_host_is_told_of_once_with_the_remedy(
+    stage: Stage,
+) -> None:
+    await stage.call("600", identity="trunk:carrier")
+    handle = stage.leg().handle
+    with structlog.testing.capture_logs() as lines:
+        stage.engine.on_event(MediaSilent(handle, True))  # nothing came at all
+        stage.engine.on_event(MediaSilent(handle, False))
+        stage.engine.strangers[handle] = 1_500
+        for silent in (True, False, True):
+            stage.engine.on_event(MediaSilent(handle, silent))
+    (line,) = [line for line in lines if "media_from" in line["event"]]
+    assert (line["leg"], line["packets"], line["trunk"]) == ("1", 1_500, "carrier")
+
+
 async def test_a_party_that_comes_back_holds_or_sends_rtcp_stays(stage: Stage) -> None:
     session = await stage.call("600")
     handle = stage.leg().handle
