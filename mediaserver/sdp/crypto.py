@@ -72,8 +72,9 @@ def _read_line(value: str) -> CryptoLine | None:
 
 
 def _parameter_is_harmless(text: str) -> bool:
-    """WSH only advises a receiver; `-name` may be ignored by definition (§6.3.7); all others change what is sent."""
-    return text.upper().startswith("WSH=") or text.startswith("-") or text.upper() == "KDR=0"
+    """WSH only advises a receiver; `-name` may be ignored by definition (§6.3.7); these two say what holds anyway (no
+    derivation anew, FEC before SRTP); all others change what is sent."""
+    return text.upper().startswith("WSH=") or text.startswith("-") or text.upper() in ("KDR=0", "FEC_ORDER=FEC_SRTP")
 
 
 def _read_key(suite: SrtpProfile, text: str) -> SrtpKey | None:
