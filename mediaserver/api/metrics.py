@@ -35,7 +35,7 @@ from mediaserver.store.quality import QualityRow
 # MOS: G.107 Annex B's classes of user satisfaction, and 4.34/4.4/4.5 where PCMU, G.722 and Opus have their ceilings.
 MOS_BUCKETS = (1.5, 2, 2.5, 2.6, 3.1, 3.6, 3.8, 4.0, 4.03, 4.2, 4.34, 4.4, 4.5)
 RATIO_BUCKETS = (0, 0.001, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5)
-JITTER_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5)
+JITTER_BUCKETS = (0.001, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5)
 DELAY_BUCKETS = (0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 1.0)
 TRUNK_MOS_BUCKETS = (2.5, 3.1, 3.6, 4.0, 4.3)
 COST_BUCKETS = (1, 3, 6, 10, 20, 40)
