@@ -11,7 +11,7 @@ from tests.support.lanes import SIPP_MEDIA_PORT, SIPP_PORT
 from tests.support.server import Server
 from tests.support.sipp import run_sipp
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.alone]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 EXTRA_CONFIG = """
 [trunks.sipp]
@@ -37,6 +37,7 @@ async def packets(server: Server) -> dict[str, float]:
     return {key: await server.metric(name) for key, name in names.items()}
 
 
+@pytest.mark.alone
 async def test_150_calls_with_media_at_once_lose_nothing(server: Server, tmp_path: Path) -> None:
     before, drops = await packets(server), socket_drops()
     result = await run_sipp(
@@ -62,6 +63,7 @@ async def test_150_calls_with_media_at_once_lose_nothing(server: Server, tmp_pat
     assert moved["unroutable"] == moved["send_errors"] == 0
 
 
+@pytest.mark.beside
 async def test_20_calls_a_second_for_two_minutes_all_succeed(server: Server, tmp_path: Path) -> None:
     before = await packets(server)
     result = await run_sipp(
