@@ -31,6 +31,7 @@ from mediaserver.errors import ParseError, StorageError
 from mediaserver.model import Direction
 from mediaserver.sdp.directions import narrowed, offered_directions
 from mediaserver.sdp.parse import parse
+from mediaserver.sdp.webrtc import wants_webrtc
 
 log = structlog.get_logger()
 SESSION_LOOK_S = 2.0  # how often it is looked whether listeners are still signed in
@@ -181,6 +182,8 @@ def _checked(body: dict[str, Any]) -> bytes:
         parse(offer)
     except ParseError as error:
         raise BadRequest(f"the offer cannot be read: {error}") from error
+    if not wants_webrtc(offer):  # plain RTP would take the call out in the clear, to wherever the offer says
+        raise BadRequest("the offer must be WebRTC's: DTLS-SRTP with ICE")
     directions = offered_directions(offer)
     if [kind for kind, _ in directions] != ["audio"] or directions[0][1] is not Direction.RECVONLY:
         raise BadRequest("the offer must be for one audio section that only receives")

@@ -20,6 +20,7 @@ from mediaserver.calls.ports import Session
 from mediaserver.calls.room_facts import Action, Outcome
 from mediaserver.calls.web_session import WebSession
 from mediaserver.limits import PAGE_CALLS_MAX
+from mediaserver.sdp.webrtc import wants_webrtc
 
 log = structlog.get_logger()
 FRAGMENT = "application/trickle-ice-sdpfrag"
@@ -139,6 +140,8 @@ class Person:
         self.grant.demand_number(message.to)
         if len(self._own) >= PAGE_CALLS_MAX:
             raise CannotDo("too_many", f"a page has at most {PAGE_CALLS_MAX} calls at a time")
+        if not wants_webrtc(message.sdp.encode("utf-8", "replace")):  # plain RTP would go wherever the offer says
+            raise CannotDo("bad_request", "the offer must be WebRTC's: DTLS-SRTP with ICE")
         call = self._new_call()
         call.session = self._session(call, incoming=True, called=message.to, offer=call.allowed(message.sdp))
         # On the next turn: the page hears how its call is named before it hears anything of it.

@@ -85,8 +85,8 @@ async def _body(request: web.Request) -> dict[str, Any]:
         return {}
     try:
         body = json.loads(text)
-    except ValueError as error:
-        raise BadRequest("the body is no JSON") from error
+    except (ValueError, RecursionError) as error:
+        raise BadRequest("the body is no JSON, or too deep") from error
     if request.content_type != "application/json" or not isinstance(body, dict):
         raise BadRequest("the body must be a JSON object, as application/json")
     return body

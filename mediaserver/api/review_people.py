@@ -69,7 +69,7 @@ def password_fits(password: str, password_hash: str) -> bool:
     """Blocking, as long as hashing."""
     try:
         return _hasher.verify(password_hash, password)
-    except (Argon2Error, InvalidHashError):
+    except (Argon2Error, InvalidHashError, UnicodeEncodeError):
         return False
 
 
@@ -123,7 +123,7 @@ class ReviewGate:
         self._slow_down(request)
         reviewer = await self._store.get(user)
         stored = _nobody if reviewer is None else reviewer.password_hash
-        if not await self._fits(password, stored) or reviewer is None:
+        if not await self._fits(request, password, stored) or reviewer is None:
             self._failed(request)
         return await self._begin(reviewer, None, self.now_ms() + REVIEW_SESSION_S_MAX * 1000)
 
@@ -153,15 +153,17 @@ class ReviewGate:
         """All other sessions of this person end. Raises Refused, ValueError."""
         self._slow_down(request)
         reviewer = await self._store.get(who.name)
-        if reviewer is None or not await self._fits(old, reviewer.password_hash):
+        if reviewer is None or not await self._fits(request, old, reviewer.password_hash):
             self._failed(request)
         made = await asyncio.to_thread(hash_password, new)
         await self._store.set_password(who.name, made, who.session.token_sha256)
 
-    async def _fits(self, password: str, stored: str) -> bool:
+    async def _fits(self, request: web.Request, password: str, stored: str) -> bool:
+        """Raises Refused when its source has guessed too often while this one waited."""
         if len(password) > REVIEW_PASSWORD_CHARS_MAX:
             return False
         async with self._places:  # each takes 64 MiB: a crowd of guessers must not take them all at once
+            self._slow_down(request)
             return await asyncio.to_thread(password_fits, password, stored)
 
     def _slow_down(self, request: web.Request) -> None:

@@ -56,11 +56,14 @@ def search_of(given: Mapping[str, str]) -> Search:
     return Search(**values)
 
 
+MS_DIGITS_MAX = 18  # of a time in ms: a database's integer holds it
+
+
 def number(name: str, text: object, low: float, high: float) -> float:
     """Raises BadRequest."""
     try:
         value = float(text) if isinstance(text, str | int | float) and not isinstance(text, bool) else math.nan
-    except ValueError:
+    except (ValueError, OverflowError):
         value = math.nan
     if not low <= value <= high:
         raise BadRequest(f"{name} is {str(text)[:40]!r}; allowed: {low:g} to {high:g}")
@@ -72,6 +75,8 @@ def place_of(text: str | None) -> Place | None:
         return None
     try:
         started, _, recording_id = base64.urlsafe_b64decode(text.encode()).decode().partition(" ")
+        if not started.isascii() or not started.isdigit() or len(started) > MS_DIGITS_MAX:
+            raise ValueError(started)
         return Place(int(started), recording_id)
     except (ValueError, UnicodeError) as error:
         raise BadRequest("after is not what an answer gave") from error
@@ -85,8 +90,8 @@ async def body_of(request: web.Request, required: Sequence[str], optional: Seque
     """A JSON object with these keys. Raises BadRequest."""
     try:
         body = json.loads(await request.read())
-    except ValueError as error:
-        raise BadRequest("the body is no JSON") from error
+    except (ValueError, RecursionError) as error:
+        raise BadRequest("the body is no JSON, or too deep") from error
     if request.content_type != "application/json" or not isinstance(body, dict):
         raise BadRequest("the body must be a JSON object, as application/json")
     if set(body) - {*required, *optional} or set(required) - set(body):

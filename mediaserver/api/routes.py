@@ -146,8 +146,8 @@ async def _object(request: web.Request, required: set[str], optional: set[str]) 
         raise BadRequest(f"the body is {request.content_type}; it must be application/json")
     try:
         body: Any = json.loads(await request.read())
-    except ValueError as error:
-        raise BadRequest("the body is no JSON") from error
+    except (ValueError, RecursionError) as error:
+        raise BadRequest("the body is no JSON, or too deep") from error
     if not isinstance(body, dict):
         raise BadRequest("the body must be an object")
     if wrong := sorted(set(body) - required - optional):

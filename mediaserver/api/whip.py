@@ -29,6 +29,7 @@ from mediaserver.limits import WHIP_NUMBER_CHARS_MAX
 from mediaserver.model import Direction
 from mediaserver.sdp.directions import narrowed, offered_directions
 from mediaserver.sdp.parse import parse
+from mediaserver.sdp.webrtc import wants_webrtc
 from mediaserver.webrtc.trickle import CONTENT_TYPE as FRAGMENT_TYPE
 from mediaserver.webrtc.trickle import parse_fragment
 
@@ -256,6 +257,8 @@ def _checked(offer: bytes, way: Way) -> bytes:
         parse(offer)
     except ParseError as error:
         raise Refused(refusal(400, "bad_request", f"the offer cannot be read: {error}")) from error
+    if not wants_webrtc(offer):  # plain RTP would go wherever the offer says, past webrtc.peer_networks
+        raise Refused(refusal(422, "unprocessable", "the offer must be WebRTC's: DTLS-SRTP with ICE"))
     directions = offered_directions(offer)
     if not directions:
         raise Refused(refusal(422, "unprocessable", "the offer has neither audio nor video"))

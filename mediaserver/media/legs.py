@@ -187,13 +187,14 @@ class LegPlane:
         aims = [] if stream.remote is None else [stream.remote]
         if stream.remote is not None and not stream.rtcp_mux:
             aims.append(stream.remote_rtcp or MediaAddress(stream.remote.host, stream.remote.port + 1))
-        if not leg.spirals and any(self._own_ports.holds(address) for address in aims):
+        ours = None if leg.spirals else next((address for address in aims if self._own_ports.holds(address)), None)
+        if ours is not None:
             self._circles_refused += 1
             log.warning(
                 "media is not sent where SDP says: that is a port of ours, and it would go in circles; a call that "
                 "comes back through a PBX needs that PBX in [trunks]",
                 call=leg.call_id,
-                port=aims[0].port,
+                port=ours.port,
             )
             stream, aims = replace(stream, remote=None, remote_rtcp=None), []
         self._own_ports.aim(leg.handle, aims)

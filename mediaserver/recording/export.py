@@ -124,7 +124,8 @@ def open_journals(
         else:
             found[path] = None
     if not found:
-        why = "its keys were destroyed" if erased else f"no journals under {directory / row.directory}"
+        lack = "no picture was captured" if pictures else f"no journals under {directory / row.directory}"
+        why = "its keys were destroyed" if erased else lack
         raise LookupError(f"recording {row.recording_id}: {why}")
     return found
 

@@ -56,6 +56,22 @@ async def test_what_the_policy_does_not_allow_is_told_and_nobody_hears(world: Wo
     assert await world.logged("listens live", 0) == []
 
 
+async def test_a_call_leaves_by_an_encrypted_leg_only(world: World) -> None:
+    kate = await world.person("kate")
+    lines = (
+        "v=0",
+        "o=- 1 1 IN IP4 192.0.2.9",
+        "s=-",
+        "c=IN IP4 192.0.2.9",
+        "t=0 0",
+        "m=audio 4000 RTP/AVP 0",
+        "a=recvonly",
+    )
+    plain = "\r\n".join(lines) + "\r\n"
+    await kate.ask("POST", LISTEN, 400, json={"sdp": plain})
+    assert world.live.sessions == []
+
+
 async def test_only_supervisors_of_the_queue_with_the_token_may_listen(world: World) -> None:
     for name in ("quin", "aud"):
         await (await world.person(name)).ask("POST", LISTEN, 403, json=offer())

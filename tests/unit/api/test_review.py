@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import csv
 import io
 from collections.abc import AsyncIterator
@@ -39,6 +41,43 @@ async def test_guessing_is_slowed(world: World) -> None:
     await stranger.ask("POST", "sign-in", 429, json={"user": "kate", "password": PASSWORD})
     world.clock.advance(61 * 1_000_000_000)
     await stranger.sign_in("kate")
+
+
+async def test_a_burst_of_guesses_is_slowed_as_well(world: World) -> None:
+    """All are asked before the first is answered: the right password at their end gets no further than the others."""
+    stranger = Browser(world.client)
+    stranger.headers = {}
+    guesses = [
+        world.client.post(
+            "/api/v1/review/sign-in",
+            json={"user": "kate", "password": word},
+            headers={"X-Requested-With": "page"},
+        )
+        for word in ["wrong password"] * 20 + [PASSWORD]
+    ]
+    answers = [answer.status for answer in await asyncio.gather(*guesses)]
+    assert answers.count(401) in (10, 11)
+    assert answers[-1] == 429
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ("[" * 50_000, 400),
+        ('{"user":"kate","password":"\\ud800aaaaaaaaaa"}', 401),
+        ('{"user":"kate","password":' + "9" * 5_000 + "}", 400),
+    ],
+)
+async def test_what_no_page_would_send_is_refused_and_not_a_fault(world: World, body: str, status: int) -> None:
+    headers = {"X-Requested-With": "page", "Content-Type": "application/json"}
+    assert (await world.client.post("/api/v1/review/sign-in", data=body, headers=headers)).status == status
+
+
+async def test_a_number_or_a_place_beyond_all_bounds_is_refused(world: World) -> None:
+    kate = await world.person("kate")
+    await kate.ask("POST", f"{CALL}/comments", 400, json={"text": "x", "from": 10**400})
+    place = base64.urlsafe_b64encode(b"99999999999999999999999999 x").decode()
+    await kate.ask("GET", f"calls?after={place}", 400)
 
 
 async def test_a_change_needs_the_token_that_other_sites_cannot_read(world: World) -> None:

@@ -25,6 +25,12 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         yield made
 
 
+def plain_rtp(direction: str) -> bytes:
+    """Without keys and ICE, media would go to whoever the offer names."""
+    head = b"v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\n"
+    return head + f"m=audio 4000 RTP/AVP 0\r\na={direction}\r\n".encode()
+
+
 async def test_a_broadcaster_is_one_leg_that_only_speaks(world: World) -> None:
     status, headers, body = await world.ask(
         "POST", "/whip/700", FakeBrowser().offer(), **SDP, **world.bearer(Right.PUBLISH)
@@ -135,6 +141,8 @@ async def test_without_a_token_of_ours_there_is_401_and_a_challenge(world: World
         ("/whep/700", FakeBrowser().offer(direction="sendonly"), "application/sdp", 422),
         ("/whep/700", FakeBrowser().offer(direction="inactive"), "application/sdp", 422),
         ("/whip/700", FakeBrowser().offer() + b"m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n", "application/sdp", 422),
+        ("/whip/700", plain_rtp("sendonly"), "application/sdp", 422),
+        ("/whep/700", plain_rtp("recvonly"), "application/sdp", 422),
         ("/whip/" + "7" * 129, FakeBrowser().offer(), "application/sdp", 404),
         ("/whip/700", b"v=0\r\n" * 20_000, "application/sdp", 413),
     ],
