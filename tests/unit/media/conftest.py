@@ -37,6 +37,13 @@ class Phone:
         return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self.socket, 2000), 5)
 
 
+async def until(condition: Callable[[], object]) -> None:
+    """Gives the loop and the worker time until the condition holds: events come when the loop hears the bell."""
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
 @pytest.fixture
 def make_phone() -> Iterator[Callable[..., Phone]]:
     phones: list[Phone] = []

@@ -10,15 +10,10 @@ import pytest
 from mediaserver.errors import StaleHandle
 from mediaserver.media.engine import MediaEngine
 from mediaserver.model import CodecName, CodecParams, LegDatagram, MediaAddress, MediaEvent, StreamSettings
+from tests.unit.media.conftest import until
 
 PCMU = (CodecParams(CodecName.PCMU, 0, 8000),)
 STUN, DTLS, RTCP, OTHER = b"\0\1" + bytes(18), b"\x16\xfe\xff" + bytes(40), b"\x80\xc8" + bytes(26), b"\x05" + bytes(30)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0)
 
 
 def datagrams(events: list[MediaEvent]) -> list[LegDatagram]:

@@ -16,6 +16,7 @@ from mediaserver.media.doors import stun_ufrag
 from mediaserver.media.engine import MediaEngine, MediaLeg
 from mediaserver.model import CodecName, CodecParams, LegDatagram, MediaAddress, MediaEvent, StreamSettings
 from mediaserver.settings import MediaSettings
+from tests.unit.media.conftest import until
 
 PORT = 30_900
 PCMU = (CodecParams(CodecName.PCMU, 0, 8000),)
@@ -29,12 +30,6 @@ def stun(ufrag: str, extra: bytes = b"") -> bytes:
 
 def rtp(sequence: int) -> bytes:
     return struct.pack(">BBHII", 0x80, 0, sequence, sequence * 160, 7) + bytes(160)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 @pytest.fixture

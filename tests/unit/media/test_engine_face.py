@@ -28,6 +28,7 @@ from mediaserver.model import (
     StreamSettings,
 )
 from mediaserver.settings import MediaSettings
+from tests.unit.media.conftest import until
 
 PCMU = CodecParams(CodecName.PCMU, 0, 8000)
 G722 = CodecParams(CodecName.G722, 9, 8000)
@@ -38,13 +39,6 @@ TONE_BYTES = np.asarray(8000 * np.sin(np.arange(1600) / 3), np.int16).tobytes()
 def stream_to(phone: Any, *codecs: CodecParams, **settings: Any) -> StreamSettings:
     both = codecs or (PCMU,)
     return StreamSettings(send=both, receive=both, remote=phone.address, cname="test", **settings)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Gives the loop and the worker time until the condition holds."""
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 def token_for(leg: LegHandle, seal: bytes = b"sealed", call_id: str = "") -> ConsentToken:

@@ -17,6 +17,7 @@ from mediaserver.model import (
     StreamSettings,
 )
 from mediaserver.settings import MediaSettings
+from tests.unit.media.conftest import until
 
 PCMU = (CodecParams(CodecName.PCMU, 0, 8000),)
 
@@ -45,7 +46,7 @@ async def test_what_one_phone_says_the_other_hears_unchanged(
     assert sequences == [(sequences[0] + i) & 0xFFFF for i in range(20)]
     last = await engine.close_leg(leg_a.handle)
     assert (last.packets_received, last.packets_lost, last.source) == (20, 0, anna.address)
-    assert SourceLatched(leg_a.handle, anna.address) in events
+    await until(lambda: SourceLatched(leg_a.handle, anna.address) in events)
     with pytest.raises(StaleHandle):
         engine.leg_stats(leg_a.handle)
 

@@ -31,6 +31,7 @@ from mediaserver.model_video import (
     VideoFormat,
 )
 from mediaserver.settings import MediaSettings
+from tests.unit.media.conftest import until
 
 PCMU = (CodecParams(CodecName.PCMU, 0, 8000),)
 VP8 = (VideoFormat(VideoCodec.VP8, 96),)
@@ -46,12 +47,6 @@ def settings(direction: Direction, **fields: Any) -> TrackSettings:
 
 def key_frame(sequence: int, ssrc: int = 7) -> bytes:
     return struct.pack(">BBHII", 0x80, 0x80 | 96, sequence, 3000 * sequence, ssrc) + b"\x10\x00" + bytes(50)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 async def test_a_bundled_track_is_forwarded_and_its_statistics_and_events_are_told(
@@ -75,8 +70,8 @@ async def test_a_bundled_track_is_forwarded_and_its_statistics_and_events_are_to
     assert (heard.packets_received, heard.key_frames_received, heard.codec) == (10, 10, VideoCodec.VP8)
     assert engine.track_stats(sink.handle).rid == ""
     assert engine.leg_bandwidth(to.handle).video_bps > 0
-    assert TrackActive(source.handle, True) in events
-    assert LayerChanged(sink.handle, "") in events
+    await until(lambda: TrackActive(source.handle, True) in events)
+    await until(lambda: LayerChanged(sink.handle, "") in events)
     last = await engine.close_track(sink.handle)
     assert last.packets_sent == 10
     with pytest.raises(StaleHandle):
