@@ -99,7 +99,9 @@ async def test_300_relayed_calls_leave_the_main_thread_idle(server: Server, tmp_
         print(f"packets {moved:.0f}, main thread {main_share:.2%}, worker {worker_share:.2%}, woken {woken}")
         assert moved > LOOK_S * 300 * 50 * 1.5, "both directions of 300 calls are flowing"
         assert woken < moved / 100, "the event loop does not wake for packets"
-        assert main_share < 0.08
+        # Scoring 600 directions every five seconds costs a third of what moving their packets does, whatever its
+        # clock makes of it today; Python for each packet would cost several times as much as that.
+        assert main_share < 0.6 * worker_share
         result = await load
         assert (result.successful, result.failed) == (300, 0), result.output
     finally:
