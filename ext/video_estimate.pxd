@@ -53,6 +53,7 @@ cdef struct Estimator:                 # zeroed, then estimate_init
     int64_t feedback_ns                # last one; 0: none came yet
     double loss_fraction               # last window
     # --- what was sent
+    int64_t last_sent_ns
     uint16_t next
     SentNote sent[ESTIMATE_SENT_MAX]
     RateMeter acknowledged

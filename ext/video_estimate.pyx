@@ -15,6 +15,7 @@ cdef enum:
     BURST_US = 5000
     OVERUSE_MS = 10
     FEEDBACK_LOST_NS = 1500000000      # without any for so long the way may be cut
+    IDLE_NS = 1000000000               # with nothing sent for so long the way's queue is empty
     PROBE_NS = 15000000
     PROBE_WAIT_NS = 1000000000         # for its feedback
     PROBE_EVERY_NS = 100000000         # after one that found more
@@ -51,6 +52,7 @@ cdef uint16_t estimate_sent(Estimator* e, int size, int64_t now_ns) noexcept nog
     note.size = <uint16_t>size
     note.sent_ns = now_ns
     note.probe = 0
+    e.last_sent_ns = now_ns
     if e.probe.number and e.probe.bytes_left > 0:
         note.probe = e.probe.number
         e.probe.bytes_left -= size
@@ -360,11 +362,32 @@ cdef void estimate_feedback(Estimator* e, const TransportReport* report, int64_t
     conclude(e)
 
 
+cdef void forget_queue(Estimator* e) noexcept nogil:
+    """Delay trend and loss begin anew: what they said of a queue says nothing once it has run empty."""
+    e.groups = 0
+    memset(&e.group, 0, sizeof(PacketGroup))
+    e.accumulated_ms = 0
+    e.smoothed_ms = 0
+    e.trend_count = 0
+    e.trend = 0
+    e.over_ms = 0
+    e.over_count = 0
+    e.signal = DELAY_NORMAL
+    e.loss_fraction = 0
+    e.window_received = 0
+    e.window_lost = 0
+
+
 cdef void estimate_tick(Estimator* e, int64_t now_ns) noexcept nogil:
     if e.probe.number:
         judge_probe(e, now_ns)
         conclude(e)
-    if e.feedback_ns and now_ns - e.feedback_ns > FEEDBACK_LOST_NS:
+    if e.feedback_ns == 0:
+        return
+    if e.last_sent_ns <= e.feedback_ns:            # paused or muted: no feedback is owed, and a probe may go
+        if now_ns - e.feedback_ns > IDLE_NS:
+            forget_queue(e)
+    elif now_ns - e.feedback_ns > FEEDBACK_LOST_NS:
         e.delay_bps = e.delay_bps // 2             # and again after as long
         e.feedback_ns = now_ns
         conclude(e)

@@ -98,3 +98,30 @@ def test_at_100_kbit_the_picture_goes_and_the_sound_stays() -> None:
     assert sorted(heard)[len(heard) * 9 // 10] < 100
     assert layer(world, screen) is None
     assert (screen.phone.handle, screen.track, None) in world.of("layer")
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.3])
+def test_a_picture_that_had_to_go_comes_back_with_the_bandwidth(loss: float) -> None:
+    link = Link(4_000_000)
+    world, screen = watch(link)
+    run(world, 3_000)
+    link.rate_bps, link.loss = 60_000, loss
+    run(world, 8_000)
+    assert layer(world, screen) is None
+    screen.stream.packets.clear()
+    link.rate_bps, link.loss = 4_000_000, 0.0
+    run(world, 10_000)
+    assert layer(world, screen) == 2
+    screen.stream.check_vp8(screen.ssrc, whole=False)
+
+
+def test_a_camera_that_was_off_does_not_cost_the_estimate() -> None:
+    world, screen = watch(Link(4_000_000))
+    run(world, 5_000)
+    before = estimate(world)
+    for _ in range(500):
+        world.phones[0].speak()
+        world.run(20)
+    assert estimate(world) > before // 2
+    run(world, 2_000)
+    assert layer(world, screen) == 2

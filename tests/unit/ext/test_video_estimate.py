@@ -87,7 +87,23 @@ def test_without_any_feedback_for_long_it_is_believed_less() -> None:
     estimator = EstimatorForTest()
     send(estimator, 20, MS, spacing_ns=10 * MS, bottleneck_bps=50_000_000)
     before = estimator.bps
+    estimator.sent(1_200, 300 * MS)
     estimator.tick(1_000 * MS)
     assert estimator.bps == before
     estimator.tick(2_000 * MS)
     assert estimator.bps <= before // 2 + 1
+
+
+def test_while_nothing_is_sent_no_feedback_is_missed_and_old_loss_is_forgotten() -> None:
+    estimator = EstimatorForTest()
+    send(estimator, 20, MS, spacing_ns=10 * MS, bottleneck_bps=50_000_000)
+    first = estimator.sent(1_200, 300 * MS)
+    for _ in range(20):
+        estimator.sent(1_200, 300 * MS)
+    estimator.feedback(first, [320_000] * 10 + [None] * 10, 900 * MS)
+    before = estimator.bps
+    assert estimator.loss_fraction > 0.2
+    assert estimator.probe(4_000_000, 1_000 * MS) == 0
+    estimator.tick(10_000 * MS)
+    assert estimator.bps == before
+    assert estimator.probe(4_000_000, 10_000 * MS) > 0
