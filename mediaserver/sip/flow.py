@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 DEFAULT_PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061, "ws": 80, "wss": 443}
+SECURE = ("tls", "wss")
 WEBSOCKETS = ("ws", "wss")  # RFC 7118: connections that only the far end opens
 
 

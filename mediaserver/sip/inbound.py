@@ -19,6 +19,7 @@ from mediaserver.sip.auth import Authenticator, AuthResult, Credentials, UserDir
 from mediaserver.sip.flow import Flow
 from mediaserver.sip.invite_server import IncomingSession
 from mediaserver.sip.message import Request
+from mediaserver.sip.party import is_at_home, same_way
 from mediaserver.sip.registrar import Arrival, Registrar
 from mediaserver.sip.replaces import NO_SUCH_CALL, parse_replaces, session_named
 from mediaserver.sip.session import InviteSession
@@ -245,22 +246,36 @@ class Inbound:
     # -- authentication
 
     def is_the_party(self, tx: ServerTransaction, request: Request, flow: Flow, session: InviteSession) -> bool:
-        """Whether a request inside a dialog may act; answered if not. Whoever reads along knows a dialog's tags, so a
-        user's request from another host than before must prove who it is. Trunks have many hosts and are believed.
+        """Whether a request inside a dialog may act; answered if not. See `party`: by another way than before, a user
+        must say his password, and a trunk must come from its own addresses or say its own.
         """
-        dialog, user = session.dialog_of(request), session.identity
-        if dialog is None or user is None or dialog.flow.remote_host == flow.remote_host:
+        dialog, identity = session.dialog_of(request), session.identity
+        if dialog is None or same_way(dialog.flow, flow):
             return True
-        if self._users.credentials(user) is None:  # a trunk, or a page whose connection proves it
+        trunk = self._trunks.of_identity(identity or "")
+        if (trunk is not None or identity is None) and is_at_home(dialog, flow, trunk, incoming=session.incoming):
             return True
-        result = self._check(request, flow, self._users, user)
-        if result.user == user:
+        users: UserDirectory = self._users if trunk is None else self._trunks
+        name = identity if trunk is None else trunk.credentials.username if trunk.credentials else None
+        if name is None or users.credentials(name) is None:  # nothing it could say would prove it
+            self._tell_once("request in a dialog from another address", request, flow)
+            self._respond(tx, request, 403)
+            return False
+        result = self._check(request, flow, users, name)
+        if result.user == name:
             return True
         if result.user is None:
             self._not_proven(tx, request, result)
         else:
             self._respond(tx, request, 403)
         return False
+
+    def may_acknowledge(self, request: Request, flow: Flow, session: InviteSession) -> bool:
+        """Whether an ACK counts. It cannot be asked for a password; only one that carries an answer can do harm."""
+        dialog, identity = session.dialog_of(request), session.identity
+        if not request.body or dialog is None or dialog.flow.remote_host == flow.remote_host:
+            return True
+        return is_at_home(dialog, flow, self._trunks.of_identity(identity or ""), incoming=session.incoming)
 
     def _check(self, request: Request, flow: Flow, users: UserDirectory, claimed_user: str) -> AuthResult:
         headers = request.headers
@@ -282,12 +297,15 @@ class Inbound:
         elif result.verdict is Verdict.MALFORMED:
             self._respond(tx, request, 400)
         else:
-            if result.failed and request.call_id != self._told_of:  # a phone tries the same password again and again
-                self._told_of = request.call_id
-                _log.info(
-                    "authentication failed", call_id=request.call_id, method=request.method, source=tx.flow.remote_host
-                )
+            if result.failed:
+                self._tell_once("authentication failed", request, tx.flow)
             self._respond(tx, request, 401, tuple(("WWW-Authenticate", value) for value in result.challenges))
+
+    def _tell_once(self, event: str, request: Request, flow: Flow) -> None:
+        """A phone tries the same password again and again."""
+        if request.call_id != self._told_of:
+            self._told_of = request.call_id
+            _log.info(event, call_id=request.call_id, method=request.method, source=flow.remote_host)
 
     def _respond(
         self, tx: ServerTransaction, request: Request, status: int, headers: tuple[tuple[str, str], ...] = ()

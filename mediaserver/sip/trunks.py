@@ -33,6 +33,15 @@ class Trunk:
     def identity(self) -> str:
         return f"trunk:{self.name}"
 
+    def holds(self, host: str) -> bool:
+        """Whether allow_from has this source address."""
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        address = getattr(address, "ipv4_mapped", None) or address
+        return any(address in network for network in self.networks)
+
 
 @dataclass(slots=True)
 class Trunks:
@@ -78,13 +87,11 @@ class Trunks:
         return self._by_source[host]
 
     def _find(self, host: str) -> Trunk | None:
-        try:
-            address = ipaddress.ip_address(host)
-        except ValueError:
-            return None
-        mapped = getattr(address, "ipv4_mapped", None)
-        address = mapped or address
-        return next((t for t in self.by_name.values() if any(address in n for n in t.networks)), None)
+        return next((trunk for trunk in self.by_name.values() if trunk.holds(host)), None)
+
+    def of_identity(self, identity: str) -> Trunk | None:
+        """By `Trunk.identity`; no user has a colon in the name."""
+        return self.by_name.get(identity.removeprefix("trunk:")) if identity.startswith("trunk:") else None
 
     def credentials(self, name: str) -> Credentials | None:
         found = self._by_username.get(name)

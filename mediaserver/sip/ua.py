@@ -333,9 +333,10 @@ class UserAgent:
             case ResponseReceived(transaction, response, flow):
                 if isinstance(transaction.user, Exchange):
                     transaction.user.response(transaction, response, flow)
-            case IncomingAck(request, _, transaction):
-                if isinstance(transaction.user, InviteSession):
-                    transaction.user.on_ack(transaction, request)
+            case IncomingAck(request, flow, transaction):
+                session = transaction.user
+                if isinstance(session, InviteSession) and self.inbound.may_acknowledge(request, flow, session):
+                    session.on_ack(transaction, request)
             case RequestCancelled(transaction, request):
                 if isinstance(transaction.user, InviteSession):
                     transaction.user.on_cancel(transaction, request)
