@@ -109,7 +109,7 @@ class LiveApi:
         detail = {"call": call_id, "queue": call.facts.route or ""}
         await self._visits.note(who, "listens live", None, detail, recording_id=recording_id)
         grant = Grant(None, None, frozenset({Right.SUBSCRIBE}), math.inf, name=who.name)
-        session = WhipSession("listen", grant, self._ended)
+        session = WhipSession("listen", "", grant, self._ended)
         leg = WebSession(
             session,
             incoming=True,

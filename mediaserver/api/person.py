@@ -16,6 +16,7 @@ from mediaserver.api import socket_messages as said
 from mediaserver.api.page_call import PageCall
 from mediaserver.api.people import People
 from mediaserver.api.tokens import Grant, Right, TokenRefused, Tokens
+from mediaserver.calls.picture_choice import Named
 from mediaserver.calls.ports import Session
 from mediaserver.calls.room_facts import Action, Outcome
 from mediaserver.calls.web_session import WebSession
@@ -28,6 +29,8 @@ FRAGMENT = "application/trickle-ice-sdpfrag"
 
 class CallRoom(Protocol):
     def on_invite(self, session: Session) -> None: ...
+
+    def who_is(self, room: str, participant: str) -> Named: ...
 
     async def room_action(
         self, room: str, action: Action, participant: tuple[str, str] | None, by: tuple[str, str] | None = None

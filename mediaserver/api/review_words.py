@@ -70,6 +70,14 @@ def number(name: str, text: object, low: float, high: float) -> float:
     return value
 
 
+def whole(name: str, given: object, low: int, high: int) -> int:
+    """Raises BadRequest, also for what would have to be rounded."""
+    value = number(name, given, low, high)
+    if not value.is_integer():
+        raise BadRequest(f"{name} is {str(given)[:40]!r}; it must be a whole number")
+    return int(value)
+
+
 def place_of(text: str | None) -> Place | None:
     if not text:
         return None

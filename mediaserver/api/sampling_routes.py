@@ -122,7 +122,7 @@ def _rule_of(body: dict[str, Any], who: Who, now_ms: int) -> SamplingRule:
         rule_id=secrets.token_hex(8),
         name=words.text_of(body, "name", REVIEW_NAME_CHARS_MAX),
         per=per,
-        calls=None if calls is None else int(words.number("calls", calls, 1, SAMPLING_DRAWN_MAX)),
+        calls=None if calls is None else words.whole("calls", calls, 1, SAMPLING_DRAWN_MAX),
         percent=None if percent is None else words.number("percent", percent, 0.1, 100),
         period=period,
         filters={name: value for name, value in filters.items() if value},

@@ -20,8 +20,9 @@ from mediaserver.api.answers import Refused, refusal
 from mediaserver.api.bearers import Doorkeeper
 from mediaserver.api.token_routes import IceServersFor
 from mediaserver.api.tokens import Grant, Right
-from mediaserver.api.whep_choice import CHOICE_TYPE, LAYER_EXTENSION, choose_later, chosen_at_first
+from mediaserver.api.whep_choice import CHOICE_TYPE, LAYER_EXTENSION, choose_later, chosen_at_first, refuse_several
 from mediaserver.api.whip_session import RESTART_REFUSED, WhipSession
+from mediaserver.calls.picture_choice import Named
 from mediaserver.calls.ports import Session
 from mediaserver.calls.web_session import WebSession
 from mediaserver.errors import ParseError
@@ -49,6 +50,10 @@ class CallDoor(Protocol):
     """The call room."""
 
     def on_invite(self, session: Session) -> None: ...
+
+    def who_is(self, room: str, participant: str) -> Named:
+        """Whom a viewer's word for a participant means."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +132,9 @@ class WhipRoutes:
         offer = _checked(await request.read(), way)
         if self.calls is None:
             raise Refused(refusal(503, "unavailable", "the server is starting"))
-        session = WhipSession(way.name, grant, self._forget)
+        if picture is not None and picture.participant:
+            refuse_several(self.calls.who_is(number, picture.participant))
+        session = WhipSession(way.name, number, grant, self._forget)
         leg = WebSession(
             session,
             incoming=True,
@@ -185,7 +192,7 @@ class WhipRoutes:
     def _find(self, request: web.Request, way: Way) -> WhipSession:
         grant = self._door.bearer(request)
         session = self._sessions.get(request.match_info["session"])
-        if session is None or session.way != way.name:
+        if session is None or session.way != way.name or session.number != request.match_info["number"]:
             raise Refused(refusal(404, "not_found", "there is no such session; it has ended or never was"))
         if not _same_holder(grant, session.grant):
             raise Refused(refusal(403, "forbidden", "the session was opened with the token of somebody else"))

@@ -43,8 +43,9 @@ _HTTP = {
 class WhipSession:
     """The far end's part of one leg. `leg` is set right after making; `ended` is told once."""
 
-    def __init__(self, way: str, grant: Grant, ended: Callable[[WhipSession], None]) -> None:
+    def __init__(self, way: str, number: str, grant: Grant, ended: Callable[[WhipSession], None]) -> None:
         self.way = way
+        self.number = number  # that was asked for, and stands in the session's address
         self.grant = grant
         self.session_id = secrets.token_urlsafe(16)
         self.etag = ""

@@ -19,6 +19,7 @@ from mediaserver.calls.consent import ConsentDesk
 from mediaserver.calls.house import House, TakeChannel
 from mediaserver.calls.library import ProgramLibrary
 from mediaserver.calls.listening import Listeners
+from mediaserver.calls.picture_choice import Named
 from mediaserver.calls.ports import CallObserver, NewsReader, Prompts, Recorder, Session, SipGateway, VideoPlane
 from mediaserver.calls.room_facts import Action, Outcome, RoomFacts
 from mediaserver.calls.siprec import SiprecCall
@@ -266,6 +267,11 @@ class CallManager:
         """participant, by: call id and leg id; by None: the operator. Who is no moderator acts on himself only."""
         found = self._rooms.find(room)
         return await found.act(action, participant, by) if found is not None else Outcome.MISSING
+
+    def who_is(self, room: str, participant: str) -> Named:
+        """Whom a viewer's word means in a room; who is not there may come yet."""
+        found = self._rooms.find(room)
+        return found.video.who_is(participant) if found is not None else Named.NOBODY
 
     def kick(self, room: str, call_id: str, leg_id: str) -> bool:
         """Removes a participant; his call goes on with what its program does next (shipped: it ends)."""

@@ -16,6 +16,7 @@ from mediaserver.calls.forwarding import can_show, show
 from mediaserver.calls.house import House
 from mediaserver.calls.leg import Leg
 from mediaserver.calls.leg_video import Track, Wish
+from mediaserver.calls.picture_choice import BY_NAME, Named, PictureChoice
 from mediaserver.calls.tasks import TaskGroup
 from mediaserver.errors import MediaError
 from mediaserver.limits import ROOM_OFFER_TRIES_MAX, ROOM_VIEWS_MAX
@@ -41,13 +42,16 @@ class Seat:
         self.dirty = asyncio.Event()
         self.choice = leg.session.picture if leg.session is not None else None
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """By which a viewer may ask for it."""
+    def is_known_as(self, word: str) -> bool:
+        """By what it cannot choose itself: our id, the user it has proven to be."""
         session = self.leg.session
-        if session is None:
-            return (self.id,)
-        return (self.id, *((session.caller_user, session.caller_name) if session.incoming else (session.called_user,)))
+        return word == self.id or (session is not None and word == session.identity and ":" not in word)
+
+    def is_shown_as(self, name: str) -> bool:
+        session = self.leg.session
+        if session is None or not name:
+            return False
+        return name in ((session.caller_user, session.caller_name) if session.incoming else (session.called_user,))
 
     @property
     def sees_all(self) -> bool:
@@ -83,6 +87,7 @@ class RoomVideo:
         seat.leg.video.on_change = self._changed
         if seat.choice is not None:
             seat.choice.on_change = self._changed
+            seat.choice.who_is = self.who_is
         if seat.sees_all:
             self._tasks.spawn(self._keep_views(seat), "room views")
         self._changed()
@@ -115,6 +120,27 @@ class RoomVideo:
     def refresh(self) -> None:
         """Hold or resume."""
         self._changed()
+
+    # -- who is meant
+
+    def who_is(self, word: str) -> Named:
+        """How many people a viewer's word for a participant means; see `PictureChoice`."""
+        name = word.removeprefix(BY_NAME)
+        if name == word:
+            return Named.ONE if any(seat.is_known_as(word) for seat in self._seats.values()) else Named.NOBODY
+        found = sum(seat.is_shown_as(name) for seat in self._seats.values())
+        return (Named.NOBODY, Named.ONE)[found] if found < 2 else Named.SEVERAL
+
+    def _meant(self, choice: PictureChoice) -> list[Seat]:
+        name = choice.participant.removeprefix(BY_NAME)
+        if name == choice.participant:
+            return [seat for seat in self._seats.values() if seat.is_known_as(name)]
+        named = [seat for seat in self._seats.values() if seat.is_shown_as(name)]
+        kept = [seat for seat in named if seat.id == choice.shown]  # who takes the same name later is not meant
+        if not kept:
+            kept = named if len(named) == 1 else []
+            choice.shown = kept[0].id if kept else ""
+        return kept
 
     # -- what an offer gets
 
@@ -258,7 +284,8 @@ class RoomVideo:
         has_slides = any(other.content is Content.SLIDES and other.sends for other in seat.leg.video.tracks)
         others: Iterable[Leg] = [*self._spoke, *(leg for leg in self._seats if leg not in self._spoke)]
         if seat.choice is not None and seat.choice.participant:
-            others = [leg for leg in others if seat.choice.participant in self._seats[leg].names]
+            meant = self._meant(seat.choice)
+            others = [leg for leg in others if self._seats[leg] in meant]
         sources = [source for leg in others if leg is not seat.leg for source in self._sources_of(leg)]
         sources.sort(key=lambda source: source.content is Content.MAIN)  # stable
         if track.content is Content.SLIDES:

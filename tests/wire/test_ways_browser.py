@@ -214,7 +214,7 @@ async def test_each_viewer_of_a_simulcast_picture_gets_the_size_it_has_room_for_
     await _join(studio, "whip", await token(server, "--number", "700", "--right", "publish", "--name", "Studio"))
     viewer = await token(server, "--number", "700", "--right", "subscribe")
     await _join(small, "whep", viewer)
-    await _join(large, "whep", viewer, "?participant=Studio&layer=f")
+    await _join(large, "whep", viewer, "?participant=name:Studio&layer=f")
     await _until_widths(large, small, 2)
     assert await large.evaluate("way.want({ encodingId: 'q' })") == 204
     await _until_widths(large, small, 1)

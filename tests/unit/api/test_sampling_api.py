@@ -108,6 +108,7 @@ async def test_only_supervisors_and_admins_make_rules_with_the_token_and_for_tho
     kate = await world.person("kate")
     wrong: list[dict[str, Any]] = [
         {"per": "colour"}, {"period": "hour"}, {"calls": 0}, {"calls": None}, {"percent": 5}, {"reviewers": []},
+        {"calls": 1.5},
         {"reviewers": ["aud"]}, {"reviewers": ["nobody"]}, {"reviewers": [1]}, {"name": " "}, {"name": "a\u202eb"},
         {"filters": {"from": "1"}}, {"filters": {"mos_below": "x"}}, {"filters": []}, {"colour": 1},
     ]  # fmt: skip

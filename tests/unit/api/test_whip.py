@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from mediaserver.api import whip_session
 from mediaserver.api.tokens import Right
+from mediaserver.calls.picture_choice import Named
 from mediaserver.sip.session_events import Ended, InfoReceived, Reoffer
 from tests.support.fake_browser import FakeBrowser
 from tests.unit.api.ways_world import ANSWER, FRAGMENT, SDP, World
@@ -63,11 +64,11 @@ async def test_a_listener_is_one_leg_that_only_listens(world: World) -> None:
 async def test_a_viewer_says_what_it_wants_to_see_at_first_and_later(world: World) -> None:
     offer = FakeBrowser().offer()
     bearer = world.bearer(Right.SUBSCRIBE)
-    status, headers, _ = await world.ask("POST", "/whep/700?participant=Studio&layer=q", offer, **SDP, **bearer)
+    status, headers, _ = await world.ask("POST", "/whep/700?participant=name:Studio&layer=q", offer, **SDP, **bearer)
     assert status == 201
     picture = world.room.sessions[0].picture
     assert picture is not None
-    assert (picture.participant, picture.layer) == ("Studio", "q")
+    assert (picture.participant, picture.layer) == ("name:Studio", "q")
     address = headers["Location"] + "/layer"
     assert f'<{address}>; rel="urn:ietf:params:whep:ext:core:layer"' in headers.getall("Link")
     changes: list[str] = []
@@ -78,6 +79,8 @@ async def test_a_viewer_says_what_it_wants_to_see_at_first_and_later(world: Worl
         (b'{"encodingId": "f"}', 204),  # nothing new
         (b'{"encodingId": null, "participant": "Hall"}', 204),
         (b'{"encodingId": 7}', 400),
+        (b'{"encodingId": false}', 400),
+        (b'{"participant": 0}', 400),
         (b'{"participant": "' + b"x" * 200 + b'"}', 400),
         (b'{"other": "q"}', 400),
         (b'["q"]', 400),
@@ -92,6 +95,29 @@ async def test_a_viewer_says_what_it_wants_to_see_at_first_and_later(world: Worl
     other = world.bearer(Right.SUBSCRIBE, user=None, number="700")
     assert (await world.ask("POST", address, b'{"encodingId": "q"}', **{**json, **other}))[0] == 403
     assert picture.layer == ""
+    elsewhere = address.replace("/700/", "/701/")
+    for method, path in (("POST", elsewhere), ("PATCH", elsewhere[:-6]), ("DELETE", elsewhere[:-6])):
+        assert (await world.ask(method, path, b'{"encodingId": "q"}', **json))[0] == 404, path
+    assert picture.layer == ""
+
+
+async def test_whom_a_viewer_names_must_be_one(world: World) -> None:
+    """Names are chosen freely: one that two are shown by means neither."""
+    offer, bearer = FakeBrowser().offer(), world.bearer(Right.SUBSCRIBE)
+    status, _, body = await world.ask("POST", "/whep/700?participant=name:Twice", offer, **SDP, **bearer)
+    assert (status, world.room.sessions) == (409, []), body
+    status, headers, _ = await world.ask("POST", "/whep/700?participant=not-yet-there", offer, **SDP, **bearer)
+    assert status == 201
+    picture = world.room.sessions[0].picture
+    assert picture is not None
+    picture.who_is = lambda word: world.room.who_is("700", word)
+    json = {"Content-Type": "application/json", **bearer}
+    for word, answer in (("name:Twice", 409), ("Studio", 404), ("name:Studio", 204), ("name:Studio", 204)):
+        body = f'{{"participant": "{word}"}}'.encode()
+        assert (await world.ask("POST", headers["Location"] + "/layer", body, **json))[0] == answer, word
+    assert picture.participant == "name:Studio"
+    picture.who_is = lambda word: Named.NOBODY  # it has left: the layer may still be chosen
+    assert (await world.ask("POST", headers["Location"] + "/layer", b'{"encodingId": "q"}', **json))[0] == 204
 
 
 async def test_what_a_viewer_wants_to_see_is_bounded(world: World) -> None:

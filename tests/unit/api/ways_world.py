@@ -15,6 +15,7 @@ from mediaserver.api.server import secure_app
 from mediaserver.api.token_routes import IceServer
 from mediaserver.api.tokens import Right, Tokens
 from mediaserver.api.ways import WaysIn
+from mediaserver.calls.picture_choice import Named
 from mediaserver.calls.ports import Session
 from mediaserver.calls.room_facts import Action, Outcome
 from mediaserver.calls.web_session import WebSession
@@ -42,6 +43,7 @@ class CallRoom:
     def __init__(self) -> None:
         self.sessions: list[WebSession] = []
         self.events: list[SessionEvent] = []
+        self.named = {"name:Studio": Named.ONE, "name:Twice": Named.SEVERAL}
         self.did: list[tuple[Any, ...]] = []
         self.does: Callable[[WebSession], None] = lambda session: session.accept(ANSWER)
         self.on_reoffer: Callable[[WebSession], None] = lambda session: session.answer_reoffer(NEW_ANSWER)
@@ -57,6 +59,9 @@ class CallRoom:
 
         session.on_event = hear
         self.does(session)
+
+    def who_is(self, room: str, participant: str) -> Named:
+        return self.named.get(participant, Named.NOBODY)
 
     async def room_action(
         self, room: str, action: Action, participant: tuple[str, str] | None, by: tuple[str, str] | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mediaserver.calls.picture_choice import PictureChoice
+from mediaserver.calls.picture_choice import Named, PictureChoice
 from mediaserver.calls.room_facts import Action, Outcome, RoomFacts, is_moderator
 from mediaserver.model import ActiveSpeaker, Direction
 from mediaserver.sip.session import Ended, Reoffer, ReofferAnswered, ReofferFailed
@@ -37,12 +37,17 @@ class Guest:
 
 
 async def enter(
-    stage: Stage, name: str, *codecs: str, camera: bool = True, browser: VideoBrowser | None = None
+    stage: Stage,
+    name: str,
+    *codecs: str,
+    camera: bool = True,
+    browser: VideoBrowser | None = None,
+    identity: str | None = "",
 ) -> Guest:
     browser = browser or VideoBrowser(*codecs)
     if camera:
         browser.add()
-    session = await stage.call("700", caller=name, offer=browser.describe())
+    session = await stage.call("700", caller=name, identity=identity, offer=browser.describe())
     guest = Guest(stage, browser, session, Line(stage, browser, len(stage.engine.legs) - 1))
     browser.take_answer(accepted(session))
     await guest.line.send(browser.check())
@@ -189,6 +194,8 @@ async def test_a_viewer_with_one_picture_may_choose_whose_and_in_which_layer(sta
         ("bob", "q", (1, None)),  # he sends one stream
         (ids(stage)[0], "q", (0, "q")),
         ("nobody", "q", (None, None)),
+        ("name:bob", "", (1, None)),
+        ("name:nobody", "", (None, None)),
         ("", "q", (1, None)),  # who speaks
     ):
         choice.change(participant, layer)
@@ -197,6 +204,45 @@ async def test_a_viewer_with_one_picture_may_choose_whose_and_in_which_layer(sta
     session.tell(Ended("over"))
     await stage.settle()
     choice.change("alice", "")  # it has left: nobody listens any more
+
+
+async def test_who_takes_the_name_of_another_is_not_seen_in_its_place(stage: Stage) -> None:
+    """Guests choose their names; a user's name and an id they cannot have."""
+    phone = VideoPhone("VP8")
+    phone.add()
+    viewer = await stage.call("700", caller="carol", offer=phone.offer(), settle=False)
+    choice = viewer.picture = PictureChoice("name:Studio")
+    await stage.settle()
+    phone.take(told(viewer, "accept"))
+    await stage.wait(3.0)
+    mine = next(track for track in stage.engine.tracks.values() if track.media.rtp_port)
+
+    def seen() -> int | None:
+        owner = stage.engine.tracks[mine.source].media.leg if mine.source is not None else None
+        return next((n for n in range(1, 4) if owner is not None and stage.leg(n).handle == owner), None)
+
+    async def guest(index: int, name: str, identity: str | None = None) -> Guest:
+        comes = await enter(stage, name, identity=identity)
+        speak(stage, index)
+        await stage.settle()
+        return comes
+
+    first = await guest(1, "Studio", "alice")
+    assert (seen(), choice.who_is("name:Studio")) == (1, Named.ONE)
+    await guest(2, "Studio")
+    assert (seen(), choice.who_is("name:Studio")) == (1, Named.SEVERAL), "it stays the one that was found"
+    await guest(3, "alice")
+    choice.change("alice", "")
+    await stage.settle()
+    assert (seen(), choice.who_is("alice"), choice.who_is("Studio")) == (1, Named.ONE, Named.NOBODY)
+    choice.change("name:Studio", "")
+    await stage.settle()
+    assert seen() is None, "nobody can tell which is meant"
+    first.session.tell(Ended("over"))
+    await stage.settle()
+    assert (seen(), choice.who_is("name:Studio")) == (1, Named.ONE), "the second guest is the first now"
+    choice.change("trunk:pbx", "")
+    assert choice.who_is("trunk:pbx") is Named.NOBODY
 
 
 async def test_a_hidden_participant_is_shown_to_nobody(stage: Stage) -> None:
