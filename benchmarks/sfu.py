@@ -1,5 +1,7 @@
 """What forwarding one 1.5 Mbit/s picture to N viewers costs, and one speaker heard by a thousand: consumers per core.
 
+Beside the thousand stands what the kernel alone takes for as many packets from as many sockets (benchmarks/announce.c).
+
     python benchmarks/sfu.py                 300 viewers, plain and by two SRTP ciphers, and 1,000 Opus listeners
     python benchmarks/sfu.py --record        also appends a line to benchmarks/history/sfu.jsonl
 
@@ -18,13 +20,17 @@ import os
 import secrets
 import socket
 import struct
+import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 
 from benchmarks._history import append
+from benchmarks.relay import build
 from mediaserver.clock import SystemClock
 from mediaserver.codecs.audio import Codec
 from mediaserver.media.engine import MediaEngine
@@ -41,6 +47,7 @@ from mediaserver.model_video import Feedback, TrackSettings, VideoCodec, VideoFo
 from mediaserver.settings import MediaSettings
 
 PACKETS_PER_FRAME, FRAMES_PER_S, PAYLOAD_BYTES = 5, 30, 1_250  # 1.5 Mbit/s
+OPUS_BYTES = 80  # of a packet: 32 kbit/s
 OPUS = (CodecParams(CodecName.OPUS, 111, 48_000),)
 PCMU = (CodecParams(CodecName.PCMU, 0, 8_000),)
 VP8 = (VideoFormat(VideoCodec.VP8, 96, 97),)
@@ -189,6 +196,17 @@ async def sound(listeners: list[MediaAddress], seconds: float) -> Result:
         return await measure_and_stop(media, "sound, Opus, one speaker", len(listeners), feed, seconds)
 
 
+def kernel_alone(listeners: list[MediaAddress], seconds: float) -> Result:
+    """Packets as long as those of our listeners, from a socket for each: benchmarks/announce.c."""
+    with tempfile.TemporaryDirectory() as folder:
+        ports = [str(one.port) for one in listeners]
+        command = [build(Path(folder), "announce"), str(round(seconds * 50)), str(12 + OPUS_BYTES), *ports]
+        sent, cpu_ns = map(int, subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+    result = Result("kernel alone", len(ports), sent, cpu_ns / 1e3 / sent, cpu_ns / 1e3 / seconds / len(ports))
+    print(f"{result.name:32} {len(ports):5} receivers  {result.cpu_us_per_packet:6.2f} us per packet sent")
+    return result
+
+
 async def measure_and_stop(
     media: MediaEngine, name: str, receivers: int, feed: asyncio.Task[None], seconds: float
 ) -> Result:
@@ -209,6 +227,7 @@ async def run(viewers: list[MediaAddress], listeners: list[MediaAddress], second
         await video(viewers, None, seconds),
         await video(viewers, CM, seconds),
         await video(viewers, GCM, seconds),
+        kernel_alone(listeners, seconds),
         await sound(listeners, seconds),
     ]
 

@@ -263,6 +263,8 @@ cdef Leg* decide_relay(const Bridge* b, Leg* speaker, bint* mixed) noexcept nogi
             relay_to = listener
         elif listener.voice is not NULL:
             mixed[0] = True
+            if b.members > 2:
+                break                  # nobody is relayed: one who needs the samples is enough to know
     return relay_to
 
 

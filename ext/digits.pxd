@@ -6,6 +6,7 @@ from mediaserver.ext.dtmf cimport DtmfDetector, DtmfMerger, EventReceiver
 cdef struct ToneEar:                   # only for legs without telephone-event
     DtmfDetector detector
     Resampler down[2]                  # from 16 and 48 kHz to the detector's 8
+    int32_t silent_ticks               # since something was last heard, up to REST_TICKS
 
 cdef struct Digits:
     EventReceiver events
@@ -28,5 +29,5 @@ cdef int digits_merge(Digits* d, int digit, int way, int64_t now_ns) noexcept no
 # Allocates: control path only.
 cdef ToneEar* ear_new() noexcept nogil
 cdef void ear_free(ToneEar* ear) noexcept nogil
-# pcm[samples] at 8, 16 or 48 kHz, 20 ms; returns the digit just confirmed as pressed, else 0.
-cdef int ear_step(ToneEar* ear, const int16_t* pcm, int samples, int rate_hz) noexcept nogil
+# pcm[samples] at 8, 16 or 48 kHz, 20 ms; silent: all zero. Returns the digit just confirmed as pressed, else 0.
+cdef int ear_step(ToneEar* ear, const int16_t* pcm, int samples, int rate_hz, bint silent) noexcept nogil

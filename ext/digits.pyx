@@ -18,6 +18,7 @@ from mediaserver.ext.dtmf cimport (
 )
 
 cdef enum:
+    REST_TICKS = 10                    # of silence: every press has ended and the filters have run empty
     EVENT_GAP_MS = 200                 # packets of a press come every 50 ms at the slowest: four lost in a row end it
 
 
@@ -74,8 +75,14 @@ cdef void ear_free(ToneEar* ear) noexcept nogil:
         free(ear)
 
 
-cdef int ear_step(ToneEar* ear, const int16_t* pcm, int samples, int rate_hz) noexcept nogil:
+cdef int ear_step(ToneEar* ear, const int16_t* pcm, int samples, int rate_hz, bint silent) noexcept nogil:
     cdef int16_t narrow[160]
+    if not silent:
+        ear.silent_ticks = 0
+    elif ear.silent_ticks == REST_TICKS:
+        return 0
+    else:
+        ear.silent_ticks += 1
     if rate_hz == 8000:
         return dtmf_detector_step(&ear.detector, pcm, samples)
     samples = resampler_step(&ear.down[0 if rate_hz == 16000 else 1], pcm, samples, narrow)

@@ -9,13 +9,14 @@ from mediaserver.ext.digits cimport digits_merge, ear_step
 from mediaserver.ext.dtmf cimport DTMF_IN_BAND
 from mediaserver.ext.leg cimport leg_can_send, leg_report_digit, leg_send_rtp
 from mediaserver.ext.mix cimport mix_at_limit, mix_gain, mix_level
-from mediaserver.ext.playout cimport PLAYED_VOICE, playout_pull, playout_set_rate
+from mediaserver.ext.playout cimport PLAYED_SILENCE, PLAYED_VOICE, playout_pull, playout_set_rate
 from mediaserver.ext.processing cimport processing_heard, processing_step
 from mediaserver.ext.rtp cimport RTP_HEADER_BYTES, rtp_sender_next, rtp_write_header
 from mediaserver.ext.voice cimport TAKEN_ENCODED, TAKEN_NOTHING, Taken, Voice, voice_push, voice_take
 
 cdef enum:
     UNITY_GAIN_Q12 = 4096
+    SILENT_LEVEL = 127             # dB below full scale (RFC 6464)
     LOUD_LEVEL = 20                # dB below full scale: a frame more quiet than that has no clipping in it
     CLIPPED_SAMPLES = 4            # of a frame; one or two peaks that touch the limit are nobody's complaint
 
@@ -74,15 +75,17 @@ cdef void speak(Context* ctx, Leg* leg, const int16_t* pcm, int samples, int rat
 cdef void pull(Context* ctx, Leg* leg, int rate_hz) noexcept nogil:
     cdef int samples = rate_hz // 50
     cdef int digit
+    cdef bint silent
     if leg.pcm_rate != rate_hz:
         playout_set_rate(leg.playout, rate_hz)
         leg.pcm_rate = rate_hz
     leg.pcm_kind = playout_pull(leg.playout, ctx.tick_ns, leg.pcm, samples, &ctx.pool)
-    leg.level = mix_level(leg.pcm, samples)
+    silent = leg.pcm_kind == PLAYED_SILENCE
+    leg.level = SILENT_LEVEL if silent else mix_level(leg.pcm, samples)
     if leg.level < LOUD_LEVEL and mix_at_limit(leg.pcm, samples) >= CLIPPED_SAMPLES:
         leg.frames_clipped += 1
     if leg.ear is not NULL:
-        digit = ear_step(leg.ear, leg.pcm, samples, rate_hz)
+        digit = ear_step(leg.ear, leg.pcm, samples, rate_hz, silent)
         if digit and digits_merge(&leg.digits, digit, DTMF_IN_BAND, ctx.now_ns):
             leg_report_digit(ctx, leg, digit, DTMF_IN_BAND)
     if leg.processing is not NULL:

@@ -233,6 +233,23 @@ def test_tones_in_the_audio_are_digits_for_a_phone_without_telephone_event() -> 
     assert [packet.payload for packet in boris.heard] == [anna.coder.encode(five(160 * i, 160)) for i in range(50)]
 
 
+def test_keys_are_heard_after_long_pauses_in_which_nothing_came_and_one_ended_by_such_a_pause_is_one_press() -> None:
+    world = World(inband_dtmf=1)
+    anna, boris, clara = world.phone(), world.phone(), world.phone()
+    world.bridge(anna, boris, clara)
+
+    def key(start: int, count: int) -> np.ndarray:
+        return sine(770, 8000, 5000)(start, count) + sine(1336, 8000, 5000)(start, count)
+
+    for _ in range(3):
+        world.run(3_500)  # from the end of concealment on it is silent: nothing is searched
+        anna.sound = key
+        world.run(200)
+        anna.sound = None
+    world.run(3_500)
+    assert world.of("digit") == [(anna.handle, "5", 0, DTMF_IN_BAND)] * 3
+
+
 def test_a_digit_by_signalling_is_the_same_press_as_its_event() -> None:
     world = World()
     anna = world.phone(events=True)
