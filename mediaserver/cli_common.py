@@ -167,3 +167,18 @@ def done(text: str, *, as_json: bool = False, **facts: Any) -> None:
         print(json.dumps(facts, ensure_ascii=False))
     else:
         Console(highlight=False).print(text, markup=False)
+
+
+def password_of(given: str | None, from_stdin: bool, *, shortest: int) -> str:
+    """As --password gave it, read from standard input, or asked for at the terminal. Raises CommandFailed."""
+    if from_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    elif given is not None:
+        password = given
+    elif sys.stdin.isatty():
+        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        raise CommandFailed("no password: give --password, or pipe it in with --password-stdin", Exit.USAGE)
+    if len(password) < shortest:
+        raise CommandFailed(f"the password has {len(password)} characters; at least {shortest}", Exit.USAGE)
+    return str(password)

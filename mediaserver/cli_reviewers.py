@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 import tomllib
 from collections.abc import Awaitable, Callable
@@ -19,9 +18,11 @@ from mediaserver.cli_common import (
     JsonOption,
     done,
     load_settings,
+    password_of,
     show,
     told_as_text,
 )
+from mediaserver.limits import REVIEW_PASSWORD_CHARS_MIN
 from mediaserver.settings import Settings
 
 if TYPE_CHECKING:
@@ -51,18 +52,23 @@ def add(
         list[str] | None,
         typer.Option(help="Name of a routing rule whose recordings it sees; may be repeated. None: all."),
     ] = None,
+    password: Annotated[
+        str | None, typer.Option(help="Password. Others on this machine may see it: --password-stdin hides it.")
+    ] = None,
     password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read it from standard input.")] = False,
     update: Annotated[bool, typer.Option("--update", help="Change one that is there.")] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Add a reviewer, or change one; its password is asked for or read from standard input."""
+    """Add a reviewer, or change one, with the password given, read from standard input, or asked for."""
     with told_as_text():
         from mediaserver.api.review_people import hash_password
         from mediaserver.store.reviewers import Reviewer
+        from mediaserver.store.users import check_new_name
 
-        word = sys.stdin.readline().rstrip("\n") if password_stdin else _asked()
+        word = password_of(password, password_stdin, shortest=REVIEW_PASSWORD_CHARS_MIN)
         try:
+            check_new_name(name)
             reviewer = Reviewer(
                 name, hash_password(word), role, tuple(queue) if queue else None, round(time.time() * 1000)
             )
@@ -145,12 +151,6 @@ async def _put_card(settings: Settings, name: str, definition: dict[str, Any]) -
     finally:
         await database.close()
     return made.version
-
-
-def _asked() -> str:
-    if not sys.stdin.isatty():
-        raise CommandFailed("no password: a terminal asks for it; pipe it in with --password-stdin", Exit.USAGE)
-    return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
 
 
 async def _with_reviewers(settings: Settings, work: Callable[[ReviewerStore], Awaitable[Any]]) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -18,6 +17,7 @@ from mediaserver.cli_common import (
     JsonOption,
     done,
     load_settings,
+    password_of,
     show,
     told_as_text,
 )
@@ -55,7 +55,7 @@ def add(
     """
     with told_as_text():
         settings = load_settings(config)
-        word = _password(password, password_stdin)
+        word = password_of(password, password_stdin, shortest=PASSWORD_SHORTEST)
         user = make_user(settings, name, word, display_name, language)
         asyncio.run(_with_users(settings, lambda users: _add(users, user, update=update)))
         done(f"user {name} may register", as_json=as_json, name=name)
@@ -106,9 +106,10 @@ def remove(
 def make_user(settings: Settings, name: str, password: str, display_name: str = "", language: str = "") -> User:
     """Raises CommandFailed with what is allowed."""
     from mediaserver.sip.auth import make_credentials
-    from mediaserver.store.users import User
+    from mediaserver.store.users import User, check_new_name
 
     try:
+        check_new_name(name)
         made = make_credentials(name, settings.server.realm, password, display_name)
         return User(
             made.name,
@@ -156,17 +157,3 @@ async def _with_users(settings: Settings, work: Callable[[UserStore], Awaitable[
         return await work(UserStore(database))
     finally:
         await database.close()
-
-
-def _password(given: str | None, from_stdin: bool) -> str:
-    if from_stdin:
-        password = sys.stdin.readline().rstrip("\r\n")
-    elif given is not None:
-        password = given
-    elif sys.stdin.isatty():
-        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
-    else:
-        raise CommandFailed("no password: give --password, or pipe it in with --password-stdin", Exit.USAGE)
-    if len(password) < PASSWORD_SHORTEST:
-        raise CommandFailed(f"the password has {len(password)} characters; at least {PASSWORD_SHORTEST}", Exit.USAGE)
-    return str(password)

@@ -231,6 +231,7 @@ REVIEW_SHARE_S_MAX: Final = 30 * 86_400  # of a link given to somebody without a
 REVIEW_PASSWORD_CHARS_MIN: Final = 10
 REVIEW_PASSWORD_CHARS_MAX: Final = 256  # argon2 reads all of it
 REVIEW_PASSWORDS_AT_ONCE_MAX: Final = 2  # each takes 64 MiB and a core
+REVIEW_FAILURES_LOGGED_PER_MIN_MAX: Final = 30  # of all sources; what is above is counted in the next line
 REVIEW_PAGE_ROWS_MAX: Final = 200
 REVIEW_CSV_ROWS_MAX: Final = 50_000  # a spreadsheet of some 6 MB
 REVIEW_TEXT_CHARS_MAX: Final = 4_000  # of a comment

@@ -13,7 +13,11 @@ import hashlib
 import hmac
 from collections import OrderedDict
 
+import structlog
+
 from mediaserver.limits import API_FAILED_SOURCES_MAX, API_FAILURES_PER_SOURCE_PER_MIN
+
+log = structlog.get_logger()
 
 USER = "admin"
 MINUTE_NS = 60 * 1_000_000_000
@@ -79,6 +83,27 @@ class Gate:
 
     def retry_after_s(self, source: str, now_ns: int) -> int:
         return self._failures.retry_after_s(source, now_ns)
+
+
+class FailureLog:
+    """A log line for each failure, a bounded number in a minute; the next line says how many were left out."""
+
+    def __init__(self, event: str, per_minute_max: int) -> None:
+        self._event, self._most = event, per_minute_max
+        self._minute, self._told, self._left_out = -1, 0, 0
+
+    def tell(self, now_ns: int, **facts: str) -> None:
+        """facts: nothing that a stranger chose, and nothing secret."""
+        minute = now_ns // MINUTE_NS
+        if minute != self._minute:
+            self._minute, self._told = minute, 0
+        if self._told >= self._most:
+            self._left_out += 1
+            return
+        self._told += 1
+        more = {"left_out": self._left_out} if self._left_out else {}
+        self._left_out = 0
+        log.warning(self._event, **facts, **more)
 
 
 def _digest(password: str) -> bytes:

@@ -18,10 +18,11 @@ from aiohttp import web
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
-from mediaserver.api.access import Failures
+from mediaserver.api.access import FailureLog, Failures
 from mediaserver.api.answers import Refused, refusal
 from mediaserver.clock import Clock
 from mediaserver.limits import (
+    REVIEW_FAILURES_LOGGED_PER_MIN_MAX,
     REVIEW_PASSWORD_CHARS_MAX,
     REVIEW_PASSWORD_CHARS_MIN,
     REVIEW_PASSWORDS_AT_ONCE_MAX,
@@ -82,6 +83,7 @@ class ReviewGate:
         self._store = store
         self._clock = clock
         self._failures = Failures()
+        self._log = FailureLog("review sign-in failed", REVIEW_FAILURES_LOGGED_PER_MIN_MAX)
         self._places = asyncio.Semaphore(REVIEW_PASSWORDS_AT_ONCE_MAX)
 
     def now_ms(self) -> int:
@@ -124,14 +126,14 @@ class ReviewGate:
         reviewer = await self._store.get(user)
         stored = _nobody if reviewer is None else reviewer.password_hash
         if not await self._fits(request, password, stored) or reviewer is None:
-            self._failed(request)
+            self._failed(request, "password", reviewer)
         return await self._begin(reviewer, None, self.now_ms() + REVIEW_SESSION_S_MAX * 1000)
 
     async def sign_in_shared(self, request: web.Request, token: str) -> tuple[Who, str]:
         self._slow_down(request)
         share = await self._store.share(now_ms=self.now_ms(), token_sha256=sha256(token))
         if share is None:
-            self._failed(request)
+            self._failed(request, "link", None)
         return await self._begin(None, share, share.expires_ms)
 
     async def _begin(self, reviewer: Reviewer | None, share: Share | None, expires_ms: int) -> tuple[Who, str]:
@@ -154,7 +156,7 @@ class ReviewGate:
         self._slow_down(request)
         reviewer = await self._store.get(who.name)
         if reviewer is None or not await self._fits(request, old, reviewer.password_hash):
-            self._failed(request)
+            self._failed(request, "old password", reviewer)
         made = await asyncio.to_thread(hash_password, new)
         await self._store.set_password(who.name, made, who.session.token_sha256)
 
@@ -173,8 +175,11 @@ class ReviewGate:
             response.headers["Retry-After"] = str(self._failures.retry_after_s(source, now_ns))
             raise Refused(response)
 
-    def _failed(self, request: web.Request) -> NoReturn:
-        self._failures.add(request.remote or "", self._clock.now_ns())
+    def _failed(self, request: web.Request, what: str, reviewer: Reviewer | None) -> NoReturn:
+        """A name that is nobody's is not logged: people type their password there."""
+        source, now_ns = request.remote or "", self._clock.now_ns()
+        self._failures.add(source, now_ns)
+        self._log.tell(now_ns, source=source, wrong=what, reviewer="" if reviewer is None else reviewer.name)
         raise Refused(refusal(401, "unauthorized", "wrong name or password, or a link that is over"))
 
 

@@ -19,6 +19,7 @@ from mediaserver.store.models import users
 
 # RFC 3261's user characters without those that need escaping or mean something in a URI, a path or a shell.
 NAME_PATTERN = re.compile(r"[A-Za-z0-9_.!~*'()=+$#-]+", re.ASCII)
+_FIRST_PATTERN = re.compile(r"[A-Za-z0-9_]|\+[0-9]+\Z", re.ASCII)
 LANGUAGE_PATTERN = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{1,4})?", re.ASCII)
 HEX_PATTERN = re.compile(r"[0-9a-f]+", re.ASCII)
 
@@ -54,6 +55,20 @@ def check_name(name: str) -> str:
         raise ValueError(
             f"user name {name[:80]!r}: 1 to {USER_NAME_LENGTH_MAX} letters, digits or _ . ! ~ * ' ( ) = + $ # - "
             "without spaces, for example 1001 or alice"
+        )
+    return name
+
+
+def check_new_name(name: str) -> str:
+    """Also refuses what a spreadsheet takes for a formula, but for telephone numbers: such a name ends up in CSV files.
+
+    Raises ValueError with what is allowed. Users that are there keep their names.
+    """
+    check_name(name)
+    if not _FIRST_PATTERN.match(name):
+        raise ValueError(
+            f"user name {name[:80]!r} begins like a spreadsheet's formula or an option; "
+            "begin with a letter, a digit or _, or write a number as +4930123456"
         )
     return name
 

@@ -74,12 +74,23 @@ def test_users_are_added_listed_changed_and_removed(mediaserver: Any) -> None:
         (("users", "add", "a b", "--password", "long enough"), "user name 'a b'"),
         (("users", "add", "102", "--password", "abc"), "at least 4"),
         (("users", "add", "102"), "--password-stdin"),
+        (("users", "add", "=1+1", "--password", "long enough"), "like a spreadsheet's formula"),
+        (("users", "add", "+1+cmd", "--password", "long enough"), "write a number as +4930123456"),
+        (("users", "add", "--password", "long enough", "--", "-1"), "begin with a letter, a digit or _"),
+        (("users", "add", "a\x07", "--password", "long enough"), "user name 'a\\x07'"),
+        (("users", "add", "a\u202eb", "--password", "long enough"), "user name 'a\\u202eb'"),
+        (("reviewers", "add", "=1+1", "--password", "long enough word"), "like a spreadsheet's formula"),
+        (("reviewers", "add", "kate", "--password", "short"), "at least 10"),
     ],
 )
 def test_a_wrong_user_is_refused_with_what_is_allowed(mediaserver: Any, words: tuple[str, ...], told: str) -> None:
     code, _, err = mediaserver(*words)
     assert code == Exit.USAGE
     assert told in err
+
+
+def test_a_telephone_number_is_a_users_name(mediaserver: Any) -> None:
+    assert mediaserver("users", "add", "+4930123456", "--password", "long enough")[0] == Exit.OK
 
 
 def test_users_of_another_realm_are_pointed_out(mediaserver: Any, tmp_path: Path) -> None:
@@ -163,6 +174,9 @@ def test_a_piped_password_that_nobody_reads_names_the_option(mediaserver: Any) -
     assert code == Exit.USAGE
     assert "--password-stdin" in err
     assert mediaserver("reviewers", "add", "kate", "--password-stdin", stdin="a-long-password\n")[0] == Exit.OK
+    assert (
+        mediaserver("reviewers", "add", "quin", "--password", "a-long-password", "--role", "supervisor")[0] == Exit.OK
+    )
 
 
 def test_no_recordings_is_no_error(mediaserver: Any) -> None:

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from mediaserver.api.access import MINUTE_NS, Gate, Verdict, password_in
+from mediaserver.api.access import MINUTE_NS, FailureLog, Gate, Verdict, password_in
 from mediaserver.limits import API_FAILED_SOURCES_MAX, API_FAILURES_PER_SOURCE_PER_MIN
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"
@@ -62,3 +62,15 @@ def test_the_table_of_failures_is_bounded() -> None:
     for number in range(API_FAILED_SOURCES_MAX + 10):
         gate.check(basic("wrong"), f"source-{number}", 0)
     assert len(gate._failures) == API_FAILED_SOURCES_MAX
+
+
+def test_failures_are_logged_so_many_a_minute_and_the_rest_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    log = FailureLog("sign-in failed", 3)
+    for number in range(10):
+        log.tell(number, source=HERE)
+    log.tell(MINUTE_NS, source=THERE)
+    log.tell(MINUTE_NS, source=HERE)
+    lines = [line for line in capsys.readouterr().out.splitlines() if "sign-in failed" in line]
+    assert len(lines) == 5
+    assert "left_out=7" in lines[3]
+    assert "left_out" not in lines[4]

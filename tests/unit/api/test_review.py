@@ -43,6 +43,19 @@ async def test_guessing_is_slowed(world: World) -> None:
     await stranger.sign_in("kate")
 
 
+async def test_a_failed_sign_in_is_logged_without_what_was_typed(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for user, word in (("kate", "not her password"), ("my-password-by-mistake", "kate")):
+        await world.client.post(
+            "/api/v1/review/sign-in", json={"user": user, "password": word}, headers={"X-Requested-With": "page"}
+        )
+    logged = [line for line in capsys.readouterr().out.splitlines() if "review sign-in failed" in line]
+    assert ["reviewer=kate" in line for line in logged] == [True, False]
+    assert all("source=127.0.0.1" in line and "wrong=password" in line for line in logged)
+    assert not any("not her" in line or "mistake" in line for line in logged)
+
+
 async def test_a_burst_of_guesses_is_slowed_as_well(world: World) -> None:
     """All are asked before the first is answered: the right password at their end gets no further than the others."""
     stranger = Browser(world.client)
