@@ -2,7 +2,8 @@
 
 A choice is a simulcast layer, or the lowest one with temporal layers left out. Choices upward need HEADROOM more than
 they cost, so that the sum does not swing around the limit; a viewer that does not get even its cheapest choice is
-paused, and says so by LayerChanged.
+paused, and says so by LayerChanged. A layer that its sender drops is left within a second, also where a viewer asked
+for this one: it gets the next lower one that lives, else the next higher, until the layer asked for is back.
 """
 
 from libc.stdint cimport int32_t
@@ -16,13 +17,13 @@ from mediaserver.ext.video_track cimport (
     Sink,
     Track,
     VideoStream,
+    track_layer_lives,
     track_note,
 )
 
 cdef enum:
     CHOICES_MAX = LAYERS_MAX + TEMPORAL_MAX
     HEADROOM_PERCENT = 115
-    ALIVE_NS = 1000000000
     RISE_NS = 2000000000               # after a step down a step up waits so long
     GRACE_NS = 1000000000              # what does not fit goes on so long: it may be a passing burst
     LONG_GRACE_NS = 2000000000         # and so long where its sender was asked for less
@@ -39,8 +40,17 @@ cdef struct Share:
     Choice choices[CHOICES_MAX]
 
 
-cdef bint alive(Context* ctx, const VideoStream* s) noexcept nogil:
-    return s.ssrc and ctx.now_ns - s.heard_ns < ALIVE_NS
+cdef int instead_of(Context* ctx, const Track* source, int layer) noexcept nogil:
+    """The layer asked for, or while it is not sent the one that stands in for it: the next lower, else the next higher.
+    NO_LAYER: nothing comes."""
+    cdef int i
+    for i in range(layer, NO_LAYER, -1):
+        if track_layer_lives(source, i, ctx.now_ns):
+            return i
+    for i in range(layer + 1, LAYERS_MAX):
+        if track_layer_lives(source, i, ctx.now_ns):
+            return i
+    return NO_LAYER
 
 
 cdef void add_choice(Share* share, int layer, int temporal, int64_t bps) noexcept nogil:
@@ -57,13 +67,16 @@ cdef void list_choices(Context* ctx, Share* share) noexcept nogil:
     cdef const Sink* k = &share.track.sink
     cdef VideoStream* s
     cdef int64_t bps
+    cdef int only = NO_LAYER
     cdef int i
     cdef int temporal
     share.count = 0
     share.taken = -1
+    if k.pinned != NO_LAYER:
+        only = instead_of(ctx, source, k.pinned)
     for i in range(LAYERS_MAX):
         s = &source.streams[i]
-        if not alive(ctx, s) or (k.pinned != NO_LAYER and k.pinned != i):
+        if not track_layer_lives(source, i, ctx.now_ns) or (only != NO_LAYER and only != i):
             continue
         if share.count == 0:
             bps = 0
@@ -152,7 +165,8 @@ cdef void aim(Context* ctx, Track* t, int layer, int temporal) noexcept nogil:
     k.target_temporal = temporal
     if layer == k.target:
         return
-    if not down and k.target != NO_LAYER and ctx.now_ns - k.chosen_ns < RISE_NS:
+    if (not down and k.target != NO_LAYER and ctx.now_ns - k.chosen_ns < RISE_NS
+            and track_layer_lives(t.source, k.target, ctx.now_ns)):
         return
     k.target = layer
     k.chosen_ns = ctx.now_ns

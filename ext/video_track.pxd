@@ -182,6 +182,7 @@ cdef struct TrackSnapshot:             # what Python reads; the order of model_v
     int32_t remote_fraction            # 1/256; -1: no report yet
     int64_t remote_jitter_ns
     int64_t round_trip_ns
+    int64_t layer_bps[LAYERS_MAX]      # received of each simulcast stream; -1: it is not sent
 
 cdef struct Track:
     int32_t id                         # in its leg; never used again there
@@ -242,6 +243,8 @@ cdef void track_connect(Track* sink, Track* source) noexcept nogil
 # Nobody gets anything of it and it of nobody.
 cdef void track_disconnect(Track* t) noexcept nogil
 cdef void track_reset_stream(VideoStream* s) noexcept nogil
+# Whether its sender sends this simulcast stream at present.
+cdef bint track_layer_lives(const Track* t, int layer, int64_t now_ns) noexcept nogil
 cdef void track_publish(Track* t, int64_t now_ns) noexcept nogil
 # Tells Python, once until it looked.
 cdef void track_note(Context* ctx, Track* t, uint32_t bits) noexcept nogil

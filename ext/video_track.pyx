@@ -11,6 +11,8 @@ from mediaserver.ext.video_rate cimport rate_bps
 
 cdef enum:
     VIDEO_CLOCK_HZ = 90000
+    ALIVE_NS = 1000000000
+    OVERTAKEN_NS = 600000000           # a stream silent so long while others of the same camera go on was dropped
 
 
 cdef Track* track_new(int id, uint32_t ssrc, uint32_t rtx_ssrc, uint16_t sequence, uint16_t rtx_sequence,
@@ -36,6 +38,7 @@ cdef Track* track_new(int id, uint32_t ssrc, uint32_t rtx_ssrc, uint16_t sequenc
         t.sink.sent[i].layer = NO_LAYER
     for i in range(LAYERS_MAX):
         t.streams[i].layer = i
+        t.snapshot.layer_bps[i] = -1
     t.snapshot.remote_fraction = -1
     t.snapshot.layer = NO_LAYER
     return t
@@ -168,6 +171,11 @@ cdef int64_t track_taken_ns(const VideoStream* s, uint32_t timestamp) noexcept n
     return ntp_ns(s.report_ntp) + <int64_t>(<int32_t>(timestamp - s.report_timestamp)) * 1000000000 // VIDEO_CLOCK_HZ
 
 
+cdef bint track_layer_lives(const Track* t, int layer, int64_t now_ns) noexcept nogil:
+    cdef const VideoStream* s = &t.streams[layer]
+    return s.ssrc and now_ns - s.heard_ns < ALIVE_NS and t.heard_ns - s.heard_ns < OVERTAKEN_NS
+
+
 cdef void fill(Track* t, TrackSnapshot* s, int64_t now_ns) noexcept nogil:
     cdef const VideoStream* heard
     cdef int i
@@ -180,6 +188,7 @@ cdef void fill(Track* t, TrackSnapshot* s, int64_t now_ns) noexcept nogil:
         heard = &t.streams[i]
         s.packets_lost += heard.lost
         s.packets_recovered += heard.recovered
+        s.layer_bps[i] = rate_bps(&t.streams[i].rate, now_ns) if track_layer_lives(t, i, now_ns) else -1
         if heard.ssrc and heard.receiver.clock_hz > 0:
             s.jitter_ns = <int64_t>(heard.receiver.jitter_q4 >> 4) * 1000000000 // heard.receiver.clock_hz
             s.codec = heard.codec

@@ -178,6 +178,7 @@ class TrackStats:
     remote_loss_fraction: float  # of the last report block about what we send, 0..1; -1: no report yet
     remote_jitter_ns: int
     round_trip_ns: int  # 0: not known yet
+    streams: tuple[tuple[str, int], ...] = ()  # simulcast streams its sender sends now, the lowest first: RID, bit/s
 
 
 @dataclass(frozen=True, slots=True)

@@ -264,6 +264,11 @@ def _rid_of(sink: Track, layer: int | None) -> str | None:
     return rids[layer] if layer < len(rids) else ""
 
 
+def _rids(source: Track) -> tuple[str, ...]:
+    """Of what it receives; one stream has none."""
+    return (source.settings.rids if source.settings is not None else ()) or ("",)
+
+
 def _stats(track: Track, raw: dict[str, Any]) -> TrackStats:
     """raw: a worker's snapshot by field name (ext/video_track.pxd TrackSnapshot)."""
     fields = {name: raw[name] for name in TrackStats.__slots__ if name in raw}
@@ -271,6 +276,7 @@ def _stats(track: Track, raw: dict[str, Any]) -> TrackStats:
     fields.update(
         track=track.handle,
         rid=_rid_of(track, raw["layer"]),
+        streams=tuple((rid, bps) for rid, bps in zip(_rids(track), raw["layer_bps"], strict=False) if bps >= 0),
         remote_loss_fraction=fraction / 256 if fraction >= 0 else -1.0,
     )
     return TrackStats(**fields)
