@@ -1,7 +1,9 @@
 """The way to a leg that is a browser: joins what its SDP says with ICE and DTLS, and both with the media plane's leg.
 
 Owns when a negotiated stream may flow: with keys from a handshake with the right certificate, to the address that ICE
-nominated, never before and never without. Decides nothing of the call.
+nominated, never before and never without. A browser that has lost its network may come by another transport, with a
+certificate of its own (RFC 8842 §3.1): the former one carries what flows until the new one stands. Decides nothing of
+the call.
 """
 
 from __future__ import annotations
@@ -63,7 +65,7 @@ class BrowserPath:
         self._networks = PeerNetworks(self._settings.peer_networks)
         self._base = ""  # our own address
         self._full = self._settings.ice == "full"
-        self._transport = WebRtcTransport(
+        self._make: Callable[[], WebRtcTransport] = lambda: WebRtcTransport(
             identity,
             clock,
             voice.send_datagram,
@@ -72,6 +74,8 @@ class BrowserPath:
             release=voice.unbind,
             may_check=self._may_check if self._full else None,
         )
+        self._transport = self._make()
+        self._next: WebRtcTransport | None = None  # takes its place once it stands
         self._described: PeerTransport | None = None
         self._on_channel = on_channel
         self._dropped = dropped
@@ -80,7 +84,7 @@ class BrowserPath:
         if on_channel is not None:
             self._transport.on_application = self._take_data
         self._candidates: tuple[str, ...] = ()
-        self._announce()
+        self._announce(self._transport)
 
     @property
     def failure(self) -> str:
@@ -99,7 +103,7 @@ class BrowserPath:
             priority = priority_of("srflx")
             candidates.append(Candidate(mapped.host, mapped.port, "srflx", priority, str(len(candidates) + 1)))
         self._candidates = tuple(map(str, candidates))
-        self._announce()
+        self._announce(self._transport)
 
     async def _mapped(self) -> MediaAddress | None:
         host, _, port = self._settings.stun_server.rpartition(":")
@@ -126,18 +130,22 @@ class BrowserPath:
         if fragment.ufrag and peer is not None and fragment.ufrag != peer.ufrag:
             return
         for candidate in fragment.candidates:
-            self._transport.add_candidate(candidate)
+            (self._next or self._transport).add_candidate(candidate)
 
     def receive(self, data: bytes, source: MediaAddress) -> None:
-        self._transport.receive(data, source)
+        if self._next is not None and self._next.takes(data, source):
+            self._next.receive(data, source)
+        else:
+            self._transport.receive(data, source)
 
     def secured(self) -> StreamSettings | None:
         """The negotiated stream with its keys and the proven address; None before the first handshake is done.
 
-        Without an address (consent ran out) nothing is sent. Raises NegotiationError when the peer's description now
-        names another certificate than the one we shook hands with.
+        Without an address (consent ran out) nothing is sent. Raises NegotiationError when the peer's answer now names
+        another certificate than the one we shook hands with.
         """
         self._take_description()
+        self._take_next()
         stream, keys = self._negotiator.stream, self._transport.keys
         if stream is None or keys is None:
             return None
@@ -161,22 +169,58 @@ class BrowserPath:
     def renew(self) -> None:
         """A new offer was read: new credentials of the peer ask for new ones of ours (ICE restart, RFC 8839 §4.4.1).
 
-        Raises NegotiationError for another certificate: the call goes on as it was.
+        With another certificate they ask for a transport beside ours (RFC 8842 §3.1). Raises NegotiationError for
+        another certificate with the old credentials, or before ours stands: the call goes on as it was.
         """
         peer, described = self._negotiator.peer, self._described
         if peer is None or described is None:
             return
-        if not self._transport.same_peer(peer.fingerprints):
+        if self._transport.same_peer(peer.fingerprints):
+            if self._next is not None:  # the browser goes on by the former one
+                self._drop_next()
+                self._announce(self._transport)
+            self._restart(self._transport, peer)
+        elif self._next is not None and self._next.same_peer(peer.fingerprints):
+            self._restart(self._next, peer)
+        elif peer.ufrag == described.ufrag or self._transport.keys is None:
             self._negotiator.peer = described
-            raise NegotiationError("a browser cannot change its certificate within a call")
-        if peer.ufrag != described.ufrag:
-            self._transport.ice.restart(make_credentials())
-            self._announce()
+            raise NegotiationError("another certificate needs new ICE credentials, and a call that stands")
+        else:
+            self._drop_next()
+            self._next = self._make()
+            self._announce(self._next)
+
+    def _restart(self, transport: WebRtcTransport, peer: PeerTransport) -> None:
+        remote = transport.ice.remote
+        if remote is None or remote.ufrag != peer.ufrag:
+            transport.ice.restart(make_credentials())
+            self._announce(transport)
 
     def close(self) -> None:
         if self._channels is not None:
             self._channels.close()
+        self._drop_next()
         self._transport.close()
+
+    def _take_next(self) -> None:
+        """The transport that the browser has come back by stands: what came by the former one is over."""
+        if self._next is None or not self._next.is_ready:
+            return
+        former, self._transport, self._next = self._transport, self._next, None
+        former.retire()
+        if self._transport.address is not None:  # had the former one it too, it has just been given back
+            self._voice.bind(self._transport.address)
+        log.info("a browser came back by another way")
+        if self._channels is not None:  # an association ends with its DTLS (RFC 8831 §6.2)
+            self._channels.close()
+            self._channels = None
+        if self._on_channel is not None:
+            self._transport.on_application = self._take_data
+
+    def _drop_next(self) -> None:
+        if self._next is not None:
+            self._next.retire()
+            self._next = None
 
     def _take_data(self, packet: bytes) -> None:
         """The peer may begin as soon as its handshake is done, before our call has taken notice of ours."""
@@ -205,10 +249,11 @@ class BrowserPath:
         peer = self._negotiator.peer
         if peer is None or peer == self._described:
             return
-        if not self._transport.same_peer(peer.fingerprints):
-            raise NegotiationError("a browser cannot change its certificate within a call")
+        transport = self._next or self._transport
+        if not transport.same_peer(peer.fingerprints):
+            raise NegotiationError("an answer cannot change the certificate of a call")
         self._described = peer
-        self._transport.describe(
+        transport.describe(
             peer.ufrag,
             peer.password,
             peer.fingerprints,
@@ -217,11 +262,11 @@ class BrowserPath:
             lite=peer.lite,
         )
 
-    def _announce(self) -> None:
-        local = self._transport.ice.local
+    def _announce(self, transport: WebRtcTransport) -> None:
+        local = transport.ice.local
         self._voice.name(local.ufrag)
         self._negotiator.transport = LocalTransport(
-            local.ufrag, local.password, str(self._transport.fingerprint), self._candidates, lite=not self._full
+            local.ufrag, local.password, str(transport.fingerprint), self._candidates, lite=not self._full
         )
 
     def _may_check(self, host: str, port: int) -> bool:

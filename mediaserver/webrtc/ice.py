@@ -94,6 +94,15 @@ class IceAgent:
     def add_candidate(self, text: str) -> None:
         """One candidate of the peer's (RFC 8838). A lite agent needs none: it answers whoever checks."""
 
+    def expects(self, data: bytes) -> bool:
+        """Whether a STUN answer is to a check of ours: a lite agent makes none."""
+        return False
+
+    def forget_all(self) -> None:
+        """Nobody is proven any more, and nobody is selected."""
+        for address in list(self._proven):
+            self._forget(address)
+
     def poll(self) -> list[tuple[bytes, MediaAddress]]:
         outputs, self._outputs = self._outputs, []
         return outputs

@@ -125,6 +125,14 @@ class FullIceAgent:
     def gathering(self) -> bool:
         return self._gathering is not None
 
+    def expects(self, data: bytes) -> bool:
+        """Whether a STUN answer is to a check of ours."""
+        return any(pair.transaction == data[8:20] for pair in self._pairs.values())
+
+    def forget_all(self) -> None:
+        """Nobody is proven any more, and nobody is selected."""
+        self._expire(max(self._proven.values(), default=0) + ICE_CONSENT_NS)
+
     def poll(self) -> list[tuple[bytes, MediaAddress]]:
         outputs, self._outputs = self._outputs, []
         return outputs

@@ -16,12 +16,14 @@ import structlog
 
 from mediaserver.clock import Clock
 from mediaserver.model import MediaAddress
+from mediaserver.webrtc import stun
 from mediaserver.webrtc.dtls import DtlsEndpoint, DtlsIdentity, DtlsState, Fingerprint, SrtpKeys
 from mediaserver.webrtc.ice import IceAgent, IceCredentials
 from mediaserver.webrtc.ice_full import FullIceAgent
 
 log = structlog.get_logger()
 _DTLS_FIRST, _DTLS_LAST, _STUN_LAST = 20, 63, 3  # first byte of a datagram, RFC 7983 §7
+_DTLS_BYTE, _STUN_REQUEST = bytes([_DTLS_FIRST]), b"\0\1"
 
 
 def make_credentials(random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> IceCredentials:
@@ -146,6 +148,13 @@ class WebRtcTransport:
         """Whether a later description still names the certificate we shook hands with; another one is refused."""
         return self._expected is None or self._expected in [Fingerprint.parse(text) for text in fingerprints]
 
+    def takes(self, data: bytes, source: MediaAddress) -> bool:
+        """Whether a datagram is for this one of several: by the name in a check, else by where it comes from."""
+        if data[:2] != _STUN_REQUEST:
+            return self.ice.knows(source) or (data[:1] < _DTLS_BYTE and self.ice.expects(data))
+        message = stun.parse(data)
+        return message is not None and (message.username or "").partition(":")[0] == self.ice.local.ufrag
+
     def receive(self, data: bytes, source: MediaAddress) -> None:
         """One datagram that is neither RTP nor RTCP. Never raises for what is in it."""
         if self._closed or not data:
@@ -182,6 +191,11 @@ class WebRtcTransport:
         self._settled.set()
         if self._timer is not None:
             self._timer.cancel()
+
+    def retire(self) -> None:
+        """Closed, and its addresses are given back: another transport of the same leg goes on."""
+        self.close()
+        self.ice.forget_all()
 
     # -- inside
 

@@ -15,11 +15,18 @@ _IDENTITY = DtlsIdentity()
 class FakeBrowser:
     """`offer` or `answer`, then feed `receive` and send what it returns, starting with `check`."""
 
-    def __init__(self, *, client: bool = True, address: MediaAddress = ADDRESS) -> None:
+    def __init__(
+        self,
+        *,
+        client: bool = True,
+        address: MediaAddress = ADDRESS,
+        identity: DtlsIdentity = _IDENTITY,
+        ufrag: str = "brow",
+    ) -> None:
         self.address = address
-        self.ufrag, self.password = "brow", "browserPassword22Characters"
-        self.dtls = DtlsEndpoint(_IDENTITY, client=client)
-        self.fingerprint = str(_IDENTITY.fingerprint)
+        self.ufrag, self.password = ufrag, "browserPassword22Characters"
+        self.dtls = DtlsEndpoint(identity, client=client)
+        self.fingerprint = str(identity.fingerprint)
         self.client = client
         self.answers: list[stun.StunMessage] = []
         self._peer = ("", b"")

@@ -31,6 +31,14 @@ class Cable:
     def up(self) -> None:
         _ip("link", "set", self.near, "up")
 
+    def address(self, *, add: bool) -> None:
+        """Gives our side its address, or takes it away. Neither again is an error."""
+        _ip("address", "replace" if add else "delete", f"{self.near_host}/24", "dev", self.near, check=add)
+
+    def route(self, host: str, metric: int) -> None:
+        """An address over there that is reached by this cable too; of several ways the lowest metric is taken."""
+        _ip("route", "replace", host, "via", self.far_host, "dev", self.near, "metric", str(metric))
+
 
 class OtherMachine:
     """Use as a context manager. `prefix` before a command runs it over there."""

@@ -136,7 +136,7 @@ async def test_an_ice_restart_gets_new_credentials_of_ours_and_keeps_the_keys(
     assert line.leg.streams[-1].send_key == keys
 
 
-async def test_a_re_offer_with_another_certificate_is_refused_and_the_call_goes_on(
+async def test_another_certificate_with_the_old_credentials_is_refused_and_the_call_goes_on(
     stage: Stage, browser: FakeBrowser
 ) -> None:
     session, line = await call_in(stage, browser)
@@ -147,6 +147,93 @@ async def test_a_re_offer_with_another_certificate_is_refused_and_the_call_goes_
     assert session.did[-1] == ("reject_reoffer", 488)
     assert len(line.leg.streams) == 1
     assert not session.over
+
+
+ELSEWHERE = MediaAddress("198.51.100.4", 1_234)
+
+
+def other_transport(ufrag: str = "newb") -> FakeBrowser:
+    """The same browser with another transport, as a page makes it when its network is gone."""
+    return FakeBrowser(address=ELSEWHERE, identity=DtlsIdentity(), ufrag=ufrag)
+
+
+async def come_back(stage: Stage, session: FakeSession, line: Line, browser: FakeBrowser) -> Line:
+    """Its offer in the same call, answered."""
+    session.tell(Reoffer(browser.offer()))
+    await stage.settle()
+    what, sdp = session.did[-1]
+    assert what == "answer_reoffer"
+    browser.take(sdp)
+    return Line(stage, browser)
+
+
+async def test_a_browser_comes_back_by_another_transport_and_only_its_own_keys_count(
+    stage: Stage, browser: FakeBrowser
+) -> None:
+    session, line = await call_in(stage, browser)
+    await line.send(browser.check())
+    first = line.leg.streams[-1]
+    new = other_transport()
+    line = await come_back(stage, session, line, new)
+    assert line.leg.streams[-1].send_key == first.send_key  # until the new one stands
+    await line.send(new.check())
+    stream = line.leg.streams[-1]
+    assert (stream.remote, stream.send_key, stream.receive_key) == (
+        ELSEWHERE,
+        new.dtls.keys.receive,
+        new.dtls.keys.send,
+    )
+    assert stream.send_key != first.send_key
+    assert line.leg.addresses == {ELSEWHERE}
+    assert not session.over
+
+
+async def test_the_former_transport_carries_the_call_until_the_other_one_stands(
+    stage: Stage, browser: FakeBrowser
+) -> None:
+    session, former = await call_in(stage, browser)
+    await former.send(browser.check())
+    await come_back(stage, session, former, other_transport())  # and is never heard of again
+    moved = MediaAddress("192.0.2.9", 4_000)
+    await former.send(browser.check(), moved)
+    assert former.leg.streams[-1].remote == moved
+    assert former.leg.streams[-1].receive_key == browser.dtls.keys.send
+
+
+async def test_a_transport_with_another_certificate_than_its_offer_named_never_takes_the_call(
+    stage: Stage, browser: FakeBrowser
+) -> None:
+    session, line = await call_in(stage, browser)
+    await line.send(browser.check())
+    thief = other_transport()
+    thief.fingerprint = str(DtlsIdentity().fingerprint)
+    line = await come_back(stage, session, line, thief)
+    await line.send(thief.check())
+    assert len({stream.receive_key for stream in line.leg.streams}) == 1
+    assert not session.over
+
+
+async def test_a_browser_that_takes_its_change_back_goes_on_by_the_former_transport(
+    stage: Stage, browser: FakeBrowser
+) -> None:
+    session, line = await call_in(stage, browser)
+    await line.send(browser.check())
+    await come_back(stage, session, line, new := other_transport())
+    await come_back(stage, session, line, browser)  # a hold, say, from the peer connection that was there first
+    before = len(line.leg.streams)
+    await Line(stage, new).send(new.check())
+    assert len(line.leg.streams) == before
+    await line.send(browser.check(), ELSEWHERE)
+    assert line.leg.streams[-1].receive_key == browser.dtls.keys.send
+
+
+async def test_a_second_change_replaces_the_first_that_never_stood(stage: Stage, browser: FakeBrowser) -> None:
+    session, line = await call_in(stage, browser)
+    await line.send(browser.check())
+    await come_back(stage, session, line, other_transport())
+    line = await come_back(stage, session, line, last := other_transport("last"))
+    await line.send(last.check())
+    assert line.leg.streams[-1].receive_key == last.dtls.keys.send
 
 
 async def test_the_end_of_the_call_is_told_by_dtls_too(stage: Stage, browser: FakeBrowser) -> None:
