@@ -223,7 +223,10 @@ WHIP_GONE_LOOK_S: Final = 1.0  # how often it is looked whether the client of su
 WHIP_RESTART_S_MAX: Final = 5.0  # from a PATCH to our new credentials: nothing in it waits for the network
 WHIP_NUMBER_CHARS_MAX: Final = 128  # as routing has it
 WHEP_CHOICE_CHARS_MAX: Final = 128  # a participant's name, or a RID
-WHEP_CHOICE_BYTES_MAX: Final = 1_024  # both in JSON
+WHEP_CHOICE_BYTES_MAX: Final = 1_024  # both in JSON; also of a list of events
+WHEP_EVENTS_LOOK_S: Final = 0.5  # how often it is looked what a viewer has to be told
+WHEP_EVENTS_ALIVE_S: Final = 15.0  # a silent event stream says something: proxies close what says nothing
+WHEP_EVENTS_WRITE_S_MAX: Final = 10.0  # whoever reads no faster is not told any more
 
 # --- the review page
 REVIEW_SESSION_S_MAX: Final = 12 * 3_600  # a shift; then one signs in again

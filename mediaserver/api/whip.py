@@ -7,6 +7,7 @@ to the leg as RFC 8840 §4 has them in SIP: an INFO's body; an ICE restart is a 
 
 from __future__ import annotations
 
+import hmac
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -21,6 +22,7 @@ from mediaserver.api.bearers import Doorkeeper
 from mediaserver.api.token_routes import IceServersFor
 from mediaserver.api.tokens import Grant, Right
 from mediaserver.api.whep_choice import CHOICE_TYPE, LAYER_EXTENSION, choose_later, chosen_at_first, refuse_several
+from mediaserver.api.whep_events import EVENTS, EVENTS_EXTENSION, EVENTS_TYPE, ViewerEvents
 from mediaserver.api.whip_session import RESTART_REFUSED, WhipSession
 from mediaserver.calls.picture_choice import Named
 from mediaserver.calls.ports import Session
@@ -102,7 +104,11 @@ class WhipRoutes:
                 web.route("*", f"/{way.name}/{{number}}", self._endpoint(way)),
                 web.route("*", f"/{way.name}/{{number}}/{{session}}", self._session(way)),
             )
-        ] + [web.route("*", f"/{WHEP.name}/{{number}}/{{session}}/layer", self._layer)]
+        ] + [
+            web.route("*", f"/{WHEP.name}/{{number}}/{{session}}/layer", self._layer),
+            web.route("*", f"/{WHEP.name}/{{number}}/{{session}}/sse", self._subscribe),
+            web.get(f"/{WHEP.name}/{{number}}/{{session}}/sse/{{key}}", self._events),
+        ]
 
     # -- the endpoint: POST opens a session
 
@@ -164,7 +170,10 @@ class WhipRoutes:
         }
         response = web.Response(status=201, body=answer_sdp, content_type=SDP_TYPE, headers=headers)
         if picture is not None:
+            session.events = ViewerEvents(picture)
             response.headers.add("Link", f'<{headers["Location"]}/layer>; rel="{LAYER_EXTENSION}"')
+            events = f'rel="{EVENTS_EXTENSION}"; events="{",".join(EVENTS)}"'
+            response.headers.add("Link", f"<{headers['Location']}/sse>; {events}")
         for server in self._ice_servers(grant.shown_as):
             for url in server.urls:
                 response.headers.add("Link", _link(url, server.username, server.credential))
@@ -173,6 +182,8 @@ class WhipRoutes:
 
     def _forget(self, session: WhipSession) -> None:
         self._sessions.pop(session.session_id, None)
+        if session.events is not None:
+            session.events.close()
 
     # -- a session: PATCH its ICE, DELETE it
 
@@ -213,6 +224,34 @@ class WhipRoutes:
             return web.Response(status=204)
 
         return await _answered(choose())
+
+    async def _subscribe(self, request: web.Request) -> web.StreamResponse:
+        """The draft's server-sent events: POST which ones; 201 with the address of their stream."""
+        if request.method == "OPTIONS":
+            return _may("OPTIONS, POST", {"Accept-Post": EVENTS_TYPE})
+        if request.method != "POST":
+            return _not_allowed("OPTIONS, POST")
+
+        async def subscribe() -> web.Response:
+            session = self._find(request, WHEP)
+            if session.events is None:
+                raise Refused(refusal(404, "not_found", "there is no such session; it has ended or never was"))
+            key = await session.events.subscribe(request)
+            return web.Response(status=201, headers={"Location": f"{request.path}/{key}"})
+
+        return await _answered(subscribe())
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        """Who knows the address may read: an EventSource sends no token."""
+        session, given = self._sessions.get(request.match_info["session"]), request.match_info["key"]
+        events = session.events if session is not None and session.number == request.match_info["number"] else None
+        if events is None or not events.key or not hmac.compare_digest(events.key.encode(), given.encode()):
+            answer = refusal(404, "not_found", "there is no such stream of events; its session may have ended")
+            answer.headers.update(_CORS)
+            return answer
+        response = web.StreamResponse(headers=_CORS)
+        await events.serve(request, response)
+        return response
 
     async def _delete(self, request: web.Request, way: Way) -> web.Response:
         self._find(request, way).leave("DELETE")

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from mediaserver.api.answers import Refused, refusal
 from mediaserver.api.tokens import Grant
+from mediaserver.api.whep_events import ViewerEvents
 from mediaserver.calls.web_session import WebSession
 from mediaserver.limits import WHIP_ANSWER_S_MAX, WHIP_GONE_LOOK_S, WHIP_RESTART_S_MAX
 from mediaserver.sdp.description import Media, Session
@@ -51,6 +52,7 @@ class WhipSession:
         self.etag = ""
         self.ice = ("", "")  # ufrag and password of the client's ICE session
         self.leg: WebSession | None = None
+        self.events: ViewerEvents | None = None  # of a viewer
         self._ended = ended
         self._offer = b""
         self._answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 BY_NAME: Final = "name:"  # no user's name and no id begins so
@@ -20,6 +21,17 @@ class Named(enum.Enum):
     SEVERAL = "several"  # different people who are shown alike: none of them is meant
 
 
+@dataclass(frozen=True, slots=True)
+class PictureShown:
+    """What a viewer is shown now."""
+
+    mid: str  # of its section
+    participant: str
+    rids: tuple[str, ...]  # the simulcast streams that were agreed with the sender; none: it sends one stream
+    rid: str | None  # the one shown; "": there is one stream only; None: the viewer's bandwidth allows none
+    streams: tuple[tuple[str, int], ...]  # being sent now: RID, bit/s
+
+
 def _nobody() -> None:
     """Until the viewer is in a room."""
 
@@ -27,6 +39,10 @@ def _nobody() -> None:
 def _anybody(participant: str) -> Named:
     """Likewise: whom it wants to see may come yet."""
     return Named.ONE
+
+
+def _nothing() -> PictureShown | None:
+    return None
 
 
 class PictureChoice:
@@ -39,8 +55,9 @@ class PictureChoice:
     def __init__(self, participant: str = "", layer: str = "") -> None:
         self.participant = participant
         self.layer = layer
-        self.on_change: Callable[[], None] = _nobody  # these two: set by the room
+        self.on_change: Callable[[], None] = _nobody  # these three: set by the room
         self.who_is: Callable[[str], Named] = _anybody
+        self.look: Callable[[], PictureShown | None] = _nothing
         self.shown = ""  # id of the participant that a shown name led to: it stays that one while it is there
 
     def change(self, participant: str, layer: str) -> None:
@@ -54,3 +71,4 @@ class PictureChoice:
         """The viewer has left the room."""
         self.on_change = _nobody
         self.who_is = _anybody
+        self.look = _nothing

@@ -23,7 +23,7 @@ from mediaserver.model import (
 )
 from mediaserver.model_consent import DEFAULT_RULES, Answer, ConsentCase, ConsentRules, ConsentState
 from mediaserver.model_news import LegNews
-from mediaserver.model_video import MediaTrack, PictureSource, TrackHandle, TrackSettings
+from mediaserver.model_video import MediaTrack, PictureSource, TrackHandle, TrackSettings, TrackStats
 from mediaserver.sip.session_events import SessionEvent
 
 if TYPE_CHECKING:
@@ -104,6 +104,10 @@ class VideoPlane(Protocol):
     async def set_track(self, track: TrackHandle, settings: TrackSettings) -> None: ...
 
     async def close_track(self, track: TrackHandle) -> object: ...
+
+    def track_stats(self, track: TrackHandle) -> TrackStats:
+        """Of late. Raises MediaError."""
+        ...
 
     async def connect_track(self, sink: TrackHandle, source: TrackHandle | None) -> None:
         """The sink sends what the source receives, from its next key frame on, which is asked for; None: nothing."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 import structlog
 
@@ -16,7 +17,7 @@ from mediaserver.calls.forwarding import can_show, show
 from mediaserver.calls.house import House
 from mediaserver.calls.leg import Leg
 from mediaserver.calls.leg_video import Track, Wish
-from mediaserver.calls.picture_choice import BY_NAME, Named, PictureChoice
+from mediaserver.calls.picture_choice import BY_NAME, Named, PictureChoice, PictureShown
 from mediaserver.calls.tasks import TaskGroup
 from mediaserver.errors import MediaError
 from mediaserver.limits import ROOM_OFFER_TRIES_MAX, ROOM_VIEWS_MAX
@@ -88,6 +89,7 @@ class RoomVideo:
         if seat.choice is not None:
             seat.choice.on_change = self._changed
             seat.choice.who_is = self.who_is
+            seat.choice.look = lambda: self._shown_to(seat)
         if seat.sees_all:
             self._tasks.spawn(self._keep_views(seat), "room views")
         self._changed()
@@ -141,6 +143,19 @@ class RoomVideo:
             kept = named if len(named) == 1 else []
             choice.shown = kept[0].id if kept else ""
         return kept
+
+    def _shown_to(self, seat: Seat) -> PictureShown | None:
+        """The picture of a device that shows one."""
+        view = next((track for track in seat.leg.video.tracks if track.theirs and track.source is not None), None)
+        source = view.source if view is not None else None
+        owner = self._seats.get(source.leg) if source is not None else None
+        if view is None or view.settings is None or source is None or source.settings is None or owner is None:
+            return None
+        streams: tuple[tuple[str, int], ...] = ()
+        if self._house.video is not None:
+            with suppress(MediaError):  # it is just being closed
+                streams = self._house.video.track_stats(source.media.handle).streams
+        return PictureShown(view.settings.mid, owner.id, source.settings.rids, view.layer, streams)
 
     # -- what an offer gets
 

@@ -87,6 +87,7 @@ class FakeTrack:
     source: TrackHandle | None = None
     key_frames: int = 0  # asked of its sender
     limits: dict[str, Any] = field(default_factory=dict)
+    streams: tuple[tuple[str, int], ...] = ()  # as TrackStats has it: sent to it now
 
 
 class FakeEngine:
@@ -231,6 +232,9 @@ class FakeEngine:
 
     async def request_key_frame(self, track: TrackHandle) -> None:
         self._track(track).key_frames += 1
+
+    def track_stats(self, track: TrackHandle) -> FakeTrack:
+        return self._track(track)
 
     async def create_bridge(self) -> BridgeHandle:
         handle = BridgeHandle(self._number())

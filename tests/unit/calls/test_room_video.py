@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from mediaserver.calls.picture_choice import Named, PictureChoice
+from mediaserver.calls.picture_choice import Named, PictureChoice, PictureShown
 from mediaserver.calls.room_facts import Action, Outcome, RoomFacts, is_moderator
 from mediaserver.model import ActiveSpeaker, Direction
+from mediaserver.model_video import LayerChanged
 from mediaserver.sip.session import Ended, Reoffer, ReofferAnswered, ReofferFailed
 from tests.support.fake_sessions import FakeSession
 from tests.support.fakes import FakeTrack
@@ -188,6 +189,9 @@ async def test_a_viewer_with_one_picture_may_choose_whose_and_in_which_layer(sta
     speak(stage, 1)
     await stage.settle()
     assert sees() == (0, "q"), "who speaks is no matter to it"
+    stage.engine.tracks[mine.source].streams = (("q", 90_000),)
+    stage.engine.on_event(LayerChanged(mine.media.handle, "q"))
+    assert choice.look() == PictureShown("", ids(stage)[0], ("q", "f"), "q", (("q", 90_000),))
     for participant, layer, seen in (
         ("alice", "f", (0, "f")),
         ("alice", "unheard-of", (0, None)),
@@ -204,6 +208,7 @@ async def test_a_viewer_with_one_picture_may_choose_whose_and_in_which_layer(sta
     session.tell(Ended("over"))
     await stage.settle()
     choice.change("alice", "")  # it has left: nobody listens any more
+    assert choice.look() is None
 
 
 async def test_who_takes_the_name_of_another_is_not_seen_in_its_place(stage: Stage) -> None:
