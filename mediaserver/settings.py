@@ -209,6 +209,7 @@ class CallsSettings(Section):
     no_media_timeout_s: Annotated[int, Field(ge=0)] = 60  # a leg, not on hold, silent so long is dead; 0: never
     program_grace_s: Annotated[float, Field(ge=0, le=60)] = 5.0  # for a call program to tidy up after its call ended
     max_duration_s: Annotated[int, Field(ge=0)] = 0  # of one call; 0: no limit
+    pickup_groups: list[list[str]] = []  # of user names: who may answer a call that rings at another of them
 
 
 class LogSettings(Section):

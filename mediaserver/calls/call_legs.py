@@ -23,6 +23,7 @@ from mediaserver.model import Cause, LegFacts, LegStats
 
 if TYPE_CHECKING:
     from mediaserver.calls.call import Call
+    from mediaserver.calls.dialing import Dialer
 
 log = structlog.get_logger()
 
@@ -37,6 +38,7 @@ class CallLegs:
         self._dropped: set[Leg] = set()
         self._observed: set[Leg] = set()  # legs whose first stream the observers were told of
         self._watchers: list[asyncio.Event] = []
+        self.forks: list[Dialer] = []  # that ring now
 
     def __iter__(self) -> Iterator[Leg]:
         return iter(tuple(self._legs))

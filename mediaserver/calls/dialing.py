@@ -66,11 +66,13 @@ class Dialer:
         self._call = call
         self._branches = branches[:FORK_BRANCHES_MAX]
         self._timeout_s = timeout_s
-        self._near = near
-        self._prefer = prefer
+        self.near = near
+        self.prefer = prefer
         self._caller = caller
         self._progress = progress
         self._legs: list[tuple[Leg, Branch]] = []
+        self._picked_up: Leg | None = None
+        self._over = False
         self._retried: set[Branch] = set()
         self._told: set[tuple[str, bool]] = set()
         self._statuses: list[int] = []
@@ -80,6 +82,7 @@ class Dialer:
         """Returns when somebody answered, all failed or the time is over; every other branch has been cancelled."""
         winner: Leg | None = None
         moved = self._call.legs.watch()
+        self._call.legs.forks.append(self)
         try:
             async with asyncio.timeout(self._timeout_s):
                 for branch in self._branches:
@@ -90,6 +93,8 @@ class Dialer:
         except TimeoutError:
             return DialResult(None, NO_ANSWER, "No Answer", Cause.NO_ANSWER)
         finally:
+            self._over = True
+            self._call.legs.forks.remove(self)
             self._call.legs.unwatch(moved)
             for leg, _ in self._legs:
                 if leg is not winner:
@@ -99,6 +104,18 @@ class Dialer:
             return DialResult(winner)
         status = best_status(self._statuses)
         return DialResult(None, status, self._reason.get(status, ""), Cause.REJECTED)
+
+    def rings(self, leg: Leg) -> bool:
+        """Whether it is one of the branches that have not answered."""
+        return any(leg is other for other, _ in self._legs)
+
+    def pick_up(self, leg: Leg) -> bool:
+        """A leg that has been answered already wins; False: too late."""
+        if self._over or self._picked_up is not None:
+            return False
+        self._picked_up = leg
+        self._call.legs.moved()
+        return True
 
     async def _start(self, branch: Branch, *, secure: bool = False) -> None:
         leg = self._call.legs.new("callee", branch.party, trunk=branch.trunk, secure_offer=secure)
@@ -113,9 +130,9 @@ class Dialer:
                 caller_name=self._caller[1],
                 called_user=branch.called_user,
                 trunk=branch.trunk,
-                prefer=self._prefer,
-                near=self._near.voice.handle or None,
-                video=self._near.video.wishes(),
+                prefer=self.prefer,
+                near=self.near.voice.handle or None,
+                video=self.near.video.wishes(),
             )
         except NoPortFree as error:
             log.error("a device could not be rung: no media port is free", error=str(error))
@@ -126,6 +143,8 @@ class Dialer:
 
     async def _look(self) -> Leg | None:
         """Takes stock of all branches: the one that answered, or None after handling the others' news."""
+        if self._picked_up is not None:
+            return self._picked_up
         for leg, _ in self._legs:
             if leg.answered:
                 return leg

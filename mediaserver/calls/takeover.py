@@ -1,11 +1,13 @@
-"""An INVITE with Replaces, RFC 3891 §3: a party goes on with its conversation on another device.
+"""An INVITE with Replaces, RFC 3891 §3: a party goes on with its conversation on another device, or answers a call that
+rings elsewhere.
 
 Owns the way from such an INVITE to the end of the leg it replaces, inside the call that leg is in. The signalling room
-has made sure that both belong to the same identity. Until the new leg is through, the old one stays as it is.
+has made sure that it may. Until the new leg is through, the old one stays as it is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING
 
 import structlog
@@ -19,6 +21,7 @@ from mediaserver.model import Masked
 
 if TYPE_CHECKING:
     from mediaserver.calls.call import Call
+    from mediaserver.calls.dialing import Dialer
 
 log = structlog.get_logger()
 _NO_SUCH_CALL = 481
@@ -49,18 +52,22 @@ class Takeover:
 
     async def run(self, new: Leg) -> None:
         """Raises nothing a peer could cause."""
+        fork = next((fork for fork in self._call.legs.forks if fork.rings(self._old)), None)
+        if fork is not None:
+            await self._guarded(new, self._pick_up(fork, new))
+            return
         conversation = self._old.conversation if isinstance(self._old.conversation, Conversation) else None
         others = conversation.others(self._old) if conversation is not None else []
         if not self._old.answered or (not others and self._call.primary is not self._old):
             new.reject(_NO_SUCH_CALL)
             return
         log.info("a party goes on elsewhere", leg=self._old.leg_id, new=new.leg_id)
+        await self._guarded(new, self._go_on(conversation, others, new))
+
+    @staticmethod
+    async def _guarded(new: Leg, work: Awaitable[None]) -> None:
         try:
-            await new.prepare(others[0].voice.handle if others else self._old.voice.handle)
-            if conversation is not None and others:
-                await self._into(conversation, others[0], new)
-            else:
-                await self._into_program(new)
+            await work
         except (ParseError, NegotiationError) as error:
             new.reject(error.status, str(error))
         except (NoPortFree, MediaError) as error:
@@ -69,6 +76,21 @@ class Takeover:
         except MediaServerError as error:
             log.warning("takeover failed", error=str(error))
             new.reject(500)
+
+    async def _go_on(self, conversation: Conversation | None, others: Sequence[Leg], new: Leg) -> None:
+        await new.prepare(others[0].voice.handle if others else self._old.voice.handle)
+        if conversation is not None and others:
+            await self._into(conversation, others[0], new)
+        else:
+            await self._into_program(new)
+
+    async def _pick_up(self, fork: Dialer, new: Leg) -> None:
+        """Call pickup: whoever rings is told that another has answered, and the caller is connected to this one."""
+        log.info("a ringing call is picked up", leg=self._old.leg_id, new=new.leg_id)
+        await new.prepare(fork.near.voice.handle or None)
+        await new.answer(fork.prefer)
+        if not new.answered or not fork.pick_up(new):
+            await self._call.legs.drop(new)
 
     async def _into(self, conversation: Conversation, other: Leg, new: Leg) -> None:
         call = self._call

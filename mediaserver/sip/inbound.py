@@ -21,7 +21,7 @@ from mediaserver.sip.invite_server import IncomingSession
 from mediaserver.sip.message import Request
 from mediaserver.sip.party import is_at_home, same_way
 from mediaserver.sip.registrar import Arrival, Registrar
-from mediaserver.sip.replaces import NO_SUCH_CALL, parse_replaces, session_named
+from mediaserver.sip.replaces import PickupGroups, parse_replaces, pickup_named
 from mediaserver.sip.session import InviteSession
 from mediaserver.sip.session_host import ACCEPT, ALLOW, KNOWN_METHODS, SUPPORTED, SessionHost
 from mediaserver.sip.transaction import ServerTransaction
@@ -78,6 +78,7 @@ class Inbound:
         users: UserDirectory,
         trunks: Trunks,
         on_invite: Callable[[InviteSession], None],
+        pickup_groups: PickupGroups = (),
     ) -> None:
         self._host = host
         self._settings = settings
@@ -85,6 +86,7 @@ class Inbound:
         self._registrar = registrar
         self._users = users
         self._trunks = trunks
+        self._pickup_groups = pickup_groups
         self._callers = _UsersThenTrunks(users, trunks)
         self.on_invite = on_invite
         self.on_quality_report: Callable[[str, bytes], bool] | None = None  # identity, body; False: unreadable
@@ -210,19 +212,13 @@ class Inbound:
             session.reject(500)
 
     def _replaced(self, request: Request, caller: Caller) -> InviteSession | int | None:
-        """Whose place the new session is to take, RFC 3891 §3; a status: nobody's. Raises ParseError.
-
-        A dialog that rings here for an answer of ours has no end yet that could be replaced: 481.
-        """
+        """Whose place the new session is to take, RFC 3891 §3; a status: nobody's. Raises ParseError."""
         lines = request.headers.all("Replaces")
         if not lines:
             return None
         if len(lines) > 1 or "Join" in request.headers:
             raise ParseError("an INVITE takes the place of one dialog")
-        found = session_named(self._host, parse_replaces(lines[0]), caller.identity)
-        if not isinstance(found, int) and found.early:
-            return NO_SUCH_CALL
-        return found
+        return pickup_named(self._host, parse_replaces(lines[0]), caller.identity, self._pickup_groups)
 
     def _caller(self, tx: ServerTransaction, request: Request, flow: Flow) -> Caller | None:
         """Who calls; None: not proven, and answered (or met by silence)."""

@@ -5,6 +5,7 @@ Owns the header's value and whose dialog may be named by whom. What taking its p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -48,7 +49,30 @@ def parse_replaces(value: str) -> Replaces:
     return Replaces(DialogId(call_id, tags["to-tag"], tags["from-tag"]), early_only)
 
 
-def session_named(host: SessionHost, named: Replaces, identity: str | None) -> InviteSession | int:
+PickupGroups = Sequence[frozenset[str]]
+
+
+def pickup_named(host: SessionHost, named: Replaces, identity: str, groups: PickupGroups) -> InviteSession | int:
+    """The session an INVITE may take the place of: one of its own; or, call pickup, one by which we ring somebody of a
+    group that both are in (RFC 3891 §1, §3). Else the status that says why not.
+
+    A dialog that rings here for an answer of ours has no end yet that could be replaced: 481.
+    """
+    found = session_named(host, named, identity, groups)
+    if not isinstance(found, int) and found.early and found.incoming:
+        return NO_SUCH_CALL
+    return found
+
+
+def _may_pick_up(session: InviteSession, identity: str, groups: PickupGroups) -> bool:
+    if not session.early or session.incoming:
+        return False
+    return any(identity in group and session.identity in group for group in groups)
+
+
+def session_named(
+    host: SessionHost, named: Replaces, identity: str | None, groups: PickupGroups = ()
+) -> InviteSession | int:
     """The session that `identity` names, one of its own; else the status that says why not: 481, 603 or 486."""
     call_id, to_tag, from_tag = named.dialog
     session = host.session_of(named.dialog) or host.session_of(
@@ -56,7 +80,9 @@ def session_named(host: SessionHost, named: Replaces, identity: str | None) -> I
     )  # JsSIP, when called
     if session is None and from_tag == _NO_TAG:
         session = host.session_of(DialogId(call_id, to_tag, ""))
-    if session is None or identity is None or session.identity != identity:
+    if session is None or identity is None:
+        return NO_SUCH_CALL
+    if session.identity != identity and not _may_pick_up(session, identity, groups):
         return NO_SUCH_CALL
     if session.ended:  # its BYE is under way
         return DECLINED

@@ -96,7 +96,7 @@ class InviteSession:
     picture: None = None
     siprec: bool = False  # a recording session (RFC 7866): what it carries is said elsewhere
     metadata: bytes | None = None  # of it, in the first INVITE
-    replaces: InviteSession | None = None  # whose place this incoming one is to take (RFC 3891): of the same identity
+    replaces: InviteSession | None = None  # whose place this incoming one is to take (RFC 3891): it may
     record_aware: bool = False  # the peer shows its user what a=record says (RFC 7866 §6.2)
 
     def __init__(

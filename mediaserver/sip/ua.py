@@ -106,7 +106,8 @@ class UserAgent:
             failures_per_source_per_min=sip.failed_auth_per_source_per_min,
         )
         self.trunks = Trunks.of_settings(settings.trunks, realm)
-        self.inbound = Inbound(self, sip, self.authenticator, self.registrar, users, self.trunks, on_invite)
+        groups = [frozenset(group) for group in settings.calls.pickup_groups]
+        self.inbound = Inbound(self, sip, self.authenticator, self.registrar, users, self.trunks, on_invite, groups)
         self._outbound = Outbound(settings, self.registrar, self.trunks, entropy)
         self.registrations = {
             t.name: TrunkRegistration(self, t, entropy) for t in self.trunks.by_name.values() if t.registers

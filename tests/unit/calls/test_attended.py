@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from mediaserver.model import Cause
 from mediaserver.model_consent import ConsentState
-from mediaserver.sip.session import Ended
+from mediaserver.sip.session import Answered, Cancelled, Ended
 from tests.unit.calls.stage import Stage, sdp
 from tests.unit.calls.test_recording import RECORDED
 from tests.unit.calls.test_transfer import notified
@@ -311,3 +312,71 @@ async def test_a_dialog_that_is_over_cannot_be_replaced(stage: Stage) -> None:
     await stage.hang_up(desk)
     mobile = await stage.call("bob", replaces=desk)
     assert mobile.did[-1][:2] == ("reject", 481)
+
+
+# -- call pickup
+
+
+async def test_a_ringing_call_is_answered_on_another_device(stage: Stage) -> None:
+    stage.register("bob", "sip:desk@h", "sip:hall@h", does="ring")
+    caller = await stage.call("bob")
+    desk, hall = stage.gateway.sessions
+    mobile = await stage.call("bob", caller="bob", replaces=desk, offer=sdp(port=4200))
+    assert mobile.names() == ["accept"]
+    assert caller.names() == ["ring", "accept"]
+    for phone in (desk, hall):
+        assert phone.names()[-1] == "cancel"
+        assert "Call completed elsewhere" in dict(phone.last_words)["Reason"]
+    assert bridged(stage) == [2]
+    assert stage.manager is not None
+    assert len(stage.manager) == 1
+    await stage.hang_up(mobile)
+    (facts,) = stage.observer.ended
+    assert [(leg.role, leg.cause) for leg in facts.legs][-1] == ("callee", Cause.REMOTE_HANGUP)
+
+
+async def test_a_recorded_call_that_is_picked_up_has_its_notice(stage: Stage) -> None:
+    await stage.start(RECORDED)
+    stage.register("bob", does="ring")
+    await stage.call("bob")
+    await stage.wait(5)
+    mobile = await stage.call("bob", caller="bob", replaces=stage.gateway.sessions[0])
+    assert not mobile.over
+    assert stage.heard(1) == ["recording-notice"]
+    assert not any(recording.capturing for recording in stage.recorder.recordings)
+    await stage.wait(5)
+    assert [recording.capturing for recording in stage.recorder.recordings] == [True]
+
+
+async def test_a_pickup_that_cannot_be_leaves_the_call_ringing(stage: Stage) -> None:
+    stage.register("bob", does="ring")
+    caller = await stage.call("bob")
+    (desk,) = stage.gateway.sessions
+    mobile = await stage.call("bob", caller="bob", replaces=desk, offer=sdp(formats="101"))
+    assert mobile.did[-1][:2] == ("reject", 488)
+    assert not desk.over
+    desk.tell(Answered(sdp()))
+    await stage.settle()
+    assert caller.names() == ["ring", "accept"]
+    assert bridged(stage) == [2]
+
+
+async def test_two_pick_up_one_call_and_one_of_them_has_it(stage: Stage) -> None:
+    stage.register("bob", does="ring")
+    await stage.call("bob")
+    (desk,) = stage.gateway.sessions
+    both = [await stage.call("bob", caller="bob", replaces=desk, settle=False) for _ in range(2)]
+    await stage.settle()
+    assert sorted(phone.over for phone in both) == [False, True]
+    assert bridged(stage) == [2]
+
+
+async def test_a_caller_who_gives_up_while_it_is_picked_up_ends_both(stage: Stage) -> None:
+    stage.register("bob", does="ring")
+    caller = await stage.call("bob")
+    mobile = await stage.call("bob", caller="bob", replaces=stage.gateway.sessions[0], settle=False)
+    caller.tell(Cancelled())
+    caller.tell(Ended(False))
+    await stage.settle()
+    assert mobile.over
+    assert stage.engine.legs == {}

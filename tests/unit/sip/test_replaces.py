@@ -10,8 +10,8 @@ from mediaserver.sip.replaces import Replaces, parse_replaces
 from mediaserver.sip.session_events import ReferReceived
 from mediaserver.sip.uri import escape_user
 from tests.support.sip_calls import OURS, THEIRS, TRUSTED, IncomingCall
-from tests.support.sip_net import SDP_A, SDP_B, Network, Script, Site
-from tests.unit.sip.test_ua import Phone
+from tests.support.sip_net import SDP_A, SDP_B, Network, Script, Site, users
+from tests.unit.sip.test_ua import Phone, settings
 
 
 @pytest.mark.parametrize(
@@ -200,6 +200,61 @@ def test_a_user_may_replace_his_own_dialog_from_another_phone_and_nobody_else_ca
     taken = second.ask("INVITE", "sip:600@home", "Contact: <sip:alice@192.0.2.8>", named, body=SDP_A, call_id="c3")
     assert taken.status == 200
     assert site.room.calls[-1].replaces is site.room.calls[0]
+
+
+def ringing(groups: list[list[str]]) -> tuple[Network, Site, str]:
+    """Bob's phone rings for a call of Alice. The value that names its dialog."""
+    net = Network()
+    site = Site(net, OURS, settings=settings(calls={"pickup_groups": groups}), directory=users("alice", "bob", "carol"))
+    desk = Phone(net, ("192.0.2.9", 5060), user="bob")
+    desk.register()
+    (target,) = site.ua.contacts("bob")
+    site.call(target)
+    net.run(0.1)
+    invite = desk.take("INVITE")
+    desk.send(OURS, invite.response(180, to_tag="desk", headers=(("Contact", "<sip:bob@192.0.2.9>"),)))
+    net.run(0.1)
+    site.room.on_call = lambda session: session.accept(SDP_B)
+    return net, site, f"{invite.call_id};to-tag={invite.from_.tag};from-tag=desk"
+
+
+@pytest.mark.parametrize(
+    ("user", "groups", "more", "status"),
+    [
+        ("bob", [], "", 200),  # what rings for him
+        ("bob", [], ";early-only", 200),
+        ("carol", [["bob", "carol"]], ";early-only", 200),
+        ("carol", [], "", 481),
+        ("carol", [["alice", "carol"], ["alice", "bob"]], "", 481),  # the caller's group is not the callee's
+        ("alice", [], "", 481),  # she calls, it does not ring for her
+        ("bob", [], "x", 481),
+    ],
+)
+def test_a_ringing_call_is_picked_up_by_its_user_or_his_group(
+    user: str, groups: list[list[str]], more: str, status: int
+) -> None:
+    net, site, named = ringing(groups)
+    phone = Phone(net, ("192.0.2.8", 5060), user=user)
+    header = f"Replaces: {named}{more}"
+    answer = phone.ask("INVITE", "sip:bob@home", f"Contact: <sip:{user}@192.0.2.8>", header, body=SDP_A, call_id="p")
+    assert answer.status == status
+    assert [session.replaces is not None for session in site.room.calls] == ([True] if status == 200 else [])
+
+
+def test_once_it_is_answered_a_call_of_the_group_is_nobody_elses() -> None:
+    net, site, named = ringing([["bob", "carol"]])
+    desk = net.nodes[("192.0.2.9", 5060)]
+    (invite,) = net.sent(OURS, "INVITE")
+    desk.send(OURS, invite.response(200, to_tag="desk", headers=(("Contact", "<sip:bob@192.0.2.9>"),), body=SDP_B))
+    net.run(0.1)
+    for user, status in (("carol", 481), ("bob", 486)):
+        phone = Phone(net, ("192.0.2.8", 5060), user=user)
+        named_so = f"Replaces: {named};early-only"
+        assert phone.ask("INVITE", "sip:bob@home", CONTACT, named_so, body=SDP_A, call_id=user).status == status
+    assert site.room.calls == []
+
+
+CONTACT = "Contact: <sip:x@192.0.2.8>"
 
 
 def test_our_own_invite_and_options_say_that_replaces_is_understood() -> None:
