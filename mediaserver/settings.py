@@ -128,7 +128,9 @@ class RecordingSettings(Section):
     consent_policy: str = "announce-and-stay"  # covers what nothing else does
     consent_profiles: list[str] = []  # files of config/consent (or consent_dir) whose [[match]] tables apply, in order
     consent_dir: Path | None = None  # the operator's own policies; they win over shipped ones of the same name
-    pause_code: str = "*1"  # keys one of our users presses; empty: none
+    start_code: str = ""  # keys one of our users presses; empty: none
+    stop_code: str = ""
+    pause_code: str = "*1"
     resume_code: str = "*2"
     withdraw_code: str = "*9"  # keys any party presses to withdraw its consent
     pause_max_s: Annotated[int, Field(ge=0, le=3_600)] = 120  # after it a pause ends by itself; 0: never

@@ -16,6 +16,7 @@ from mediaserver.api import socket_messages as said
 from mediaserver.api.page_call import PageCall
 from mediaserver.api.people import People
 from mediaserver.api.tokens import Grant, Right, TokenRefused, Tokens
+from mediaserver.calls.consent import Act
 from mediaserver.calls.picture_choice import Named
 from mediaserver.calls.ports import Session
 from mediaserver.calls.room_facts import Action, Outcome
@@ -31,6 +32,8 @@ class CallRoom(Protocol):
     def on_invite(self, session: Session) -> None: ...
 
     def who_is(self, room: str, participant: str) -> Named: ...
+
+    async def record_for(self, call_id: str, leg_id: str, act: Act) -> bool: ...
 
     async def room_action(
         self, room: str, action: Action, participant: tuple[str, str] | None, by: tuple[str, str] | None = None
@@ -199,6 +202,16 @@ class Person:
         except LookupError as error:
             raise CannotDo("not_found", "nobody asks this party for consent now") from error
 
+    async def _record(self, message: said.Record) -> None:
+        call_id, leg = self._leg(message)
+        self.grant.demand(Right.RECORD)
+        try:
+            done = await self._calls.record_for(call_id, leg.leg_id, message.action)
+        except PermissionError as error:
+            raise CannotDo("forbidden", str(error)) from error
+        if not done:
+            raise CannotDo("conflict", "nothing is being recorded, it cannot be, or its policy wants it recorded whole")
+
     async def _chat(self, message: said.Chat) -> None:
         call_id, leg = self._leg(message)
         if not self._people.chat(call_id, leg, message.text):
@@ -287,6 +300,7 @@ _HANDLERS: dict[type[said.Message], Callable[[Person, Any], Awaitable[dict[str, 
     said.Transfer: Person._transfer,
     said.HangUp: Person._hang_up,
     said.Consent: Person._agree,
+    said.Record: Person._record,
     said.Chat: Person._chat,
     said.RoomControl: Person._control_room,
     said.Stats: Person._stats,

@@ -123,6 +123,11 @@ class Consent(OfLeg):
     agree: bool
 
 
+class Record(OfLeg):
+    type: Literal["record"]
+    action: Literal["start", "stop", "pause", "resume"]
+
+
 class Chat(OfLeg):
     type: Literal["chat"]
     text: Annotated[str, Field(min_length=1, max_length=CHAT_CHARS_MAX)]
@@ -178,6 +183,7 @@ Spoken = (
     | Transfer
     | HangUp
     | Consent
+    | Record
     | Chat
     | RoomControl
     | Stats

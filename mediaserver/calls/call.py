@@ -311,6 +311,11 @@ class Call:
 
     # -- what programs, transfers and people ask for
 
+    @property
+    def can_record(self) -> bool:
+        """There is a recorder and it is switched on; a policy or a full disk may still say no."""
+        return self.house.recorder is not None and self.house.settings.recording.enabled
+
     async def record(self, start: bool) -> bool:
         return await (self.recording.start() if start else self.recording.stop())
 

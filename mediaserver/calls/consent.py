@@ -6,9 +6,11 @@ Decides nothing about consent: the recording does.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, cast
+from weakref import WeakKeyDictionary
 
 import structlog
 
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 RECORD_INFO = "application/x-record"  # a SIP INFO with the header Record: on | off, as several phones' keys send it
 OWN_INFO = "application/vnd.mediaserver.recording"
-_WORD = re.compile(r"\s*(pause|resume|on|off|withdraw)\s*", re.IGNORECASE)
+_WORD = re.compile(r"\s*(start|stop|pause|resume|on|off|withdraw)\s*", re.IGNORECASE)
+Act = Literal["start", "stop", "pause", "resume"]
 Listener = Callable[[str, str, ConsentState], None]
 
 
@@ -33,7 +36,7 @@ class ConsentDesk:
     def __init__(self, settings: RecordingSettings) -> None:
         self._settings = settings
         self._entries: dict[LegHandle, tuple[Leg, NotedRecording]] = {}
-        self._typed: dict[LegHandle, str] = {}
+        self._typed: WeakKeyDictionary[Leg, str] = WeakKeyDictionary()
         self._preferred: dict[LegHandle, str] = {}  # a=recordpref as last acted on
         self.listeners: list[Listener] = []  # told call id, leg id and state of every change; must return at once
 
@@ -50,7 +53,6 @@ class ConsentDesk:
         if entry is not None and entry[1] is recording:
             del self._entries[leg.voice.handle]
             leg.voice.on_play = None
-            self._typed.pop(leg.voice.handle, None)
             self._preferred.pop(leg.voice.handle, None)
 
     def changed(self, leg: Leg, state: ConsentState) -> None:
@@ -97,8 +99,7 @@ class ConsentDesk:
         running = self._running(call_id)
         after_s = float(self._settings.pause_max_s) if resume_after_s is None else resume_after_s
         log.info("recording paused", call=call_id, reason=reason, resumes_after_s=after_s)
-        for recording in running:
-            await recording.pause(reason, after_s)
+        await asyncio.gather(*(recording.pause(reason, after_s) for recording in running))  # none waits for another
 
     async def resume(self, call_id: str) -> None:
         """Raises LookupError if nothing is being recorded."""
@@ -106,6 +107,27 @@ class ConsentDesk:
         log.info("recording resumed", call=call_id)
         for recording in running:
             await recording.resume()
+
+    async def act(self, leg: Leg, act: Act, by: str) -> bool:
+        """What one of our own users asks for, from his page, keypad or telephone. False: it cannot be done.
+
+        A start returns at once: the notice is played meanwhile. A policy that lets nobody talk unrecorded is not
+        stopped by a party of the call. Raises PermissionError for who is no user of ours.
+        """
+        if not _is_ours(leg):
+            raise PermissionError("only our own users direct a recording")
+        call, running = leg.owner.as_call(), self.recordings(leg.call_id)
+        log.info("recording directed by a party", call=leg.call_id, leg=leg.leg_id, act=act, by=by)
+        if act == "start":
+            if not running and call.can_record:
+                call.tasks.spawn(call.record(True), "recording asked for by a party")
+            return bool(running) or call.can_record
+        if not running or (act == "stop" and any(recording.compulsory for recording in running)):
+            return False
+        if act == "stop":
+            return await call.record(False)
+        await (self.pause(leg.call_id, by) if act == "pause" else self.resume(leg.call_id))
+        return True
 
     def _running(self, call_id: str) -> list[NotedRecording]:
         found = self.recordings(call_id)
@@ -117,22 +139,27 @@ class ConsentDesk:
 
     async def digit(self, leg: Leg, digit: str) -> None:
         """One more key of a leg: acts when a code is complete."""
-        entry = self._entries.get(leg.voice.handle)
-        if entry is None:
-            return
         settings = self._settings
-        codes = [settings.pause_code, settings.resume_code, settings.withdraw_code]
-        typed = (self._typed.get(leg.voice.handle, "") + digit)[-max(map(len, codes), default=1) :]
-        self._typed[leg.voice.handle] = typed
+        acts: dict[str, Act] = {
+            settings.start_code: "start",
+            settings.stop_code: "stop",
+            settings.pause_code: "pause",
+            settings.resume_code: "resume",
+        }
+        codes = [settings.withdraw_code, *acts]
+        typed = self._typed[leg] = (self._typed.get(leg, "") + digit)[-max(map(len, codes)) :]
+        entry = self._entries.get(leg.voice.handle)
         if settings.withdraw_code and typed.endswith(settings.withdraw_code):
-            await entry[1].answer(leg, Answer.WITHDRAWN, "dtmf", {"key": settings.withdraw_code})
-        elif _is_ours(leg) and settings.pause_code and typed.endswith(settings.pause_code):
-            await self.pause(leg.call_id, "keypad")
-        elif _is_ours(leg) and settings.resume_code and typed.endswith(settings.resume_code):
-            await self.resume(leg.call_id)
+            if entry is not None:
+                await entry[1].answer(leg, Answer.WITHDRAWN, "dtmf", {"key": settings.withdraw_code})
+        elif _is_ours(leg) and (code := next((code for code in acts if code and typed.endswith(code)), None)):
+            await self.act(leg, acts[code], "keypad")
 
     async def info(self, leg: Leg, content_type: str, body: bytes) -> bool:
-        """A SIP INFO about recording; False if it is none. Only our own users may pause; anybody may withdraw."""
+        """A SIP INFO about recording; False if it is none. Only our own users direct it; anybody may withdraw.
+
+        "on" is what a telephone's record key says: go on, or begin if nothing is being recorded. "off" pauses.
+        """
         found = (
             _WORD.fullmatch(body[:64].decode("ascii", "replace")) if content_type in (RECORD_INFO, OWN_INFO) else None
         )
@@ -140,12 +167,13 @@ class ConsentDesk:
         if found is None:
             return content_type in (RECORD_INFO, OWN_INFO)
         word = found[1].lower()
-        if entry is None:
-            return True
         if word == "withdraw":
-            await entry[1].answer(leg, Answer.WITHDRAWN, "sip", {"info": content_type})
+            if entry is not None:
+                await entry[1].answer(leg, Answer.WITHDRAWN, "sip", {"info": content_type})
         elif _is_ours(leg):
-            await (self.pause(leg.call_id, "SIP INFO") if word in ("pause", "off") else self.resume(leg.call_id))
+            begins = word == "on" and not self.recordings(leg.call_id)
+            act = "start" if begins else {"on": "resume", "off": "pause"}.get(word, word)
+            await self.act(leg, cast(Act, act), "SIP INFO")
         return True
 
     async def prefers(self, leg: Leg, preference: str) -> None:

@@ -15,7 +15,7 @@ import structlog
 
 from mediaserver.calls.call import RETRY_AFTER_S, Call
 from mediaserver.calls.conference import Rooms
-from mediaserver.calls.consent import ConsentDesk
+from mediaserver.calls.consent import Act, ConsentDesk
 from mediaserver.calls.house import House, TakeChannel
 from mediaserver.calls.library import ProgramLibrary
 from mediaserver.calls.listening import Listeners
@@ -252,6 +252,14 @@ class CallManager:
         if call is None:
             return None
         return await call.record(start)
+
+    async def record_for(self, call_id: str, leg_id: str, act: Act) -> bool:
+        """What a user asks for from the page that his leg is on. False: it cannot be done. Raises PermissionError."""
+        call = self._calls.get(call_id)
+        if not isinstance(call, Call):  # a recording session has no legs of ours
+            return False
+        leg = next((leg for leg in call.legs if leg.leg_id == leg_id), None)
+        return leg is not None and await self._house.desk.act(leg, act, "page")
 
     def rooms(self) -> list[RoomFacts]:
         return self._rooms.facts()

@@ -123,6 +123,11 @@ class NotedRecording:
         return self._rules.supervision
 
     @property
+    def compulsory(self) -> bool:
+        """Its policy lets nobody talk unrecorded."""
+        return self._rules.on_failure == "closed"
+
+    @property
     def active(self) -> bool:
         """False after `end`, asked for or forced by an error."""
         return not self._ended

@@ -245,6 +245,13 @@ async def test_who_is_to_be_recorded_is_asked_on_the_page_and_each_answers_for_h
     await vera.until_text("This call is being recorded.")
     await bob.until_text("You refused: you are not recorded.")
     assert "being recorded" not in await bob.text()
+    await vera.click("Pause recording")
+    await vera.until_text("Recording paused")
+    await vera.click("Go on recording")
+    await vera.until_text("This call is being recorded.")
+    await vera.click("End recording")
+    await vera.until("[...document.querySelectorAll('.control')].some((one) => one.textContent.trim() === 'Record')")
+    assert "being recorded" not in await vera.text()
     await vera.click("Hang up")
     await bob.until_text("Call ended")
 

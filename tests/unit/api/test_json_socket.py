@@ -271,6 +271,19 @@ async def test_chat_consent_and_measurements_are_about_a_leg_of_ones_own(pages: 
     assert (kept.rtt_ms, kept.loss_received, kept.candidate) == (31.5, 0.02, "relay")
 
 
+async def test_a_user_directs_the_recording_of_his_own_call_and_needs_the_right_to(pages: Pages) -> None:
+    page, session = await pages.in_call()
+    pages.world.people.leg_opened("k", leg("ann", sip=session.call_id), STREAM)
+    pages.world.people.leg_opened("other", leg("bob", sip="of bob"), STREAM)
+    assert (await page.say("record", action="start", sip_call_id=session.call_id))["type"] == "ok"
+    assert (await page.say("record", action="stop", call="c1"))["code"] == "conflict"
+    assert pages.world.room.did == [("k", "1", "start"), ("k", "1", "stop")]
+    assert (await page.say("record", action="pause", sip_call_id="of bob"))["code"] == "not_found"
+    bare = await pages.sign_in(Right.PUBLISH, Right.SUBSCRIBE)
+    assert (await bare.say("record", action="pause", sip_call_id=session.call_id))["code"] == "forbidden"
+    assert len(pages.world.room.did) == 2
+
+
 async def test_a_token_is_renewed_or_the_page_signed_out(pages: Pages) -> None:
     page = await pages.sign_in()
     pages.world.clock.at += 3_500
@@ -302,6 +315,7 @@ async def test_a_token_is_renewed_or_the_page_signed_out(pages: Pages) -> None:
         '{"type":"chat","text":""}',
         '{"type":"chat","call":"a","sip_call_id":"b","text":"hi"}',
         '{"type":"consent","agree":"maybe"}',
+        '{"type":"record","action":"erase"}',
         '{"type":"room_control","room":"700","action":"explode","participant":"1"}',
         '{"type":"stats","report":{"loss_received":2}}',
         '{"type":"stats","report":{"rtt_ms":"NaN"}}',

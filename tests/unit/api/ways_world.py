@@ -15,6 +15,7 @@ from mediaserver.api.server import secure_app
 from mediaserver.api.token_routes import IceServer
 from mediaserver.api.tokens import Right, Tokens
 from mediaserver.api.ways import WaysIn
+from mediaserver.calls.consent import Act
 from mediaserver.calls.picture_choice import Named
 from mediaserver.calls.ports import Session
 from mediaserver.calls.room_facts import Action, Outcome
@@ -62,6 +63,10 @@ class CallRoom:
 
     def who_is(self, room: str, participant: str) -> Named:
         return self.named.get(participant, Named.NOBODY)
+
+    async def record_for(self, call_id: str, leg_id: str, act: Act) -> bool:
+        self.did.append((call_id, leg_id, act))
+        return act != "stop"
 
     async def room_action(
         self, room: str, action: Action, participant: tuple[str, str] | None, by: tuple[str, str] | None = None

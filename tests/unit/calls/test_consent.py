@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from mediaserver.calls.consent import Act
 from mediaserver.errors import StorageError
 from mediaserver.model import Cause
 from mediaserver.model_consent import DEFAULT_RULES, Answer, ConsentRules, ConsentState
@@ -184,6 +186,85 @@ async def test_a_stranger_can_neither_pause_nor_resume(stage: Stage) -> None:
     bob.tell(InfoReceived("application/vnd.mediaserver.recording", b"resume"))
     bob.tell(InfoReceived("application/vnd.mediaserver.recording", b"\xff\x00"))
     await stage.settle()
+    assert recording.capturing
+
+
+UNRECORDED = '[[route]]\nname="ext"\nnumber="*"\nuser="{number}"\n'
+
+
+async def talking(stage: Stage, identity: str | None = "alice") -> None:
+    """Two who talk, of whom nothing is recorded: no rule asks for it."""
+    await stage.start(UNRECORDED)
+    stage.register("bob")
+    await stage.call("bob", identity=identity)
+    await stage.wait(1.0)
+    assert stage.recorder.recordings == []
+
+
+async def by_keys(stage: Stage, act: str) -> None:
+    await stage.press({"start": "*3", "stop": "*4", "pause": "*1", "resume": "*2"}[act], 1)
+
+
+async def by_info(stage: Stage, act: str) -> None:
+    stage.gateway.sessions[0].tell(InfoReceived("application/vnd.mediaserver.recording", act.encode()))
+    await stage.settle()
+
+
+async def by_record_key(stage: Stage, act: str) -> None:
+    word = {"start": b"on", "pause": b"off", "resume": b"on", "stop": b"stop"}[act]
+    stage.gateway.sessions[0].tell(InfoReceived("application/x-record", word))
+    await stage.settle()
+
+
+async def by_page(stage: Stage, act: str) -> None:
+    assert stage.manager is not None
+    (call,) = stage.manager.calls()
+    assert await stage.manager.record_for(call.call_id, "2", cast(Act, act))
+    await stage.settle()
+
+
+@pytest.mark.parametrize("directs", [by_keys, by_info, by_record_key, by_page])
+async def test_one_of_our_users_starts_pauses_resumes_and_stops_and_all_hear_the_notice_first(
+    directs: Callable[[Stage, str], Awaitable[None]], stage: Stage
+) -> None:
+    keys = stage.settings.recording.model_copy(update={"start_code": "*3", "stop_code": "*4"})
+    stage.settings = stage.settings.model_copy(update={"recording": keys})
+    await talking(stage)
+    await directs(stage, "start")
+    (recording,) = stage.recorder.recordings
+    assert not recording.capturing
+    await stage.wait(2.1)
+    assert (stage.heard(0), stage.heard(1)) == (["recording-notice"], ["recording-notice"])
+    assert recording.capturing
+    await directs(stage, "pause")
+    assert recording.paused
+    await directs(stage, "resume")
+    assert recording.capturing
+    await directs(stage, "stop")
+    assert recording.ended
+    assert stage.leg(0).bridge is not None  # the call goes on
+
+
+async def test_a_stranger_starts_and_stops_nothing_and_nobody_by_keys_that_are_not_set(stage: Stage) -> None:
+    await talking(stage, identity=None)
+    assert stage.manager is not None
+    ((call_id,), record_for) = [call.call_id for call in stage.manager.calls()], stage.manager.record_for
+    for keys in ("*3", "*4"):
+        await stage.press(keys, 0)
+        await stage.press(keys, 1)
+    with pytest.raises(PermissionError):
+        await record_for(call_id, "1", "start")
+    assert not await record_for(call_id, "2", "pause")  # there is nothing to pause
+    assert not await record_for(call_id, "9", "start")
+    assert not await record_for("no call", "1", "start")
+    assert stage.recorder.recordings == []
+
+
+async def test_no_party_stops_what_its_policy_wants_recorded(stage: Stage) -> None:
+    recording = await connected(stage, CLOSED)
+    assert stage.manager is not None
+    (call,) = stage.manager.calls()
+    assert not await stage.manager.record_for(call.call_id, "2", "stop")
     assert recording.capturing
 
 

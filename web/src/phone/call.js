@@ -37,6 +37,7 @@ export class Call extends EventTarget {
     this.heldByOther = false;
     this.network = "ok"; // ok, lost, restoring
     this.notice = "off"; // asking, notice, recording, paused, off: what the server says about recording
+    this.recordRefused = false; // the server could not do what was last asked about the recording
     this.consent = null; // what we answered
     this.transferState = null;
     this.about = null; // the call this one was made for: its party is to be connected with ours

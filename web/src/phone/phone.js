@@ -299,6 +299,7 @@ export class Phone extends EventTarget {
   recordingNews(call, state) {
     if (!["asking", "notice", "recording", "paused", "off"].includes(state)) return;
     if (state === "asking" && call.notice !== "asking") call.consent = null;
+    if (state !== call.notice) call.recordRefused = false;
     call.notice = state;
   }
 
@@ -337,6 +338,16 @@ export class Phone extends EventTarget {
     const keys = agreed ? "1" : call.notice === "recording" ? "*9" : "2";
     this.changed();
     if (!(await this.events.ask({ type: "consent", sip_call_id: call.id, agree: agreed }))) call.press(keys);
+  }
+
+  // Whether this party may start, stop and pause the recording: one of the server's own users, told so by its token.
+  directs(call) {
+    return this.events.ready && call.state === "talking" && this.rights.includes("record");
+  }
+
+  async record(call, action) {
+    call.recordRefused = !(await this.events.ask({ type: "record", sip_call_id: call.id, action }));
+    this.changed();
   }
 
   // -- devices

@@ -175,11 +175,16 @@ function recording(phone, call) {
           <button type="button" @click=${() => phone.agree(call, false)}>${say("rec_refuse")}</button></div>` : nothing}
       </div></section>`;
   }
-  if (call.notice === "recording") {
-    return html`<section class="note bad" aria-label=${say("rec_recording")}>${icon("record")}<div class="spread"><span>${say("rec_recording_lead")}</span>
-      ${call.consent !== "refused" ? html`<button type="button" class="tiny" @click=${() => phone.agree(call, false)}>${say("rec_withdraw")}</button>` : nothing}</div></section>`;
+  const directs = phone.directs(call);
+  const act = (action, text) => html`<button type="button" class="tiny" @click=${() => phone.record(call, action)}>${say(text)}</button>`;
+  if (call.notice === "recording" || call.notice === "paused") {
+    const paused = call.notice === "paused";
+    return html`<section class="note ${paused ? "" : "bad"}" aria-label=${say(`rec_${call.notice}`)}>${icon("record")}<div class="spread">
+      <span>${say(paused ? "rec_paused" : "rec_recording_lead")}</span><span class="row">
+      ${directs ? [act(paused ? "resume" : "pause", paused ? "rec_resume" : "rec_pause"), act("stop", "rec_stop")] : nothing}
+      ${!paused && call.consent !== "refused" ? html`<button type="button" class="tiny" @click=${() => phone.agree(call, false)}>${say("rec_withdraw")}</button>` : nothing}</span></div>
+      ${call.recordRefused ? html`<p class="small" role="status">${say("rec_cannot")}</p>` : nothing}</section>`;
   }
-  if (call.notice === "paused") return note("", "record", say("rec_paused"));
   return call.consent === "refused" ? note("", "record", answered) : nothing;
 }
 
@@ -208,6 +213,7 @@ function controls(phone, call) {
     ${control(tracks?.camera ? "camera" : "cameraOff", say("video"), say(tracks?.camera ? "camera_off" : "camera_on"), false, () => tracks.setCamera(!tracks.camera))}
     ${canShareScreen() ? control("screen", say("screen"), say(tracks?.screen ? "screen_off" : "screen_on"), Boolean(tracks?.screen), () => tracks.setScreen(!tracks.screen)) : nothing}
     ${control(call.held ? "play" : "pause", say(call.held ? "resume" : "hold"), say(call.held ? "resume" : "hold"), call.held, () => call.hold(!call.held))}
+    ${call.notice === "off" && call.consent !== "refused" && phone.directs(call) ? control("record", say("rec_start_short"), say(call.recordRefused ? "rec_cannot" : "rec_start"), false, () => phone.record(call, "start")) : nothing}
     ${panels.map(([panel, sign]) => html`<button type="button" class=${`control ${phone.panel === panel ? "open" : ""}`} aria-expanded=${phone.panel === panel}
       @click=${() => toggle(phone, panel)}>${icon(sign)}<span>${say(panel)}</span>
       ${panel === "chat" && call.unread ? html`<b class="count" aria-label=${say("chat_new", { count: call.unread })}>${call.unread}</b>` : nothing}</button>`)}

@@ -60,6 +60,8 @@ export default {
   rec_asking: "This call is to be recorded", rec_asking_lead: "Nothing is recorded before you agree. You can refuse and go on talking.", rec_agree: "I agree", rec_refuse: "I refuse",
   rec_notice: "A recording notice is being played", rec_notice_lead: "Recording begins after it, as its words say.", rec_recording: "Recording", rec_recording_lead: "This call is being recorded.",
   rec_paused: "Recording paused", rec_refused: "You refused: you are not recorded.", rec_agreed: "You agreed to the recording.", rec_withdraw: "Stop recording me",
+  rec_start: "Record this call: everybody hears the notice first", rec_start_short: "Record", rec_pause: "Pause recording", rec_resume: "Go on recording", rec_stop: "End recording",
+  rec_cannot: "That cannot be done with the recording of this call.",
   // settings
   settings: "Settings", sound: "Sound", microphone: "Microphone", speaker: "Speaker", camera: "Camera", default_device: "The system's choice", device_n: "Device {n}",
   mic_level: "Microphone level", speaker_level: "Level of the other side", test_mic: "Test the microphone", stop_test: "Stop the test", test_speaker: "Play a sound", test_camera: "Try the camera", stop_camera: "Stop the camera", mic_test_hint: "Speak: the bar should move.",
