@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 RETRY_AFTER_S = 10  # told to whom we have no port or place for
+_SAME_END_NS = 2_000_000_000  # between the other party's BYE and the end of a program that does nothing more
 
 
 class CallState(enum.StrEnum):
@@ -72,6 +73,7 @@ class Call:
         self._programs = programs
         self._program_name: str | None = None
         self._ended_by: str | None = None
+        self._left_by: tuple[int, str] | None = None  # when and by whom the last other party hung up on the caller
         self._status: int | None = None
         self._reason = ""
         self._started = (house.clock.now_ns(), house.clock.wall())
@@ -156,6 +158,9 @@ class Call:
         if self.ending:
             return
         self.state = CallState.ENDING
+        if self._left_by is not None and cause is Cause.LOCAL_HANGUP and by == "server":
+            at_ns, role = self._left_by  # the program ends because its caller was hung up on
+            by = role if self.house.clock.now_ns() - at_ns < _SAME_END_NS else by
         self.cause, self._ended_by = cause, by
         self._status = status
         self._reason = self._reason or reason
@@ -280,6 +285,8 @@ class Call:
                 by = "server" if leg.cause in (Cause.LOCAL_HANGUP, Cause.REJECTED) else leg.role
                 self.end(leg.cause or Cause.REMOTE_HANGUP, by, leg.status or None, leg.reason)
         if leg.is_over and leg.conversation is not None:
+            if leg.cause is Cause.REMOTE_HANGUP and leg.conversation.others(leg) == [self.primary]:
+                self._left_by = (self.house.clock.now_ns(), leg.role)
             leg.conversation.leg_ended(leg)
         if leg.is_over and leg is not self.primary and not self.ending:
             self.legs.drop_soon(leg)
@@ -315,6 +322,10 @@ class Call:
     def can_record(self) -> bool:
         """There is a recorder and it is switched on; a policy or a full disk may still say no."""
         return self.house.recorder is not None and self.house.settings.recording.enabled
+
+    def goes_on(self) -> None:
+        """Its program does something more with the caller: whoever hung up on him did not end the call."""
+        self._left_by = None
 
     async def record(self, start: bool) -> bool:
         return await (self.recording.start() if start else self.recording.stop())

@@ -306,6 +306,7 @@ class CallControl:
         if self._closed.done():
             work.close()
             raise CallEnded("the call is over")
+        self._call.goes_on()
         task = asyncio.ensure_future(work)
         steps: set[asyncio.Future[Any]] = {task, self._closed}
         try:

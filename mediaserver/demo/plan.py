@@ -202,6 +202,7 @@ _CLAIM_WITHDRAWN: tuple[Step, ...] = (
     Say("caller", "Thank you. Yes, I did."),
 )
 _CARD: tuple[Step, ...] = (
+    Wait(6.0),  # under this policy agents hear the notice too: nobody is connected before
     Say("agent", "Payments, this is Frank. I stop the recording for your card number."),
     Keys("agent", "*1"),
     Say("caller", "Four thousand, zero, zero, zero, two."),

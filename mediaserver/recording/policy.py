@@ -6,6 +6,7 @@ legal advice, and each says so.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
@@ -24,7 +25,9 @@ log = structlog.get_logger(__name__)
 NOTHING = ConsentRules("never", ask="never")
 _RULES = TypeAdapter(ConsentRules)
 E164_DIGITS_MIN = 8  # with the country: Niue has the shortest; 101 is an extension, not a number in the US
+US_AREA_DIGITS = 4  # 1 and the area
 _DIGITS = frozenset("0123456789")
+_NATIONAL_US = re.compile(r"[2-9]\d{2}[2-9]\d{6}")  # as trunks in North America send their own country's numbers
 
 
 class Match(BaseModel):
@@ -38,14 +41,23 @@ class Match(BaseModel):
     route: str | None = None
     direction: Literal["in", "out", "inside"] | None = None
 
-    def fits(self, case: ConsentCase) -> bool:
+    def fits(self, case: ConsentCase, *, national: bool = False) -> bool:
+        """national: also by what ten digits without a country would be in North America, as far as areas are named."""
         if self.trunk is not None and self.trunk != case.trunk:
             return False
         if self.route is not None and self.route != case.route:
             return False
         if self.direction is not None and self.direction != case.direction:
             return False
-        return not self.number or any(_digits(n).startswith(tuple(self.number)) for n in case.numbers if _digits(n))
+        if not self.number:
+            return True
+        numbers = [digits for number in case.numbers if (digits := _digits(number))]
+        if any(digits.startswith(tuple(self.number)) for digits in numbers):
+            return True
+        areas = tuple(prefix for prefix in self.number if len(prefix) >= US_AREA_DIGITS)
+        return national and any(
+            ("1" + digits).startswith(areas) for digits in numbers if _NATIONAL_US.fullmatch(digits)
+        )
 
 
 class PolicyFile(BaseModel):
@@ -74,7 +86,11 @@ class Policies:
             if case.policy not in self.rules:
                 log.error("nothing is recorded: the routing rule names an unknown policy", policy=case.policy)
             return self.rules.get(case.policy, NOTHING)
-        return next((self.rules[match.policy] for match in self._matches if match.fits(case)), self._default)
+        for national in (False, True):  # a number with its country is surer than one without
+            for match in self._matches:
+                if match.fits(case, national=national):
+                    return self.rules[match.policy]
+        return self._default
 
 
 def load_policies(settings: RecordingSettings) -> Policies:
@@ -128,5 +144,6 @@ def _rules(path: Path, name: str, values: Mapping[str, Any]) -> ConsentRules:
 def _digits(number: str) -> str:
     """What prefixes are compared with: +1 415 555 0100 and 0014155550100 are 14155550100; an extension is nothing."""
     bare = "".join(character for character in number if character in _DIGITS)
-    bare = bare[2:] if number.startswith("00") else bare
+    away = next((prefix for prefix in ("00", "011") if bare.startswith(prefix)), "")
+    bare = bare.removeprefix(away)
     return bare if len(bare) >= E164_DIGITS_MIN else ""

@@ -140,7 +140,7 @@ class JournalRecording:
         state = self._consent.agreed(evidence) if answer is Answer.GRANTED else self._consent.refused(leg)
         self._put_evidence(evidence, state, ConsentState.GRANTED)
         await self._follow(state.value)
-        if state is ConsentState.WITHDRAWN and self.rules.withdrawal == "retroactive":
+        if answer is not Answer.GRANTED and self.rules.withdrawal == "retroactive":  # also of who is asked anew
             await self._to_its_end(self._shred(leg, how))
         return state
 

@@ -10,7 +10,7 @@ import base64
 import json
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha512
 from pathlib import Path
@@ -31,9 +31,13 @@ def make_vcon(
     mediatype: str,
     *,
     manifest: Sequence[bytes] = (),
+    bases: Mapping[str, str] = {},
     created_wall: float,
 ) -> dict[str, Any]:
-    """The JSON object. audio: a rendered file, taken in whole. manifest: the signed lines, as an attachment."""
+    """The JSON object. audio: a rendered file, taken in whole. manifest: the signed lines, as an attachment.
+
+    bases: the lawful basis that each consent policy rests on, by the policy's name.
+    """
     legs = _legs(row, evidence)
     data = audio.read_bytes()
     digest = base64.urlsafe_b64encode(sha512(data).digest()).decode().rstrip("=")
@@ -52,7 +56,7 @@ def make_vcon(
                 "parties": list(range(len(legs))),
                 "originator": 0,
                 "mediatype": mediatype,
-                "filename": f"{row.recording_id}{audio.suffix}",
+                "filename": f"{row.recording_id}{Path(audio.name.removesuffix('.part')).suffix}",
                 "encoding": "base64url",
                 "body": base64.urlsafe_b64encode(data).decode().rstrip("="),
                 "content_hash": f"sha512-{digest}",
@@ -64,7 +68,7 @@ def make_vcon(
     for index, (leg_id, _, _) in enumerate(legs):
         own = [item for item in evidence if item.leg_id == leg_id]
         if own:
-            vcon["attachments"].append(_basis(row, index, own))
+            vcon["attachments"].append(_basis(row, index, own, bases))
     if manifest:
         vcon["attachments"].append(_attachment("manifest", row.ended_ms or row.started_ms, 0, _manifest(manifest)))
     return vcon
@@ -84,13 +88,13 @@ def _party(number: str, role: str) -> dict[str, Any]:
     return {"name": number or "anonymous", "role": role}
 
 
-def _basis(row: RecordingRow, party: int, own: Sequence[EvidenceRow]) -> dict[str, Any]:
+def _basis(row: RecordingRow, party: int, own: Sequence[EvidenceRow], bases: Mapping[str, str]) -> dict[str, Any]:
     """The last word counts; every step is a proof."""
     last = own[-1]
     granted = last.state in PERMITTED
     expires = None if row.delete_after_ms is None else _time(row.delete_after_ms / 1000)
     body = {
-        "lawful_basis": "consent" if last.state == "granted" and last.how != "prior" else _basis_word(last),
+        "lawful_basis": "consent" if last.state == "granted" and last.how != "prior" else _basis_word(last, bases),
         "expiration": expires,
         "purpose_grants": [
             {"purpose": last.purpose, "granted": granted, "granted_at": _time(last.notice_ended_ms / 1000)}
@@ -101,8 +105,9 @@ def _basis(row: RecordingRow, party: int, own: Sequence[EvidenceRow]) -> dict[st
     return _attachment("lawful_basis", own[0].notice_started_ms, party, json.dumps(body, ensure_ascii=False))
 
 
-def _basis_word(item: EvidenceRow) -> str:
-    return "contract" if item.how == "prior" else "legitimate_interests"
+def _basis_word(item: EvidenceRow, bases: Mapping[str, str]) -> str:
+    """What the policy says; of one that is there no more, what its way of asking suggests."""
+    return bases.get(item.policy) or ("contract" if item.how == "prior" else "legitimate_interests")
 
 
 def _proof(item: EvidenceRow) -> dict[str, Any]:

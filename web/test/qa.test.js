@@ -3,7 +3,7 @@ import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 import { speaker } from "../src/common/i18n.js";
 import { clock } from "../src/qa/format.js";
-import { LANES, gradeOf, happened, worthTelling } from "../src/qa/happened.js";
+import { LANES, gradeOf, happened, sidesOf, worthTelling } from "../src/qa/happened.js";
 import { extent, fitting, readPeaks } from "../src/qa/peaks.js";
 import { judge } from "../src/qa/scoring.js";
 import { en } from "../src/qa/words.en.js";
@@ -87,4 +87,10 @@ test("a score counts as the server counts it: weights, n/a, auto-fail", () => {
   assert.deepEqual(judge(sections, { a: "yes", b: "no", c: "partly", d: "yes" }), { score: 60, failed: false, left: 0 });
   assert.deepEqual(judge(sections, { a: "na", b: "na", c: "no", d: "yes" }), { score: 25, failed: false, left: 0 });
   assert.deepEqual(judge(sections, { a: "yes", b: "yes", c: "yes", d: "no" }), { score: 0, failed: true, left: 0 });
+});
+
+test("a channel that is left alone is named after its own party", () => {
+  assert.deepEqual(sidesOf({ parties: [party("caller", "1"), party("callee", "2")] }), ["caller", "callee"]);
+  assert.deepEqual(sidesOf({ parties: [party("callee", "2")] })[0], "callee"); // the caller has withdrawn
+  assert.deepEqual(sidesOf(null), ["caller", "callee"]);
 });

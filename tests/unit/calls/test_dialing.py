@@ -28,6 +28,7 @@ async def test_an_extension_rings_answers_and_talks(stage: Stage) -> None:
     await stage.hang_up(callee)
     assert caller.names()[-1] == "hang_up"
     (facts,) = stage.observer.ended
+    assert facts.ended_by == "callee"
     assert [leg.role for leg in facts.legs] == ["caller", "callee"]
     assert facts.legs[1].cause is Cause.REMOTE_HANGUP
     assert facts.legs[1].codec == "PCMU/8000"
@@ -325,6 +326,10 @@ async def test_a_ringing_caller_hears_ringback_when_already_answered(stage: Stag
     assert bridged(stage)
     await stage.hang_up(callee)
     assert stage.heard(0)[-1] == "goodbye"
+    await stage.wait(0.5)
+    assert not stage.observer.ended
+    await stage.wait(5.0)
+    assert [facts.ended_by for facts in stage.observer.ended] == ["server"]  # it said good-bye, and then ended it
 
 
 async def test_progress_without_sdp_then_with_it(stage: Stage) -> None:

@@ -84,6 +84,21 @@ async def test_a_retroactive_withdrawal_destroys_the_key_and_stays_in_the_chain(
     assert list(manifest.tombstones(first.parent)) == ["1.journal"]
 
 
+async def test_who_says_no_while_he_is_asked_anew_after_a_hold_takes_back_what_was_captured_before(room: Room) -> None:
+    a, b = room.leg(1), room.leg(2)
+    recording = await begin(room, RETROACTIVE, a, b)
+    room.talk(a, b, packets=10)
+    await recording.leg_joined(a)  # back from hold: unknown, and hears the notice
+    recording.notice_started(a.handle)
+    assert await recording.answer(a.handle, Answer.WITHDRAWN, "dtmf", {"key": "*9"}) is ConsentState.DENIED
+    first, second = room.journals()
+    assert not key_path(first).exists()
+    await recording.end()
+    assert captured(first) == []
+    assert len(captured(second)) == 10
+    assert verify_directory(first.parent, room.recorder.signer.public).verdict is Verdict.PROVEN
+
+
 async def test_a_party_that_refuses_is_never_written_and_the_other_is(room: Room) -> None:
     a, b = room.leg(1), room.leg(2)
     recording = await begin(room, ConsentRules("p", ask="press"), a, b)

@@ -47,6 +47,10 @@ def test_every_shipped_file_names_its_source_and_sends_to_a_lawyer() -> None:
         (["us"], ("+12125550100", "602"), "us-one-party"),  # New York
         (["us"], ("+12125550100", "+14155550100"), "us-all-party"),  # the strictest of both
         (["us"], ("0014155550100", "602"), "us-all-party"),
+        (["us"], ("4155550100", "602"), "us-all-party"),  # as an American trunk sends it
+        (["us"], ("2125550100", "602"), "announce-and-stay"),  # may be anything
+        (["us", "eu"], ("3725550100", "602"), "eu"),  # Estonia
+        (["eu"], ("011493012345678", "602"), "eu"),
         (["us"], ("101", "102"), "announce-and-stay"),
         (["latvia", "eu"], ("+37120000001", "602"), "latvia"),
         (["eu"], ("+4930123456", "602"), "eu"),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import pytest
 
 from mediaserver.model import Masked
 from mediaserver.recording import manifest
@@ -27,10 +28,13 @@ NOTICE = EvidenceRow("e1", "c1", "r1", "1", Masked("+37120000001"), "recording",
                      150, 3)  # fmt: skip
 
 
+BASES = {"us-all-party": "consent", "announce-and-stay": "legitimate_interests"}
+
+
 def made(tmp_path: Path, evidence: list[EvidenceRow], **changes: Any) -> dict[str, Any]:
-    audio = tmp_path / "audio.ogg"
+    audio = tmp_path / "audio.ogg.part"
     audio.write_bytes(b"OggS" + bytes(range(256)))
-    vcon = make_vcon(replace(ROW, **changes), evidence, audio, "audio/ogg", created_wall=WALL0 + 60)
+    vcon = make_vcon(replace(ROW, **changes), evidence, audio, "audio/ogg", bases=BASES, created_wall=WALL0 + 60)
     jsonschema.Draft202012Validator(SCHEMA).validate(vcon)
     for attachment in vcon["attachments"]:
         if attachment["purpose"] == "lawful_basis":
@@ -43,7 +47,8 @@ def test_the_audio_inside_is_the_audio_and_its_hash_says_so(tmp_path: Path) -> N
     vcon = made(tmp_path, [NOTICE])
     (dialog,) = vcon["dialog"]
     data = base64.urlsafe_b64decode(dialog["body"] + "=" * (-len(dialog["body"]) % 4))
-    assert data == (tmp_path / "audio.ogg").read_bytes()
+    assert data == (tmp_path / "audio.ogg.part").read_bytes()
+    assert dialog["filename"] == "r1.ogg"
     digest = base64.urlsafe_b64encode(sha512(data).digest()).decode().rstrip("=")
     assert dialog["content_hash"] == f"sha512-{digest}"
     assert (dialog["start"], dialog["duration"]) == ("2026-09-21T14:13:20.000+00:00", 9.0)
@@ -65,6 +70,20 @@ def test_each_party_has_its_own_basis_with_the_delivery_of_its_notice(tmp_path: 
     assert first["expiration"] == "2026-09-22T14:13:20.000+00:00"
     assert [p["proof_data"]["collectionMethod"] for p in second["proof_mechanisms"]] == ["dtmf", "web"]
     assert second["purpose_grants"][0]["granted"] is False  # the last word counts
+
+
+@pytest.mark.parametrize(
+    ("policy", "how", "basis"),
+    [
+        ("us-all-party", "notice", "consent"),  # what the policy says, though nobody pressed a key
+        ("announce-and-stay", "prior", "legitimate_interests"),
+        ("removed since", "notice", "legitimate_interests"),
+        ("removed since", "prior", "contract"),
+    ],
+)
+def test_the_lawful_basis_is_the_policys(policy: str, how: str, basis: str, tmp_path: Path) -> None:
+    vcon = made(tmp_path, [replace(NOTICE, policy=policy, how=how)])
+    assert json.loads(vcon["attachments"][0]["body"])["lawful_basis"] == basis
 
 
 def test_the_signed_manifest_travels_with_it_and_a_recording_without_evidence_is_still_one(tmp_path: Path) -> None:

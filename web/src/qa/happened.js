@@ -57,3 +57,9 @@ export function happened({ lanes, scores = [], events = [], comments = [] }, say
 
 // The list leaves out what is as it should be: good intervals are for the lane only.
 export const worthTelling = (entry) => !(entry.lane === "mos" && entry.grade === "good");
+
+// Whom the two channels are of: of a party whose channel is gone nothing is left to be heard, and the other moves up.
+export function sidesOf(lanes) {
+  const roles = lanes?.parties.map((party) => party.role) ?? [];
+  return [roles[0] ?? "caller", roles[1] ?? "callee"];
+}

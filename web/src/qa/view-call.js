@@ -2,7 +2,7 @@
 import { html, nothing } from "lit";
 import { icon } from "../common/icons.js";
 import { clock, moment, percent } from "./format.js";
-import { LANES, worthTelling } from "./happened.js";
+import { LANES, sidesOf, worthTelling } from "./happened.js";
 import { draw } from "./peaks.js";
 import { RATES, partiesOf } from "./player.js";
 import { say } from "./words.js";
@@ -43,7 +43,7 @@ function playerView(app) {
   const { call, lanes } = app.open;
   const ready = player.state !== "failed";
   const end = app.range?.to ?? call.length;
-  const names = [say("the_caller"), say("the_callee")];
+  const names = sidesOf(lanes).map((role) => say(role === "caller" ? "the_caller" : "the_callee"));
   return html`<section class="sheet player" aria-label=${say("player")}>
     <div class="wave-box">
       <canvas class="wave" role="slider" tabindex="0" aria-label=${say("position")} aria-valuemin="0" aria-valuemax=${Math.round(call.length)}

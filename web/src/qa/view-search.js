@@ -8,7 +8,7 @@ import { keysOn, setKeys } from "./shortcuts.js";
 import { say } from "./words.js";
 
 const CONSENTS = ["granted", "implied", "withdrawn", "denied", "notice_failed"];
-const ENDED = ["caller", "callee"];
+const ENDED = ["caller", "callee", "server"];
 
 export function signInView(app) {
   const submit = (event) => {

@@ -11,7 +11,7 @@ export const en = {
   from_day: "From", until_day: "Until", length_min: "At least, min", length_max: "Less than, min", mos_below: "MOS below", score_below: "Score below",
   silence_above: "Silence over, %", overtalk_above: "Overtalk over, %", consent: "Consent", ended_by: "Hung up by", tag: "Tag", any: "any", clear: "Clear filters",
   consent_granted: "agreed", consent_implied: "stayed on the line", consent_withdrawn: "withdrawn", consent_denied: "refused", consent_notice_failed: "notice failed", consent_unknown: "unknown",
-  ended_by_caller: "caller", ended_by_callee: "called party", silence: "Silence", overtalk: "Overtalk",
+  ended_by_caller: "caller", ended_by_callee: "called party", ended_by_server: "the server", silence: "Silence", overtalk: "Overtalk",
   save_as: "Keep as…", save: "Keep", forget: "Forget search {name}", csv: "CSV", calls_found: "Calls found", found: "{count} call found|{count} calls found",
   nothing_found: "No call fits. Take a filter away.", no_calls: "No recorded calls yet.", choose_call: "Choose a call, or press j.", more: "Show more", unknown: "unknown",
   silence_badge: "silence {share}", overtalk_badge: "overtalk {share}", back: "Calls", shared_recording: "Shared recording",

@@ -11,7 +11,7 @@ export const ru = {
   from_day: "С", until_day: "По", length_min: "Не короче, мин", length_max: "Короче, мин", mos_below: "MOS ниже", score_below: "Оценка ниже",
   silence_above: "Тишина более, %", overtalk_above: "Перебивание более, %", consent: "Согласие", ended_by: "Кто положил трубку", tag: "Метка", any: "все", clear: "Сбросить фильтры",
   consent_granted: "дано", consent_implied: "остался на линии", consent_withdrawn: "отозвано", consent_denied: "отказ", consent_notice_failed: "не услышал уведомление", consent_unknown: "неизвестно",
-  ended_by_caller: "звонящий", ended_by_callee: "вызываемый", silence: "Тишина", overtalk: "Перебивание",
+  ended_by_caller: "звонящий", ended_by_callee: "вызываемый", ended_by_server: "сервер", silence: "Тишина", overtalk: "Перебивание",
   save_as: "Сохранить как…", save: "Сохранить", forget: "Забыть поиск {name}", csv: "CSV", calls_found: "Найденные звонки", found: "Найден {count} звонок|Найдено {count} звонка|Найдено {count} звонков",
   nothing_found: "Ничего не подходит. Уберите один из фильтров.", no_calls: "Записанных звонков пока нет.", choose_call: "Выберите звонок или нажмите j.", more: "Показать ещё", unknown: "неизвестный",
   silence_badge: "тишина {share}", overtalk_badge: "перебивание {share}", back: "Звонки", shared_recording: "Запись по ссылке",
