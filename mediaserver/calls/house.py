@@ -23,7 +23,7 @@ from mediaserver.model_video import TrackHandle
 from mediaserver.model_voice import VoiceProcessing
 from mediaserver.sdp.negotiate import MediaPolicy
 from mediaserver.settings import Settings
-from mediaserver.webrtc.dtls import DtlsIdentity
+from mediaserver.webrtc.dtls import DtlsIdentities
 from mediaserver.webrtc.sctp import DataChannel
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class House:
     readers: Sequence[NewsReader] = field(default_factory=tuple)
     data_channels: TakeChannel | None = None  # of browsers' legs; None: none is offered or taken
     data_dropped: Counter[str] = field(default_factory=Counter)  # what those broke, by reason
-    identity: DtlsIdentity = field(default_factory=DtlsIdentity)  # our certificate towards browsers
+    identities: DtlsIdentities = field(init=False)  # our certificate towards browsers
     legs: dict[LegHandle, Leg] = field(default_factory=dict)  # open ones, to find whom a media event concerns
     voices: dict[LegHandle, Voice] = field(default_factory=dict)  # the same of recording sessions, which have no legs
     tracks: dict[TrackHandle, Track] = field(default_factory=dict)  # the same of their video
@@ -57,6 +57,7 @@ class House:
     desk: ConsentDesk = field(init=False)  # consent, pauses and keys of recordings
 
     def __post_init__(self) -> None:
+        self.identities = DtlsIdentities(self.clock)
         self.desk = ConsentDesk(self.settings.recording)
 
     def leg_of(self, session: object) -> Leg | None:

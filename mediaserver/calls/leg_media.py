@@ -101,7 +101,7 @@ class LegMedia:
         )
         negotiator.offers_data = offers_data
         self.path = BrowserPath(
-            self._house.identity,
+            self._house.identities.current(),
             self._house.clock,
             negotiator,
             self.voice,

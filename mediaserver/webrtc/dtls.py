@@ -19,12 +19,19 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
 
-from mediaserver.limits import DTLS_DATAGRAM_BYTES_MAX, DTLS_HANDSHAKE_NS_MAX, DTLS_RECORDS_PER_DATAGRAM_MAX
+from mediaserver.clock import Clock
+from mediaserver.limits import (
+    DTLS_CERTIFICATE_DAYS,
+    DTLS_CERTIFICATE_RENEW_DAYS,
+    DTLS_DATAGRAM_BYTES_MAX,
+    DTLS_HANDSHAKE_NS_MAX,
+    DTLS_RECORDS_PER_DATAGRAM_MAX,
+)
 from mediaserver.model import SRTP_KEY_SALT_BYTES, SrtpKey, SrtpProfile
 
 _EXPORTER = b"EXTRACTOR-dtls_srtp"  # RFC 5764 §4.2
 _RECORD_HEADER_BYTES = 13
-_CERTIFICATE_DAYS = 365  # made anew at each start; nobody but the fingerprint is asked about it
+_DAY_S = 86_400.0
 _DTLS_1_2 = 0xFEFD  # RFC 8827 §6.5: nothing older
 _PROFILES = {
     b"SRTP_AEAD_AES_256_GCM": SrtpProfile.AEAD_AES_256_GCM,
@@ -67,7 +74,7 @@ class Fingerprint:
 
 
 class DtlsIdentity:
-    """Our certificate and the settings of every handshake: an ECDSA P-256 key made at start, never on disk."""
+    """Our certificate and the settings of every handshake: an ECDSA P-256 key made here, never on disk."""
 
     def __init__(self, now: datetime.datetime | None = None) -> None:
         now = now or datetime.datetime.now(datetime.UTC)
@@ -80,7 +87,7 @@ class DtlsIdentity:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=_CERTIFICATE_DAYS))
+            .not_valid_after(now + datetime.timedelta(days=DTLS_CERTIFICATE_DAYS))
             .sign(key, hashes.SHA256())
         )
         der = certificate.public_bytes(serialization.Encoding.DER)
@@ -94,6 +101,28 @@ class DtlsIdentity:
         context.use_privatekey(key)
         context.set_tlsext_use_srtp(b":".join(_PROFILES))
         self.context = context
+
+
+class DtlsIdentities:
+    """Our certificate of the day. Each leg takes `current` once and keeps it to its end: what its description names
+    and its peer has shaken hands with does not change under a running call (RFC 8842 §5.1).
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._made = clock.wall()
+        self._identity = _made_at(self._made)
+
+    def current(self) -> DtlsIdentity:
+        """A new one when the last is too old, or from a future that the clock was set back from."""
+        now = self._clock.wall()
+        if abs(now - self._made) >= DTLS_CERTIFICATE_RENEW_DAYS * _DAY_S:
+            self._made, self._identity = now, _made_at(now)
+        return self._identity
+
+
+def _made_at(wall: float) -> DtlsIdentity:
+    return DtlsIdentity(datetime.datetime.fromtimestamp(wall, datetime.UTC))
 
 
 def _any_certificate(*_: object) -> bool:

@@ -40,6 +40,10 @@ def accepted(session: FakeSession) -> bytes:
     return next(what[1] for what in session.did if what[0] == "accept")
 
 
+def fingerprint_of(sdp: bytes) -> str | None:
+    return parse(sdp).media[0].first("fingerprint")
+
+
 @pytest.fixture
 def browser() -> FakeBrowser:
     return FakeBrowser()
@@ -234,6 +238,21 @@ async def test_a_second_change_replaces_the_first_that_never_stood(stage: Stage,
     line = await come_back(stage, session, line, last := other_transport("last"))
     await line.send(last.check())
     assert line.leg.streams[-1].receive_key == last.dtls.keys.send
+async def test_a_renewed_certificate_is_for_later_calls_and_a_running_one_keeps_its_own(
+    stage: Stage, browser: FakeBrowser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, line = await call_in(stage, browser)
+    await line.send(browser.check())
+    keys = line.leg.streams[-1].send_key
+    then = stage.clock.wall() + 400 * 86_400
+    monkeypatch.setattr(stage.clock, "wall", lambda: then)
+    another = FakeBrowser()
+    later = await stage.call("600", offer=another.offer())
+    assert fingerprint_of(accepted(later)) != fingerprint_of(accepted(session))
+    session.tell(Reoffer(browser.offer(direction="sendonly")))
+    await stage.settle()
+    assert fingerprint_of(session.did[-1][1]) == fingerprint_of(accepted(session))
+    assert line.leg.streams[-1].send_key == keys
 
 
 async def test_the_end_of_the_call_is_told_by_dtls_too(stage: Stage, browser: FakeBrowser) -> None:

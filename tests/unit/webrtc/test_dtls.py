@@ -2,9 +2,10 @@ import random
 
 import pytest
 
-from mediaserver.limits import DTLS_DATAGRAM_BYTES_MAX, DTLS_HANDSHAKE_NS_MAX
+from mediaserver.clock import VirtualClock
+from mediaserver.limits import DTLS_CERTIFICATE_RENEW_DAYS, DTLS_DATAGRAM_BYTES_MAX, DTLS_HANDSHAKE_NS_MAX
 from mediaserver.model import SrtpProfile
-from mediaserver.webrtc.dtls import DtlsEndpoint, DtlsIdentity, DtlsState, Fingerprint
+from mediaserver.webrtc.dtls import DtlsEndpoint, DtlsIdentities, DtlsIdentity, DtlsState, Fingerprint
 
 US, THEM = DtlsIdentity(), DtlsIdentity()
 
@@ -169,3 +170,15 @@ def test_application_data_of_the_wrong_peer_is_never_read():
     for data in client.poll():
         server.receive(data, 0)
     assert server.application() == []
+
+
+def test_the_certificate_is_renewed_on_its_day_and_not_a_second_sooner():
+    clock = VirtualClock()
+    identities = DtlsIdentities(clock)
+    first = identities.current()
+    clock.advance(DTLS_CERTIFICATE_RENEW_DAYS * 86_400 * 10**9 - 10**9)
+    assert identities.current() is first
+    clock.advance(10**9)
+    second = identities.current()
+    assert second.fingerprint != first.fingerprint
+    assert identities.current() is second
