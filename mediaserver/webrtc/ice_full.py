@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mediaserver.limits import ICE_CONSENT_NS, ICE_SOURCES_MAX
+from mediaserver.limits import ICE_CHECKS_REMEMBERED_MAX, ICE_CONSENT_NS, ICE_SOURCES_MAX
 from mediaserver.model import MediaAddress
 from mediaserver.webrtc import stun
 from mediaserver.webrtc.candidates import Candidate, priority_of
@@ -73,6 +73,7 @@ class FullIceAgent:
         self._remote: IceCredentials | None = None
         self._pairs: dict[MediaAddress, Pair] = {}
         self._proven: dict[MediaAddress, int] = {}  # who knows our password, or answered with his: ns of the last time
+        self._seen: dict[bytes, MediaAddress] = {}  # transaction ids of the peer's last checks, oldest first
         self._consent_ns = 0  # next check of the selected pair
         self._first_valid_ns = 0
         self._next_check_ns = 0
@@ -302,8 +303,19 @@ class FullIceAgent:
             self._refuse(message, source, 420, [(int(Attribute.UNKNOWN_ATTRIBUTES), listed)])
         elif self._roles_clash(message):
             self._refuse(message, source, 487, [])
+        elif self._replayed(message.transaction_id, source):
+            self.dropped["replayed"] += 1
+            if source not in self._proven and not source.via:
+                self._release(source)
         else:
             self._checked(message, source, now_ns)
+
+    def _replayed(self, transaction_id: bytes, source: MediaAddress) -> bool:
+        """See `ice.IceAgent`: of use to who overheard it where no check of ours would tell, by TCP."""
+        known = self._seen.setdefault(transaction_id, source)
+        if len(self._seen) > ICE_CHECKS_REMEMBERED_MAX:
+            del self._seen[next(iter(self._seen))]
+        return known != source
 
     def _roles_clash(self, message: stun.StunMessage) -> bool:
         """§7.3.1.1: the greater tie-breaker controls. True: the peer must give way; else we did, or nobody had to."""

@@ -264,3 +264,24 @@ def test_the_selected_pair_gives_its_place_to_nobody() -> None:
         anna.add_candidate(candidate(MediaAddress("198.51.100.2", 6_000 + number)))
     net.run(6_000)
     assert anna.selected == B
+
+
+@pytest.mark.parametrize("via", [0, 7])
+def test_a_check_that_somebody_repeats_from_elsewhere_does_not_move_the_way(via: int) -> None:
+    admitted: set[MediaAddress] = set()
+    anna, boris = full(ANNA, admit=lambda address: admitted.add(address) is None, release=admitted.discard), full(BORIS)
+    boris.controlling = True
+    anna.remote, boris.remote = BORIS, ANNA
+    boris.add_candidate(candidate(A))
+    net = Net(anna, boris)
+    net.run(1_000)
+    nominating = [data for at, to, data in net.sent if (at, to) == (B, A) and b"\x00\x25\x00\x00" in data]
+    assert anna.selected == B
+    assert nominating
+    stranger = MediaAddress(C.host, C.port, via)
+    for data in nominating:
+        anna.receive(data, stranger, net.now_ns)
+    assert anna.selected == B
+    assert not anna.knows(stranger)
+    assert anna.dropped["replayed"] == len(nominating)
+    assert anna.poll() == []
