@@ -48,11 +48,11 @@ class Front:
         self._complained = -_COMPLAIN_S
 
     async def open(self, host: str, port: int) -> int:
-        """The port. Raises OSError."""
+        """The port. `::` means IPv4 too, on a socket of its own, as for SIP. Raises OSError."""
         loop = asyncio.get_running_loop()
         try:
             for family, kind, protocol, _, address in await loop.getaddrinfo(
-                host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+                None if host in ("", "::") else host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             ):
                 self._listen(family, kind, protocol, address)
         except BaseException:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -57,6 +58,20 @@ async def said(reader: asyncio.StreamReader) -> bytes:
             return await reader.read(5)
     except (ConnectionError, ssl.SSLError):
         return b""
+
+
+async def test_every_address_means_those_of_ipv4_too(settings: Settings) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        free = probe.getsockname()[1]
+    made = Front(Hello, tls_context(settings.http), most=8)
+    port = await made.open("::", free)
+    try:
+        reader, writer = await connect(port)
+        assert await said(reader) == b"hello"
+        writer.close()
+    finally:
+        await made.close()
 
 
 async def test_one_source_takes_half_and_another_is_still_served(door: tuple[Front, int]) -> None:
