@@ -238,6 +238,8 @@ async def test_a_second_change_replaces_the_first_that_never_stood(stage: Stage,
     line = await come_back(stage, session, line, last := other_transport("last"))
     await line.send(last.check())
     assert line.leg.streams[-1].receive_key == last.dtls.keys.send
+
+
 async def test_a_renewed_certificate_is_for_later_calls_and_a_running_one_keeps_its_own(
     stage: Stage, browser: FakeBrowser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
