@@ -430,6 +430,7 @@ class Leg:
 
     async def _open(self, our_host: str, near: LegHandle | None) -> None:
         self._house.legs[await self.media.open(our_host, self._owner.call_id, near)] = self
+        await self.media.find_way(our_host)
         processing = self._house.processing(self.party.identity)
         if processing.does_something:
             await self.voice.set_processing(processing)

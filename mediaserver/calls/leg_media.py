@@ -83,16 +83,19 @@ class LegMedia:
     async def open(self, our_host: str, call_id: str, near: LegHandle | None) -> LegHandle:
         """our_host: how the peer reaches us. Behind a port forward that is no address of this machine to bind to.
 
-        Raises NoPortFree, QueueFull.
+        `find_way` comes next, when what arrives for the handle is brought here. Raises NoPortFree, QueueFull.
         """
         sip = self._house.settings.sip
         on_datagram = self.path.receive if self.path is not None else None
         bind = sip.host if sip.external_host else our_host
         media = await self.voice.open(bind, call_id, near, on_datagram, spirals=self.policy.spirals)
         self.negotiator.local = LocalMedia(our_host, media.rtp_port, media.rtcp_port, media.ssrc)
-        if self.path is not None:
-            await self.path.opened(media, our_host)
         return media.handle
+
+    async def find_way(self, our_host: str) -> None:
+        """What our description tells a browser; with a full agent a STUN server's answer is part of it."""
+        if self.path is not None:
+            await self.path.opened(self.voice.media, our_host)
 
     def become_browser(self, *, offers_data: bool = False) -> None:
         """Before anything is negotiated: this leg speaks WebRTC. offers_data: our offer has room for data channels."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from aiortc.rtcdatachannel import RTCDataChannel, RTCDataChannelParameters
@@ -11,8 +12,10 @@ from mediaserver.limits import WEBRTC_READY_S_MAX
 from mediaserver.model import Cause, CodecName, Direction, LegDatagram, LegFacts, MediaAddress
 from mediaserver.sdp.parse import parse
 from mediaserver.sip.session import Answered, Progress, Reoffer
+from mediaserver.webrtc import stun
 from mediaserver.webrtc.dtls import DtlsIdentity, DtlsState
 from mediaserver.webrtc.sctp import DataChannel, DataChannels
+from mediaserver.webrtc.stun import Attribute, Kind
 from tests.support.fake_browser import FakeBrowser
 from tests.support.fake_sessions import FakeSession
 from tests.unit.calls.stage import Stage
@@ -238,6 +241,27 @@ async def test_a_second_change_replaces_the_first_that_never_stood(stage: Stage,
     line = await come_back(stage, session, line, last := other_transport("last"))
     await line.send(last.check())
     assert line.leg.streams[-1].receive_key == last.dtls.keys.send
+
+
+async def test_what_a_stun_server_sees_of_us_stands_in_the_answer(
+    tmp_path: Path, browser: FakeBrowser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def looked_up(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        return [(0, 0, 0, "", (host, port))]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", looked_up)
+    stage = Stage(tmp_path, webrtc={"ice": "full", "stun_server": "198.51.100.1:3478"})
+    session = await stage.call("600", offer=browser.offer())
+    request, to = stage.leg(0).datagrams.pop(0)
+    assert to == MediaAddress("198.51.100.1", 3_478)
+    asked = stun.parse(request)
+    assert asked is not None
+    seen = (Attribute.XOR_MAPPED_ADDRESS, stun.xor_address("203.0.113.9", 8_444, asked.transaction_id))
+    told = stun.write(Kind.SUCCESS, asked.transaction_id, [seen])
+    stage.engine.on_event(LegDatagram(stage.leg(0).handle, to, told))
+    await stage.settle()
+    candidates = parse(accepted(session)).media[0].all("candidate")
+    assert [line.split()[4:8] for line in candidates if "srflx" in line] == [["203.0.113.9", "8444", "typ", "srflx"]]
 
 
 async def test_a_renewed_certificate_is_for_later_calls_and_a_running_one_keeps_its_own(
