@@ -201,6 +201,9 @@ class _Connection:
                 if not self._budget.take(asyncio.get_running_loop().time()):
                     await self._end("too fast", TOO_FAST)
                     break
+                if not self._tokens.holds(person.grant):
+                    await self._end("token expired", NOT_SIGNED_IN)
+                    break
                 await self._answer(message.data)
         finally:
             del sockets._open[person.person_id]

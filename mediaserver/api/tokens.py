@@ -166,11 +166,15 @@ class Tokens:
             self.refused[error.reason] += 1
             raise
 
+    def holds(self, grant: Grant) -> bool:
+        """Whether its user is still there, with the password of then. What has an end by time is not asked here."""
+        return grant.user is None or hmac.compare_digest(grant.stamp, self._fingerprint_of(grant.user))
+
     def renew(self, grant: Grant) -> tuple[str, Grant]:
         """A fresh token with the same rights, for one that is still good. Raises TokenRefused: the user is gone, or has
         another password now.
         """
-        if grant.user is not None and not hmac.compare_digest(grant.stamp, self._fingerprint_of(grant.user)):
+        if not self.holds(grant):
             self.refused["user"] += 1
             raise TokenRefused(401, "user", "the token's user was removed or has another password now")
         try:

@@ -18,6 +18,7 @@ from mediaserver.api.socket_messages import BadMessage, read_message
 from mediaserver.api.tokens import Right
 from mediaserver.calls.web_session import WebSession
 from mediaserver.limits import PAGE_MESSAGES_BURST_MAX, WEBSOCKET_MESSAGE_BYTES_MAX
+from mediaserver.sip.auth import make_credentials
 from mediaserver.sip.session_events import Answered, Ended, InfoReceived, Progress, ReferReceived, Reoffer
 from tests.support.fake_browser import FakeBrowser
 from tests.unit.api.test_people import STREAM, leg, room
@@ -296,6 +297,21 @@ async def test_a_token_is_renewed_or_the_page_signed_out(pages: Pages) -> None:
     await late.socket.send_json({"type": "hello", "token": token})
     assert await late.closed() == json_socket.NOT_SIGNED_IN
     assert pages.world.ways.pages.ended["token expired"] == 1
+
+
+@pytest.mark.parametrize("change", ["removed", "another password"])
+async def test_a_user_who_is_removed_or_has_another_password_says_nothing_more(pages: Pages, change: str) -> None:
+    page, session = await pages.in_call()
+    if change == "removed":
+        del pages.world.users.known["ann"]
+    else:
+        pages.world.users.known["ann"] = make_credentials("ann", "mediaserver", "another")
+    await page.socket.send_json({"type": "call", "to": "600", "sdp": OFFER})
+    assert await page.closed() == json_socket.NOT_SIGNED_IN
+    async with asyncio.timeout(5):
+        while not session.ended:
+            await asyncio.sleep(0)
+    assert len(pages.world.room.sessions) == 1
 
 
 @pytest.mark.parametrize(

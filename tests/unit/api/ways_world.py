@@ -83,7 +83,7 @@ class CallRoom:
 class World:
     def __init__(self, folder: Path) -> None:
         self.room = CallRoom()
-        users = Users()
+        users = self.users = Users()
         clock = self.clock = WallClock()
         self.tokens = Tokens(Settings().tokens, folder, clock, audience="here", stamp=users.stamp)
         self.tokens.load()
