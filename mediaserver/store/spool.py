@@ -12,12 +12,13 @@ import contextlib
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import structlog
 from sqlalchemy import Column, Table
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import Insert
@@ -84,7 +85,7 @@ class Spool:
             if self.stats.rows_dropped == 1 or self.stats.rows_dropped % 10_000 == 0:
                 log.error("store.rows_dropped", total=self.stats.rows_dropped, table=table.name, waiting=len(queue))
             return False
-        queue.append((table, dict(values)))
+        queue.append((table, bindable(table, values)))
         self._idle.clear()
         self._wake.set()
         return True
@@ -128,7 +129,7 @@ class Spool:
                 await asyncio.sleep(backoff_s)
                 backoff_s = min(STORE_BACKOFF_S_MAX, backoff_s * 2)
                 continue
-            except SQLAlchemyError:
+            except Exception:  # a driver may refuse a value by any error; this task outlives every row
                 await self._write_one_by_one(batch)
             backoff_s = self._backoff_s
             self._succeeded()
@@ -164,7 +165,7 @@ class Spool:
                 self._give_back(batch[index:])
                 self._failed(error)
                 return
-            except SQLAlchemyError as error:
+            except Exception as error:
                 self.stats.rows_refused += 1
                 log.error("store.row_refused", table=row[0].name, error=type(error).__name__)
 
@@ -187,6 +188,26 @@ class Spool:
         if self.stats.failing:
             log.warning("store.available_again", database=str(self._database), waiting=len(self))
         self.stats.failing = False
+
+
+@cache
+def _lengths(table: Table) -> dict[str, int]:
+    """Of columns that take a text of so many characters at most."""
+    return {column.name: length for column in table.columns if (length := getattr(column.type, "length", None))}
+
+
+def bindable(table: Table, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Texts as every database takes them: peers send NUL (PostgreSQL refuses it), bytes that are no UTF-8, which have
+    become lone surrogates (drivers refuse them), and more than a column holds. Nobody's row is lost for that.
+    """
+    lengths, bound = _lengths(table), dict(values)
+    for name, value in values.items():
+        if isinstance(value, str):
+            text = str(value)
+            if not text.isascii() or "\0" in text:
+                text = text.replace("\0", "").encode("utf-8", "replace").decode()
+            bound[name] = text[: lengths.get(name)]
+    return bound
 
 
 def statements_of(batch: Iterable[Row]) -> Iterable[tuple[Table, tuple[str, ...], list[dict[str, Any]]]]:

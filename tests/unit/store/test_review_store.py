@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
 from mediaserver.model import Masked
 from mediaserver.store import review_search
@@ -22,6 +22,7 @@ from mediaserver.store.reviewers import Reviewer, ReviewerStore, Session, Share
 from mediaserver.store.sampling import SamplingRule, SamplingStore
 from mediaserver.store.score_reports import Asked, ScoreReports
 from mediaserver.store.scorecards import Review, ScorecardStore
+from mediaserver.store.spool import Spool
 from tests.support.postgres import Postgres
 
 
@@ -304,3 +305,18 @@ async def test_reviews_are_read_with_their_calls_and_what_agents_answered(
     assert (said.review, said.answer and said.answer.text) == (first, HOSTILE)
     assert await answers.answered("quin", queues=None, limit=9) == []
     assert await answers.answered("kate", queues=["help"], limit=9) == []
+
+
+async def test_whatever_a_caller_calls_himself_his_rows_are_kept_and_so_are_all_that_follow(database: Database) -> None:
+    """As sip:%ff@…, sip:a%00b@… and a number of 300 characters do: the first ended the spool for good."""
+    spool = Spool(database, batch_delay_s=0, backoff_s=0)
+    await spool.start()
+    for number, caller in enumerate(("\udcff1", "a\0b", "\U0001f600" * 300, "102")):
+        spool.put(recordings, {"recording_id": f"r{number}", "call_id": "c", "state": "complete", "kind": "call",
+                               "directory": "d", "caller": caller, "called": "602", "started_ms": 1})  # fmt: skip
+    assert await spool.flush()
+    async with database.read() as connection:
+        found = await connection.execute(select(recordings.c.caller).order_by(recordings.c.recording_id))
+        assert list(found.scalars()) == ["?1", "ab", "\U0001f600" * 255, "102"]
+    assert spool.stats.rows_refused == 0
+    await spool.stop()

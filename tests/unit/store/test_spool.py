@@ -166,3 +166,19 @@ def _dialect(name: str) -> Any:
     from sqlalchemy.dialects import postgresql, sqlite
 
     return {"sqlite": sqlite, "postgresql": postgresql}[name].dialect()
+
+
+def recording_row(recording_id: str, caller: str) -> dict[str, Any]:
+    return {"recording_id": recording_id, "call_id": "c", "state": "complete", "kind": "call", "directory": "d",
+            "caller": caller, "called": "602", "started_ms": 1}  # fmt: skip
+
+
+async def test_a_row_that_the_driver_cannot_even_bind_costs_itself_alone(database: Database, spool: Spool) -> None:
+    spool.put(recordings, {**recording_row("r1", "1"), "length_ms": 2**80})  # OverflowError, of no database
+    spool.put(recordings, recording_row("r2", "2"))
+    assert await spool.flush()
+    assert await count(database, "recordings") == 1
+    assert spool.stats.rows_refused == 1
+    spool.put(recordings, recording_row("r3", "3"))
+    assert await spool.flush()
+    assert await count(database, "recordings") == 2
