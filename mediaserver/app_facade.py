@@ -44,6 +44,7 @@ class ServerFacade:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._rendering: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by file name
+        self._percent: dict[str, dict[str, int]] = {}  # of what is rendered now: by recording, what
 
     # -- how the server is
 
@@ -268,6 +269,8 @@ class ServerFacade:
         """Nothing of it stands on the disk in the clear, not even while it is made."""
         shelf = self._server.shelf
         output, seal = shelf.path(name), shelf.new_key()
+        done, what = self._percent.setdefault(row.recording_id, {}), name.removeprefix(row.recording_id).lstrip(".")
+        done[what or "sound"] = 0
         await asyncio.to_thread(output.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
         try:
             ring = await self._server.recorder.keys()
@@ -278,6 +281,7 @@ class ServerFacade:
                 row,
                 form,
                 output,
+                lambda percent: done.update({what or "sound": percent}),
                 only_leg=party,
                 picture=picture,
                 seal=seal,
@@ -286,6 +290,13 @@ class ServerFacade:
             await asyncio.to_thread(shelf.keep, name, seal)
         except LookupError as error:
             raise NotFound(str(error)) from error
+        finally:
+            del done[what or "sound"]
+            if not done:
+                self._percent.pop(row.recording_id, None)
+
+    def preparing(self, recording_id: str) -> Mapping[str, int]:
+        return dict(self._percent.get(recording_id, {}))
 
     async def quality_events(self, call_id: str) -> Sequence[QualityEvent]:
         return await self._server.quality.events_of_call(call_id)

@@ -254,5 +254,6 @@ SAMPLING_DRAWN_MAX: Final = 1_000  # calls of one agent or queue in one period
 SAMPLING_CALLS_MAX: Final = 100_000  # of one period a rule draws from; beyond, the newest
 SAMPLING_PERIODS_AT_ONCE_MAX: Final = 62  # missed while the server was down: two months of days in one round
 REVIEW_PLAYED_MAX: Final = 200  # stretches in one report of what was heard
+REVIEW_PICTURES_MAX: Final = 32  # camera and screen of sixteen parties: what one report of a player may name
 REVIEW_INDEXED_AT_ONCE_MAX: Final = 50  # recordings made findable in one round
 REVIEW_ANALYSIS_CALLS_MAX: Final = 100  # with more calls running, silence and overtalk wait: they cost a decode

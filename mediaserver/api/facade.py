@@ -20,7 +20,7 @@ from mediaserver.store.quality import QualityEvent, QualityHour, QualityRow
 from mediaserver.store.recordings import RecordingRow
 
 ExportFormat = Literal["wav", "opus", "lanes", "peaks"]
-FilmFormat = Literal["webm", "mp4"]
+FilmFormat = Literal["webm", "mp4", "pictures"]
 RecordAction = Literal["start", "stop", "pause", "resume"]
 ConsentAnswer = Literal["granted", "denied", "withdrawn"]
 
@@ -169,8 +169,13 @@ class Facade(Protocol):
     ) -> SealedFile:
         """One party's picture with its sound, or all side by side with everybody's. Raises as export_recording.
 
+        "pictures": without sound, on the time line of the recording's sound; WebM or MP4, as its codec needs.
         BadRequest-worthy wishes (pictures that do not go into the form) are a Conflict that says so.
         """
+        ...
+
+    def preparing(self, recording_id: str) -> Mapping[str, int]:
+        """Percent done of all that is rendered of this recording now: "sound", "lanes.json", "1.camera.pictures"."""
         ...
 
     async def export_recording(self, recording_id: str, form: ExportFormat) -> SealedFile:

@@ -29,6 +29,7 @@ class RecordingApi:
             web.get("/api/v1/recordings/{id}/lanes.json", self._lanes),
             web.get("/api/v1/recordings/{id}/peaks", self._peaks),
             web.get("/api/v1/recordings/{id}/pictures", self._pictures),
+            web.get("/api/v1/recordings/{id}/preparing", self._preparing),
             web.get(r"/api/v1/recordings/{id}/film.{ending:webm|mp4}", self._film),
             web.post("/api/v1/calls/{id}/legs/{leg}/consent", self._answer),
         ]
@@ -55,6 +56,11 @@ class RecordingApi:
     async def _pictures(self, request: web.Request) -> web.Response:
         found = await self._facade.pictures(request.match_info["id"])
         return web.json_response({"pictures": [{"party": party, "picture": picture} for party, picture in found]})
+
+    async def _preparing(self, request: web.Request) -> web.Response:
+        """How far what is rendered of this recording now has come."""
+        row = await self._facade.recording(request.match_info["id"])
+        return web.json_response({"preparing": self._facade.preparing(row.recording_id)})
 
     async def _film(self, request: web.Request) -> web.StreamResponse:
         if unknown := sorted(set(request.query) - {"party", "picture"}):

@@ -18,6 +18,7 @@ from mediaserver.api.answer_routes import AnswerApi
 from mediaserver.api.answers import SECURITY_HEADERS
 from mediaserver.api.facade import Facade, NotFound
 from mediaserver.api.live_routes import LiveApi, LiveRoom
+from mediaserver.api.picture_routes import PictureApi, played_body
 from mediaserver.api.report_routes import ReportApi
 from mediaserver.api.review_audio import asked_range, send
 from mediaserver.api.review_people import RIGHTS, ReviewGate, Who, give_cookie, sha256, take_cookie
@@ -73,6 +74,7 @@ class ReviewApi:
             ScoringApi(visits, scorecards, answers),
             self.live,
             AnswerApi(visits, answers, scorecards),
+            PictureApi(visits, facade),
             ReportApi(visits, reports),
             SamplingApi(visits, sampling, people, sampler),
         )
@@ -241,9 +243,9 @@ class ReviewApi:
 
     async def _played(self, request: web.Request) -> web.Response:
         who, call = await self._of(request, "listen")
-        seconds = words.played_of(await words.body_of(request, ("seconds",)), call.length_ms)
-        if seconds:
-            await self._note(who, "played", call, {"seconds": seconds})
+        body, shown = await played_body(request)
+        if seconds := words.played_of(body, call.length_ms):
+            await self._note(who, "played", call, {"seconds": seconds} | ({"pictures": shown} if shown else {}))
         return web.Response(status=204)
 
     # -- what reviewers leave

@@ -13,6 +13,7 @@ from mediaserver.limits import PICTURE_BYTES_MAX
 
 CONTAINERS = {"webm": ("vp8", "vp9"), "mp4": ("h264", "vp9")}  # what each takes
 FILM_FORMS = tuple(CONTAINERS)
+PICTURES_ALONE = "pictures"  # a film without sound, in the container that its codec goes into
 H264_IDR, H264_SPS, H264_STAP_A, H264_FU_A = 5, 7, 24, 28
 START_CODE = b"\0\0\0\1"
 H264_SINGLE_MAX = 23

@@ -19,13 +19,13 @@ from mediaserver.errors import StorageError
 from mediaserver.limits import RENDER_PROCESSES_MAX
 from mediaserver.recording import catalogue, keys
 from mediaserver.recording.cabinet import Cabinet, journal_names
-from mediaserver.recording.depacketize import FILM_FORMS
+from mediaserver.recording.depacketize import FILM_FORMS, PICTURES_ALONE
 from mediaserver.recording.journal import is_sealed
 from mediaserver.recording.keys import KeyRing
 from mediaserver.recording.played import FOLDER
 from mediaserver.store.recordings import RecordingRow
 
-Form = Literal["wav", "opus", "lanes", "peaks", "sealed", "webm", "mp4"]
+Form = Literal["wav", "opus", "lanes", "peaks", "sealed", "webm", "mp4", "pictures"]
 Channels = Literal["one", "two", "each"]
 _places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
@@ -47,7 +47,8 @@ async def export_recording(
 ) -> Path:
     """Renders the recording to `output`, which appears whole or not at all. Returns it.
 
-    directory: the recordings directory. progress: percent done. only_leg: one party's journal alone, by its name.
+    directory: the recordings directory. progress: percent done. only_leg: one party's journal alone, by its name; of
+    "pictures" its pictures alone, on the time line of the whole.
     picture: "camera" or "screen", of a film; None: of one party its camera, else its screen; of all parties everything.
     seal: a key that seals the file. cabinet: fetches what lies in the bucket. heard: through the jitter buffer.
     Raises LookupError if the journals are gone,
@@ -74,12 +75,12 @@ async def _export_held(
 ) -> Path:
     """The journals are here and stay here."""
     journals = await asyncio.to_thread(open_journals, directory, ring, row)
-    if only_leg is not None:
+    if only_leg is not None and form != PICTURES_ALONE:
         journals = {path: key for path, key in journals.items() if path.stem == only_leg}
         if not journals:
             raise LookupError(f"recording {row.recording_id} has no readable journal {only_leg}")
     shown: dict[Path, bytes | None] = {}
-    if form in FILM_FORMS:
+    if form in (*FILM_FORMS, PICTURES_ALONE):
         shown = await asyncio.to_thread(_pictures, directory, ring, row, only_leg, picture)
         journals |= shown
     partial = output.with_name(output.name + ".part")

@@ -34,15 +34,20 @@ class FilmFile:
     """One picture track and one of sound. Frames and samples come in any interleaving, each in its order."""
 
     def __init__(self, target: Any, form: str, first: Picture, codec: str, rate_hz: int, wall: float) -> None:
-        """first: a key frame, whose size and parameters the container tells. Raises ValueError for a wrong form."""
+        """first: a key frame, whose size and parameters the container tells. rate_hz 0: there is no sound.
+
+        Raises ValueError for a wrong form.
+        """
         if codec not in CONTAINERS[form]:
             fits = next((name for name, codecs in CONTAINERS.items() if codec in codecs), None)
             raise ValueError(f"{codec} pictures do not go into {form}" + (f": ask for {fits}" if fits else ""))
         self._container: Any = av.open(target, "w", format=form)
         self._container.metadata["DATE"] = datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds")
         self._picture: Any = self._track(codec, first)
-        self._sound: Any = self._container.add_stream("libopus", rate=rate_hz, layout="mono")
-        self._sound.bit_rate = OPUS_BITRATE_BPS
+        self._sound: Any = None
+        if rate_hz:
+            self._sound = self._container.add_stream("libopus", rate=rate_hz, layout="mono")
+            self._sound.bit_rate = OPUS_BITRATE_BPS
         self._rate_hz = rate_hz
         self._samples = 0
         self._last_ms = -1
@@ -71,7 +76,8 @@ class FilmFile:
         self._container.mux(self._sound.encode(frame))
 
     def close(self) -> None:
-        self._container.mux(self._sound.encode(None))
+        if self._sound is not None:
+            self._container.mux(self._sound.encode(None))
         self._container.close()
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from mediaserver.limits import RECORDING_SECONDS_MAX
-from mediaserver.recording.depacketize import Picture
+from mediaserver.recording.depacketize import CONTAINERS, PICTURES_ALONE, Picture
 from mediaserver.recording.film import Film, shots, survey_film
 from mediaserver.recording.film_file import FilmFile, Scratch
 from mediaserver.recording.film_grid import GRID_CODEC, composed
@@ -62,8 +62,9 @@ def render_film(
     prompts: Path | None = None,
     seal: bytes = b"",
 ) -> RenderedFilm:
-    """Writes `output`, a form of FILM_FORMS, from journals of pictures and of sound, each with its key.
+    """Writes `output`, a form of FILM_FORMS or PICTURES_ALONE, from journals of pictures and of sound and their keys.
 
+    PICTURES_ALONE lies on the time line that `render` gives the sound of the same journals, to be shown beside it.
     One picture is not encoded again; several are put side by side. prompts, seal: as `render` has them.
     Raises ValueError if there is no whole picture or it does not go into this form, OSError or FFmpegError.
     """
@@ -72,7 +73,8 @@ def render_film(
     films = [film for film in films if film.streams]
     if not films:
         raise ValueError("nothing to be seen: no picture was captured")
-    start_ns = min([film.opened_ns for film in films] + [leg.opened_ns for leg in legs])
+    silent = form == PICTURES_ALONE
+    start_ns = min([leg.opened_ns for leg in legs] + [film.opened_ns for film in films if not (silent and legs)])
     end_ns = max([*(film.closed_ns for film in films), *(max(leg.closed_ns, leg.spoken_until_ns()) for leg in legs)])
     end_ns = min(end_ns, start_ns + RECORDING_SECONDS_MAX * 1_000_000_000)
     target: Any = Scratch(output.with_name(output.name + ".scratch")) if seal else str(output)
@@ -80,8 +82,11 @@ def render_film(
         codec, taken = _of_one(films[0])
     else:
         codec, taken = GRID_CODEC, composed(films, start_ns, end_ns)
+    if silent:
+        form = next((name for name, codecs in CONTAINERS.items() if codec in codecs), "webm")
     wall = wall_of(films[0].notes, start_ns)
-    _write(codec, taken, Sound(legs, prompts, start_ns), target, form, start_ns, end_ns, wall, progress)
+    sound_track = None if silent else Sound(legs, prompts, start_ns)
+    _write(codec, taken, sound_track, target, form, start_ns, end_ns, wall, progress)
     if seal:
         target.seal(output, seal)
     return RenderedFilm(
@@ -96,7 +101,7 @@ def render_film(
 def _write(
     codec: str,
     taken: Iterator[tuple[int, Picture]],
-    sound: Sound,
+    sound: Sound | None,
     target: Any,
     form: str,
     start_ns: int,
@@ -107,13 +112,15 @@ def _write(
     following = next(taken, None)
     if following is None:
         raise ValueError("nothing to be seen: no whole key frame was captured")
-    file = FilmFile(target, form, following[1], codec, sound.rate_hz, wall)
-    total, done = max(1, round((end_ns - start_ns) * sound.rate_hz / 1e9)), 0
+    file = FilmFile(target, form, following[1], codec, 0 if sound is None else sound.rate_hz, wall)
+    rate_hz = 1_000 if sound is None else sound.rate_hz
+    total, done = max(1, round((end_ns - start_ns) * rate_hz / 1e9)), 0
     while done < total:
-        count = min(sound.rate_hz, total - done)
+        count = min(rate_hz, total - done)
         done += count
-        until_ns = start_ns + done * 1_000_000_000 // sound.rate_hz
-        file.sound(sound.read(count))
+        until_ns = start_ns + done * 1_000_000_000 // rate_hz
+        if sound is not None:
+            file.sound(sound.read(count))
         while following is not None and (following[0] < until_ns or done == total):
             file.picture(max(0, round((following[0] - start_ns) / 1e6)), following[1])
             following = next(taken, None)

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mediaserver.limits import RECORDING_SECONDS_MAX
-from mediaserver.recording.depacketize import FILM_FORMS
+from mediaserver.recording.depacketize import FILM_FORMS, PICTURES_ALONE
 from mediaserver.recording.film_render import RenderedFilm, render_film
 from mediaserver.recording.heard import HeardPlayer
 from mediaserver.recording.lanes import LaneSink, PeakSink, Target
@@ -281,7 +281,7 @@ def _render(
     progress: Callable[[float], None],
     seal: bytes,
 ) -> Rendered | RenderedFilm:
-    if options.form not in FILM_FORMS:
+    if options.form not in (*FILM_FORMS, PICTURES_ALONE):
         return render(
             journals,
             options.output,
@@ -304,7 +304,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     On stdin it takes a JSON list: each journal's key in hexadecimal, or null; then the key to seal with, if any.
     """
     parser = argparse.ArgumentParser(prog="mediaserver.recording.render")
-    parser.add_argument("--form", choices=(*FORMS, *FILM_FORMS), required=True)
+    parser.add_argument("--form", choices=(*FORMS, *FILM_FORMS, PICTURES_ALONE), required=True)
     parser.add_argument("--channels", choices=("one", "two", "each"), default="two")
     parser.add_argument("--prompts", type=Path)
     parser.add_argument("--heard", action="store_true")

@@ -15,8 +15,9 @@ import av
 
 from mediaserver.recording.durable import LegFile
 from mediaserver.recording.journal import Kind, frame, note
+from mediaserver.recording.keys import KeyRing
 from tests.support.numbered import HEIGHT, WIDTH, draw, read
-from tests.support.sealed import begin_sealed, put
+from tests.support.sealed import RING, begin_sealed, put
 from tests.support.synthetic_taps import T0_NS, header, rtp
 
 PAYLOAD_TYPES = {"VP8": 96, "VP9": 98, "H264": 102}
@@ -141,14 +142,25 @@ def write_sealed_pictures(
     picture: str = "camera",
     codec: str = "VP8",
     *,
+    opened_ns: int = T0_NS,
     closed_ns: int,
+    ring: KeyRing = RING,
+    recording_id: str = "r1",
 ) -> LegFile:
     """As the recorder leaves it, with its key. packets: (arrival, RTP packet)."""
     content = "main" if picture == "camera" else "slides"
     file = begin_sealed(
-        directory, f"{leg}-{picture}", video=True, leg=leg, media="video", content=content, codecs=codecs(codec)
+        directory,
+        f"{leg}-{picture}",
+        video=True,
+        leg=leg,
+        media="video",
+        content=content,
+        codecs=codecs(codec),
+        ring=ring,
+        recording_id=recording_id,
     )
-    put(file, note(Kind.OPEN, T0_NS, {"evidence": {"evidence_id": f"e{leg}"}}))
+    put(file, note(Kind.OPEN, opened_ns, {"evidence": {"evidence_id": f"e{leg}"}}))
     for start in range(0, len(packets), 20):
         put(
             file,

@@ -12,6 +12,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from mediaserver.cli_common import load_settings
+from mediaserver.recording.keys import load_ring, read_key
+from mediaserver.recording.timeline import survey
+from tests.support.film import Photographer, write_sealed_pictures
 from tests.support.page import Browser, Page
 from tests.support.server import Server
 from tests.support.speech import tone
@@ -21,6 +25,8 @@ from tests.wire.test_recording import talk_until
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.alone]
 SECTIONS = {"quality": "interval_s = 1", "recording": 'consent_policy = "announce-and-supervise"'}
 PASSWORD = "a long enough password"
+FRAMES = 45  # three seconds
+VIDEOS = "[...document.querySelectorAll('.pictures video')]"
 APP = "document.querySelector('qa-app')"
 # The level and the strongest frequency of what leaves the page for the loudspeaker, decoded, over half a second.
 HEARD = """
@@ -124,6 +130,43 @@ async def listen(page: Page) -> None:
     assert [one["who"] for one in await log_of(page, "listens live")] == ["kate"]
 
 
+async def show(server: Server) -> None:
+    """A camera of ann and a screen of bob beside the newest recording: journals as the recorder leaves them."""
+    settings = load_settings(server.config)
+    ring = load_ring(settings.recording, settings.server.data_dir)
+    found = (await server.recordings())[0]
+    folder = next(settings.server.data_dir.glob(f"**/{found['id']}"))
+    values = read_key(folder / "1.journal")
+    assert values is not None
+    start_ns = survey(folder / "1.journal", ring.unwrap(values)).opened_ns
+    for leg, picture, owner in (("1", "camera", 3), ("2", "screen", 5)):
+        packets = Photographer(owner=owner, frames=FRAMES, start_ns=start_ns, keys=frozenset({0, 15, 30})).packets()
+        write_sealed_pictures(
+            folder, packets, leg, picture,
+            opened_ns=start_ns, closed_ns=packets[-1][0], ring=ring, recording_id=found["id"],
+        )  # fmt: skip
+
+
+async def watch(page: Page) -> None:
+    """Both pictures run with the sound, stand still with it, and jump with it."""
+    await page.until(f"{VIDEOS}.length === 2 && {VIDEOS}.every((it) => it.readyState >= 2)")
+    await page.press(" ")
+    await page.until(f"{VIDEOS}.every((it) => !it.paused && it.currentTime > 0.2)")
+    await page.until(f"{VIDEOS}.every((it) => it.getVideoPlaybackQuality().totalVideoFrames > 2)")
+    await picture(page, "watching")
+    await page.press(" ")
+    await page.until(f"{VIDEOS}.every((it) => it.paused)")
+    await page.evaluate(f"{APP}.player.seek(2.5)")
+    await page.until(f"{VIDEOS}.every((it) => !it.seeking && Math.abs(it.currentTime - 2.5) < 0.05)")
+    assert await page.evaluate(f"{VIDEOS}.every((it) => it.muted && it.videoWidth > 0)")
+    await faultless(page)
+    await page.click("Screen: called party")
+    await page.until(f"{VIDEOS}.length === 1")
+    await page.evaluate("document.activeElement.blur()")
+    watched = [one["detail"] for one in await log_of(page, "watches")]
+    assert {(one["party"], one["picture"]) for one in watched} == {("1", "camera"), ("2", "screen")}
+
+
 async def judge(page: Page) -> None:
     """By keyboard: each question by its arrow keys, the first answer taken."""
     await page.evaluate("document.querySelector('details.card').open = true")
@@ -195,6 +238,7 @@ async def test_a_call_is_found_heard_and_explained_and_only_by_those_who_may(
     await callee.wait_for("closed")
     await page.until(f"{APP}.ear.call === null")
     await page.click("Calls")
+    await show(server)
     # A call can be found some two seconds after its end.
     await page.until(f"{APP}.guarded(() => {APP}.search()).then(() => {APP}.calls.length)")
     await page.evaluate("document.activeElement.blur()")
@@ -208,6 +252,7 @@ async def test_a_call_is_found_heard_and_explained_and_only_by_those_who_may(
     assert {"mos", "consent"} <= lanes
     assert await page.evaluate("document.querySelectorAll('.lane').length") >= 2
     await faultless(page)
+    await watch(page)
 
     # In a loop: on a slow machine the checks would outlast six seconds of sound.
     await page.evaluate(f"{APP}.player.setLoop({{ from: 0, to: {APP}.open.call.length - 0.5 }})")

@@ -97,6 +97,7 @@ class FakeFacade:
     recorded: list[tuple[str, str, float | None]] = field(default_factory=list)
     counted: ServerCounters = field(default_factory=ServerCounters)
     filmed: list[tuple[str, str | None, str | None]] = field(default_factory=list)
+    there: set[str] = field(default_factory=lambda: {"r1"})
 
     def readiness(self) -> Readiness:
         return Readiness(self.parts)
@@ -149,7 +150,7 @@ class FakeFacade:
         return [] if before_ms else [RECORDING][:limit]
 
     async def recording(self, recording_id: str) -> RecordingRow:
-        if recording_id != "r1":
+        if recording_id not in self.there:
             raise NotFound(f"there is no recording {recording_id}")
         return RECORDING
 
@@ -164,6 +165,9 @@ class FakeFacade:
         if party == "9":
             raise NotFound(f"recording {recording_id} has no such picture")
         return await self.export_recording(recording_id, "wav")
+
+    def preparing(self, recording_id: str) -> Mapping[str, int]:
+        return {"sound": 40} if recording_id in self.there else {}
 
     async def export_recording(self, recording_id: str, form: ExportFormat) -> SealedFile:
         await self.recording(recording_id)

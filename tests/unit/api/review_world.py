@@ -99,7 +99,9 @@ class World:
         live: FakeLive,
         api: ReviewApi,
         clock: VirtualClock,
+        facade: FakeFacade,
     ) -> None:
+        self.facade = facade
         self.sampler = sampler
         self.live = live
         self.api = api
@@ -148,7 +150,7 @@ async def open_world(tmp_path: Path) -> AsyncIterator[World]:
     app = secure_app(HttpSettings(admin_password=SecretStr("secret")), facade)
     app.add_routes(api.routes())
     async with TestClient(TestServer(app)) as client:
-        yield World(client, database, store, people, sampler, live, api, clock)
+        yield World(client, database, store, people, sampler, live, api, clock, facade)
     await database.close()
 
 

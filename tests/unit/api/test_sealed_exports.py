@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import av
 import pytest
 
 from mediaserver.api.facade import NotFound
@@ -93,3 +95,27 @@ async def test_a_film_is_rendered_once_sealed_and_only_of_pictures_there_are(
     for party, picture in (("../1", None), ("2", None), ("1", "screen"), (None, "../x")):
         with pytest.raises(NotFound):
             await facade.film("r1", "webm", party, picture)
+
+
+async def test_pictures_alone_lie_on_the_time_line_of_the_sound(facade: ServerFacade, tmp_path: Path) -> None:
+    late = Photographer(frames=10, start_ns=T0_NS + 300_000_000)
+    write_sealed_pictures(tmp_path / ROW.directory, late.packets(), closed_ns=T0_NS + 1_000_000_000)
+    clear = (await facade.film("r1", "pictures", "1", "camera")).whole()
+    (tmp_path / "clear").write_bytes(clear)
+    shown = seen(tmp_path / "clear")
+    assert [picture for _, picture in shown] == [(3, number) for number in range(10)]
+    assert abs(shown[0][0] - 300) <= 5
+    with av.open(str(tmp_path / "clear")) as film:
+        assert [stream.type for stream in film.streams] == ["video"]
+
+
+async def test_how_far_a_render_has_come_can_be_asked_while_it_runs(facade: ServerFacade) -> None:
+    assert facade.preparing("r1") == {}
+    rendering = asyncio.create_task(facade.sealed_audio("r1"))
+    seen_percent = set()
+    while not rendering.done():
+        seen_percent.add(facade.preparing("r1").get("sound"))
+        await asyncio.sleep(0)
+    await rendering
+    assert 0 in seen_percent
+    assert facade.preparing("r1") == {}

@@ -9,7 +9,9 @@ import { Refused, address, ask, callPath, take } from "./api.js";
 import { Ear } from "./ear.js";
 import { happened, worthTelling } from "./happened.js";
 import { readPeaks } from "./peaks.js";
+import { follow, shownIn } from "./pictures.js";
 import { Player } from "./player.js";
+import { watchPreparing } from "./preparing.js";
 import "./qa.css";
 import { handle } from "./shortcuts.js";
 import { callView, paintWave } from "./view-call.js";
@@ -21,7 +23,6 @@ import { VIEWS } from "./views.js";
 import { say } from "./words.js";
 
 const LIVE_MS = 2000;
-const LATE_MS = 4000; // a call's row may be shown before its lanes are rendered
 
 export class QaApp extends LitElement {
   constructor() {
@@ -51,7 +52,8 @@ export class QaApp extends LitElement {
     this.view = { from: 0, to: 1 };
     this.player = new Player((url, seconds) => {
       const id = this.sounds.get(url);
-      if (id) ask("POST", callPath(id, "/played"), { body: { seconds }, keepalive: true }).catch(() => {});
+      const pictures = this.open?.call.id === id ? shownIn(this.open) : [];
+      if (id) ask("POST", callPath(id, "/played"), { body: { seconds, pictures }, keepalive: true }).catch(() => {});
     });
     this.sounds = new Map();
   }
@@ -207,7 +209,7 @@ export class QaApp extends LitElement {
   async show(id) {
     this.player.unload();
     const details = await ask("GET", callPath(id));
-    const open = { comments: [], scores: [], events: [], ...details, lanes: null, peaks: null, entries: [], chosen: null, link: null, links: [], answers: {}, card: null, reviews: null };
+    const open = { comments: [], scores: [], events: [], ...details, lanes: null, peaks: null, entries: [], chosen: null, pictures: [], hidden: new Set(), preparing: {}, link: null, links: [], answers: {}, card: null, reviews: null };
     this.open = open;
     this.range = details.range ?? null;
     this.view = { from: 0, to: Math.max(0.1, open.call.length) };
@@ -238,7 +240,12 @@ export class QaApp extends LitElement {
     const url = address(callPath(open.call.id, "/audio.wav"));
     this.sounds.set(url, open.call.id);
     this.player.load(url, { offset: this.range?.from ?? 0 });
-    setTimeout(() => this.open === open && this.player.state === "loading" && this.requestUpdate(), LATE_MS);
+    this.guarded(async () => {
+      open.pictures = (await ask("GET", callPath(open.call.id, "/pictures"))).pictures;
+      this.requestUpdate();
+      await this.updateComplete;
+      await watchPreparing(this, open);
+    });
   }
 
   async linksOf(id) {
@@ -381,7 +388,9 @@ export class QaApp extends LitElement {
   }
 
   updated() {
-    if (this.open) paintWave(this);
+    if (!this.open) return;
+    paintWave(this);
+    follow(this);
   }
 }
 customElements.define("qa-app", QaApp);

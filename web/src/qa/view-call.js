@@ -4,7 +4,9 @@ import { icon } from "../common/icons.js";
 import { clock, moment, percent } from "./format.js";
 import { LANES, sidesOf, worthTelling } from "./happened.js";
 import { draw } from "./peaks.js";
+import { picturesView } from "./pictures.js";
 import { RATES, partiesOf } from "./player.js";
+import { percentOf } from "./preparing.js";
 import { say } from "./words.js";
 import { scoreView } from "./view-score.js";
 import { badges } from "./view-search.js";
@@ -45,6 +47,7 @@ function playerView(app) {
   const end = app.range?.to ?? call.length;
   const names = sidesOf(lanes).map((role) => say(role === "caller" ? "the_caller" : "the_callee"));
   return html`<section class="sheet player" aria-label=${say("player")}>
+    ${picturesView(app)}
     <div class="wave-box">
       <canvas class="wave" role="slider" tabindex="0" aria-label=${say("position")} aria-valuemin="0" aria-valuemax=${Math.round(call.length)}
         aria-valuenow=${Math.round(player.time)} aria-valuetext=${`${clock(player.time)} / ${clock(end)}`}
@@ -62,7 +65,7 @@ function playerView(app) {
       <button type="button" class="tiny" aria-pressed=${player.skipping} @click=${() => ((player.skipping = !player.skipping), player.changed())}>${say("skip_silence")}</button>
       <button type="button" class="tiny" aria-pressed=${Boolean(player.loop)} @click=${() => app.markLoop()}>${player.loop ? `${say("loop")} ${clock(player.loop.from)}–${clock(player.loop.to)}` : app.mark !== undefined ? say("loop_end") : say("loop")}</button>
       <span class="zoom"><button type="button" class="tiny" aria-label=${say("zoom_out")} @click=${() => app.zoom(2)}>−</button><button type="button" class="tiny" aria-label=${say("zoom_in")} @click=${() => app.zoom(0.5)}>+</button></span>
-      ${player.state === "loading" ? html`<span class="faint small">${say("preparing")}</span>` : player.state === "failed" ? html`<span class="badge bad">${say("no_sound")}</span>` : nothing}
+      ${player.state === "loading" ? html`<span class="faint small">${say("preparing")}${percentOf(app.open, "sound")}</span>` : player.state === "failed" ? html`<span class="badge bad">${say("no_sound")}</span>` : nothing}
     </div>
     ${lanes ? laneRows(app) : nothing}
   </section>`;
