@@ -19,7 +19,9 @@ URIS: Mapping[str, str] = {
     "urn:3gpp:video-orientation": "video_orientation",
     "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension": "dependency_descriptor",
 }
-_DEFAULTS = {
+# What Chromium 156 gives them by itself. While an offer of its own is open it refuses one of ours with other numbers,
+# and cannot take its own back any more: the call has no sound from then on.
+_IT_CALLED = {  # it offered sound first, with numbers of its own for that
     "mid": 4,
     "rid": 10,
     "repaired_rid": 11,
@@ -28,6 +30,7 @@ _DEFAULTS = {
     "video_orientation": 13,
     "dependency_descriptor": 12,
 }
+_WE_CALLED = _IT_CALLED | {"mid": 9, "transport_cc": 4, "video_orientation": 3}  # our offer of sound named none
 _ONE_BYTE_MAX = 14  # ids the one-byte header can carry; a peer that names larger ones does without them
 _NAMES = tuple(field.name for field in fields(ExtensionIds))
 
@@ -51,6 +54,12 @@ def read_extensions(media: Media) -> dict[str, tuple[int, str]]:
             found[name] = (number, direction)
             taken.add(number)
     return found
+
+
+def taken_numbers(media: Media) -> set[int]:
+    """All ids that the section gives to an extension, those of no use to us too."""
+    heads = (value.partition(" ")[0].partition("/")[0] for value in media.all("extmap"))
+    return {int(text) for text in heads if text.isascii() and text.isdecimal() and len(text) <= 4}
 
 
 def usable(described: Mapping[str, tuple[int, str]], *, we_send: bool, we_receive: bool) -> ExtensionIds:
@@ -85,16 +94,25 @@ class ExtensionNumbers:
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
+        self._foreign: set[int] = set()
+        self._defaults: Mapping[str, int] | None = None  # chosen with our first offer of pictures
+
+    def learn_all(self, sound: Media) -> None:
+        """The numbers of a peer's section of sound; those of what we do not know are taken. Raises ParseError."""
+        self.learn(read_extensions(sound))
+        self._foreign |= taken_numbers(sound)
 
     def learn(self, described: Mapping[str, tuple[int, str]]) -> None:
         for name, (number, _) in described.items():
             self._numbers.setdefault(name, number)
 
     def offer(self, names: Iterable[str]) -> dict[str, int]:
+        if self._defaults is None:
+            self._defaults = _IT_CALLED if self._numbers else _WE_CALLED
         for name in names:
             if name not in self._numbers:
-                taken = set(self._numbers.values())
-                candidates = (_DEFAULTS[name], *range(1, _ONE_BYTE_MAX + 1))
+                taken = self._foreign.union(self._numbers.values())
+                candidates = (self._defaults[name], *range(1, _ONE_BYTE_MAX + 1))
                 free = next((number for number in candidates if number not in taken), 0)
                 if free:
                     self._numbers[name] = free

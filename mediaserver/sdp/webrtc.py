@@ -106,6 +106,7 @@ class WebRtcNegotiator:
                 f"an offer with a=setup:{peer.transport.setup}; actpass, active or passive is allowed"
             )
         videos, data = self._read_videos(session, peer), read_data(session, peer.bundle)
+        self.video.extensions.learn_all(session.media[peer.index])
         self.rollback()  # an offer of ours that met this one is void
         self._begin()
         self._peer_offer = peer

@@ -284,3 +284,37 @@ def test_an_old_data_section_is_refused():
     made, answer = answered(offer)
     assert answer.media[2].port == 0
     assert made.data is None
+
+
+# What Chromium 156 wrote into offers of its own video, after our offer of sound (no extensions) and after its own.
+CALLED = """1 toffset|2 abs-send-time|3 urn:3gpp:video-orientation|4 transport-wide-cc|5 playout-delay|6 content-type
+7 video-timing|8 color-space|9 sdes:mid|10 sdes:rtp-stream-id|11 sdes:repaired-rtp-stream-id"""
+CALLING = """14 toffset|2 abs-send-time|13 urn:3gpp:video-orientation|3 transport-wide-cc|5 playout-delay|6 content-type
+7 video-timing|8 color-space|4 sdes:mid|10 sdes:rtp-stream-id|11 sdes:repaired-rtp-stream-id"""
+
+
+def agrees(own, theirs):
+    """No number is given to two extensions, and no extension has two numbers."""
+    named = [line.split(" ", 1) for line in theirs.replace("\n", "|").split("|")]
+    for line in own:
+        number, uri = line.split(" ", 1)
+        for their_number, their_name in named:
+            if (number == their_number) is not (their_name in uri):
+                return False
+    return True
+
+
+@pytest.mark.parametrize("who_calls", ["we", "it"])
+def test_numbers_of_our_first_offer_of_video_are_those_of_chromiums_own_that_may_cross_it(who_calls):
+    made = negotiator(data=False)
+    if who_calls == "we":
+        made.write_offer()
+        made.read_answer(vector("chromium-audio").replace(b"a=extmap", b"a=x-none").replace(b"actpass", b"active"))
+    else:
+        made.read_offer(vector("chromium-audio"))
+        made.write_answer()
+    made.video.add(local())
+    own = list(parse(made.write_offer()).media[1].all("extmap"))
+    assert len(own) > 3
+    assert agrees(own, CALLED if who_calls == "we" else CALLING)
+    assert not agrees(own, CALLING if who_calls == "we" else CALLED)
