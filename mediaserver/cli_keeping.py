@@ -1,4 +1,4 @@
-"""`mediaserver recordings remove`, `ledger`, `check-bucket`: what goes as a whole, and proof that no other went."""
+"""`mediaserver recordings erase`, `remove`, `ledger`, `check-bucket`: what goes, by whom; proof that no other went."""
 
 from __future__ import annotations
 
@@ -21,11 +21,34 @@ from mediaserver.settings import Settings
 app = cli_recordings.app  # with what it has already
 
 
+By = Annotated[str, typer.Option("--by", help="Who; without it the user who runs this.")]
+
+
+@app.command()
+def erase(
+    recording_id: RecordingId,
+    reason: Reason,
+    party: Annotated[
+        str | None, typer.Option("--party", help="Only this party: its leg's number in the call. Without it all.")
+    ] = None,
+    by: By = "",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a recording, or one party of it, unreadable for ever: its key is destroyed. A signed note of that stays."""
+    with told_as_text():
+        actor, now = by or _user(), time.time()
+        gone = asyncio.run(
+            keep(load_settings(config), lambda kept: kept.erase(recording_id, party, reason, actor, now))
+        )
+        done(f"unreadable now: {', '.join(gone)}", as_json=as_json, id=recording_id, journals=gone)
+
+
 @app.command()
 def remove(
     recording_id: RecordingId,
     reason: Reason,
-    by: Annotated[str, typer.Option("--by", help="Who; without it the user who runs this.")] = "",
+    by: By = "",
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:

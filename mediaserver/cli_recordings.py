@@ -185,23 +185,6 @@ Reason = Annotated[str, typer.Option("--reason", help="Why; it stands in the sig
 
 
 @app.command()
-def erase(
-    recording_id: RecordingId,
-    reason: Reason,
-    party: Annotated[
-        str | None, typer.Option("--party", help="Only this party: its leg's number in the call. Without it all.")
-    ] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Make a recording, or one party of it, unreadable for ever: its key is destroyed. A signed note of that stays."""
-    with told_as_text():
-        settings, now = load_settings(config), time.time()
-        gone = asyncio.run(keep(settings, lambda keeper: keeper.erase(recording_id, party, reason, "CLI", now)))
-        done(f"unreadable now: {', '.join(gone)}", as_json=as_json, id=recording_id, journals=gone)
-
-
-@app.command()
 def hold(
     recording_id: RecordingId,
     reason: Annotated[str, typer.Option("--reason", help="Why it must not be deleted; empty: release it.")],

@@ -87,6 +87,11 @@ def test_a_recording_is_removed_by_name_and_the_ledger_tells_it(
 
     code, text = run("ledger")
     assert (code, text.startswith("whole: 1 closed, 0 of them removed; head ")) == (0, True)
+    assert run("erase", kept.id, "--party", "2", "--reason", "asked for it", "--by", "olga") == (
+        0,
+        "unreadable now: 2.journal",
+    )
+    assert "olga" in (tmp_path / "recordings" / kept.directory / "manifest.jsonl").read_text()
     assert run("remove", kept.id, "--reason", " ")[0] == 1
     assert run("remove", kept.id, "--reason", "wrong number", "--by", "anna")[0] == 0
     assert run("remove", kept.id, "--reason", "wrong number")[0] == 1
