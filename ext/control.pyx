@@ -69,6 +69,7 @@ cdef class Worker(TrackDesk):
         leg.rtcp_socket = rtcp_socket
         leg.hands_datagrams = datagrams
         leg.shares_port = shares_port
+        leg.by_ice = shares_port
         leg.datagrams_left = DATAGRAMS_PER_LEG_MAX
         leg.row = -1
         leg.gain_q12 = 4096

@@ -8,7 +8,7 @@ from mediaserver.ext.net import UdpNetwork
 class DetachedLeg:
     """A whole leg between two workers."""
 
-    def use_socket(self, rtp_socket: int, shares_port: bool) -> None:
+    def use_socket(self, rtp_socket: int, shares_port: bool, second_socket: int) -> None:
         """The RTP socket it has from now on: a port's shared one, or one of its own."""
 
 class DetachedConn:

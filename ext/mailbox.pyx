@@ -119,8 +119,10 @@ cdef class DetachedLeg:
     def __dealloc__(self):
         leg_free(self.leg)
 
-    def use_socket(self, int rtp_socket, bint shares_port) -> None:
-        """The RTP socket it has from now on: a port's shared one, or one of its own."""
+    def use_socket(self, int rtp_socket, bint shares_port, int second_socket) -> None:
+        """Of a leg with a port: the socket it has from now on, the port's shared one or one connected to its browser;
+        then with a second one, connected to another address of the browser's, else -1."""
+        self.leg.rtcp_socket = second_socket
         self.leg.rtp_socket = rtp_socket
         self.leg.shares_port = shares_port
 

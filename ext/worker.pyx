@@ -144,7 +144,7 @@ cdef int receive_ready(Worker* w) noexcept nogil:
                 w.ctx.counters.packets_overflow += 1
                 leg.packets_overflow += 1
                 continue
-            if leg_receive(&w.ctx, leg, packet, &source, tags[i] & 1):
+            if leg_receive(&w.ctx, leg, packet, &source, tags[i] & 1 and not leg.by_ice):
                 packet = NULL
             if leg.decide_due:
                 leg_decide(&w.ctx, leg)

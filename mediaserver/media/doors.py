@@ -4,14 +4,13 @@ Owns the shared sockets, the TCP connections, and whose an address or a name (IC
 STUN only, and only the ufrag in it leads to a leg; whether that leg believes it, ICE says. An address that passed a
 leg's check is bound to it and to no other until it is given back. Knows no keys and no SDP.
 
-A leg stays reachable by the worker whose port it was given. When it moves to another worker, a second socket of the
-same port, connected to the browser's address, goes with it: the kernel then sorts its datagrams out by itself.
+A leg stays reachable by the worker whose port it was given. When it moves to another worker, further sockets of the
+same port, connected to the browser's addresses, go with it: the kernel then sorts its datagrams out by itself.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import secrets
 import socket
@@ -22,7 +21,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from mediaserver.errors import MediaError, NoPortFree, QueueFull, StaleHandle
+from mediaserver.errors import MediaError, QueueFull, StaleHandle
 from mediaserver.ext.mailbox import DetachedConn
 from mediaserver.limits import (
     ICE_TCP_CONNECTIONS_MAX,
@@ -34,6 +33,7 @@ from mediaserver.limits import (
 )
 from mediaserver.media.link import WorkerLink
 from mediaserver.media.ports import TAKEN, udp_socket
+from mediaserver.media.siblings import Siblings
 from mediaserver.model import LegHandle, MediaAddress
 
 log = structlog.get_logger(__name__)
@@ -43,7 +43,6 @@ _STUN_REQUEST, _STUN_ANSWER = b"\0\1", b"\1"  # first bytes of a Binding request
 _ACCEPTS_PER_TURN = 16  # the loop has others to serve
 _AGAIN_S = 0.1
 _EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
-_DISCARD_PORT = 9  # RFC 863: nobody speaks from there
 
 
 @dataclass(slots=True)
@@ -79,7 +78,7 @@ class Place:
     door: Door
     names: set[str] = field(default_factory=set)
     addresses: set[MediaAddress] = field(default_factory=set)
-    sibling: socket.socket | None = None  # while it lives on another worker than its door's
+    siblings: Siblings | None = None  # while it lives on another worker than its door's
 
 
 class Doors:
@@ -168,6 +167,8 @@ class Doors:
             self._prove(connection, leg)
         self._owners[key] = leg
         place.addresses.add(address)
+        if place.siblings is not None:
+            place.siblings.expect(address)
         self._tell(leg, place, address, bound=True)
         return True
 
@@ -176,6 +177,8 @@ class Doors:
         if address not in place.addresses:
             return
         place.addresses.discard(address)
+        if place.siblings is not None:
+            place.siblings.forget(address)
         self._owners.pop((place.door.link.index if not address.via else -1, address), None)
         if address.via:
             self._end(address.via)
@@ -189,9 +192,7 @@ class Doors:
         for name in place.names:
             if self._names.get(name) == leg:
                 del self._names[name]
-        if place.sibling is not None:
-            place.sibling.close()
-            place.sibling = None
+        _close_siblings(place)
 
     def _tell(self, leg: LegHandle, place: Place, address: MediaAddress, *, bound: bool) -> None:
         """The worker's table, or the connection, learns whose the address is."""
@@ -282,22 +283,23 @@ class Doors:
         finally:
             connection.moving = False
 
-    def socket_for(self, place: Place, link: WorkerLink, remote: MediaAddress | None) -> tuple[int, bool]:
-        """(descriptor, whether it is the shared one) for a leg that is about to live on this worker."""
+    def socket_for(self, place: Place, link: WorkerLink, remote: MediaAddress | None) -> tuple[int, bool, int]:
+        """(descriptor, whether it is the shared one, a second descriptor or -1) for a leg that no worker has now and
+        that is about to live on this one."""
         if link is place.door.link:
-            return place.door.udp.fileno(), True
-        if place.sibling is None:
-            place.sibling = _sibling(place.door)
-        if remote is None or remote.via:  # until it has an address it must hear nobody: the other browsers' are not its
-            remote = MediaAddress(place.door.host, _DISCARD_PORT)
+            _close_siblings(place)  # else they would hear its browser, and nobody them
+            return place.door.udp.fileno(), True, -1
+        if place.siblings is None:
+            place.siblings = Siblings(place.door.udp, place.door.host, place.door.port)
         self.aim(place, remote)
-        return place.sibling.fileno(), False
+        for address in place.addresses:
+            place.siblings.expect(address)
+        return place.siblings.first.fileno(), False, place.siblings.second.fileno()
 
     def aim(self, place: Place, remote: MediaAddress | None) -> None:
         """The leg's browser is now there: its own socket, if it has one, hears that address only."""
-        if place.sibling is not None and remote is not None and not remote.via:
-            with contextlib.suppress(OSError):
-                place.sibling.connect((remote.host, remote.port))
+        if place.siblings is not None and remote is not None:
+            place.siblings.aim(remote)
 
     # --- TCP
 
@@ -433,14 +435,7 @@ def _listener(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _sibling(door: Door) -> socket.socket:
-    """A second socket of the door's port. Sharing is allowed for this moment only: no other program may join."""
-    door.udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sibling = udp_socket(door.host, door.port, WEBRTC_SOCKET_BYTES, shared=True)
-    except OSError as error:
-        raise NoPortFree(f"no second socket for port {door.port}: {error.strerror}") from error
-    finally:
-        door.udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-    sibling.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-    return sibling
+def _close_siblings(place: Place) -> None:
+    if place.siblings is not None:
+        place.siblings.close()
+        place.siblings = None

@@ -14,8 +14,18 @@ from mediaserver.errors import MediaError
 from mediaserver.limits import ICE_TCP_CONNECTIONS_PER_HOST_MAX
 from mediaserver.media.doors import stun_ufrag
 from mediaserver.media.engine import MediaEngine, MediaLeg
-from mediaserver.model import CodecName, CodecParams, LegDatagram, MediaAddress, MediaEvent, StreamSettings
+from mediaserver.model import (
+    CodecName,
+    CodecParams,
+    LegDatagram,
+    MediaAddress,
+    MediaEvent,
+    SrtpKey,
+    SrtpProfile,
+    StreamSettings,
+)
 from mediaserver.settings import MediaSettings
+from tests.sim.test_worker_sources import Secured
 from tests.unit.media.conftest import until
 
 PORT = 30_900
@@ -61,16 +71,20 @@ class Full:
         return self.listening.accept()
 
 
-async def set_remote(engine: MediaEngine, leg: MediaLeg, remote: MediaAddress) -> None:
-    stream = StreamSettings(send=PCMU, receive=PCMU, remote=remote, rtcp_mux=True, cname="c", remote_proven=True)
+async def set_remote(engine: MediaEngine, leg: MediaLeg, remote: MediaAddress, **keys: SrtpKey) -> None:
+    stream = StreamSettings(
+        send=PCMU, receive=PCMU, remote=remote, rtcp_mux=True, cname="c", remote_proven=True, **keys
+    )
     await engine.set_stream(leg.handle, stream)
 
 
-async def browser_leg(engine: MediaEngine, ufrag: str, remote: MediaAddress, near: MediaLeg | None = None) -> MediaLeg:
+async def browser_leg(
+    engine: MediaEngine, ufrag: str, remote: MediaAddress, near: MediaLeg | None = None, **keys: SrtpKey
+) -> MediaLeg:
     leg = await engine.open_leg("127.0.0.1", datagrams=True, near=near.handle if near else None)
     engine.name_leg(leg.handle, ufrag)
     assert engine.bind_address(leg.handle, remote)
-    await set_remote(engine, leg, remote)
+    await set_remote(engine, leg, remote, **keys)
     return leg
 
 
@@ -139,6 +153,62 @@ async def test_a_leg_that_moves_to_another_worker_keeps_its_port_and_its_neighbo
     moved.socket.sendto(b"\x16" + bytes(30), ("127.0.0.1", leg.rtp_port))
     await until(lambda: [e for e in told(events) if e.data[0] == 22 and e.leg == leg.handle])
     assert (await engine.close_leg(leg.handle)).packets_received == 2
+
+
+async def test_a_moved_browser_that_changes_its_pair_loses_nothing_before_it_nominates_it(
+    engine: MediaEngine, make_phone: Callable[[int], Any]
+) -> None:
+    """As on its port's own worker: what is authentic counts from each address that passed a check (RFC 8445 §12.2)."""
+    anna, better, third, other = (make_phone(n) for n in range(1, 5))
+    sealed = Secured(SrtpProfile.AEAD_AES_128_GCM)
+    leg = await browser_leg(engine, "a", anna.address, **sealed.settings())
+    far = await browser_leg(engine, "o", other.address)
+    assert far.handle >> 48 != leg.handle >> 48
+    bridge = await engine.create_bridge()
+    await engine.bridge_add(bridge, far.handle)
+    await engine.bridge_add(bridge, leg.handle)
+    sent = 0
+
+    async def speaks(phone: Any, count: int = 3) -> None:
+        nonlocal sent
+        for _ in range(count):
+            sent += 1
+            phone.socket.sendto(sealed.sealed(rtp(sent)), ("127.0.0.1", leg.rtp_port))
+            await until(lambda wanted=sent: engine.leg_stats(leg.handle).packets_received == wanted)
+
+    await speaks(anna)
+    assert engine.bind_address(leg.handle, better.address)
+    await speaks(better)  # before it is nominated
+    await speaks(anna)
+    await set_remote(engine, leg, better.address, **sealed.settings())
+    await speaks(better)
+    await speaks(anna)  # what was still on its way
+    assert engine.bind_address(leg.handle, third.address)
+    await speaks(third)
+    await speaks(better)
+    stats = await engine.close_leg(leg.handle)
+    assert (stats.packets_received, stats.packets_stranger, stats.packets_lost) == (sent, 0, 0)
+
+
+async def test_a_leg_that_comes_home_is_heard_at_its_port_again(
+    engine: MediaEngine, make_phone: Callable[[int], Any]
+) -> None:
+    anna, other, second = make_phone(1), make_phone(2), make_phone(3)
+    leg = await browser_leg(engine, "a", anna.address)
+    far = await browser_leg(engine, "o", other.address)
+    neighbour = await browser_leg(engine, "n", second.address, near=leg)
+    await engine.move(neighbour.handle, engine.leg_record(far.handle).link)
+    home = engine.leg_record(leg.handle).link
+    for received, link in enumerate((engine.leg_record(far.handle).link, home), 1):
+        await engine.move(leg.handle, link)
+        anna.socket.sendto(rtp(received), ("127.0.0.1", leg.rtp_port))
+        await until(lambda received=received: engine.leg_stats(leg.handle).packets_received == received)
+    second.socket.sendto(rtp(1), ("127.0.0.1", leg.rtp_port))
+    await until(lambda: engine.leg_stats(neighbour.handle).packets_received == 1)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as program:
+        program.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with pytest.raises(OSError, match="in use"):  # nobody else may join
+            program.bind(("127.0.0.1", leg.rtp_port))
 
 
 async def test_media_by_tcp_reaches_the_leg_and_follows_it_to_another_worker(
