@@ -178,8 +178,8 @@ cdef struct Leg:
     Voice* voice                       # NULL until negotiated
     int32_t datagrams_left             # until the next housekeeping
     int32_t shares_port                # its socket is a port's: not its own to watch
-    int32_t by_ice                     # only addresses that passed a check of its ICE reach it; rtcp_socket is a second
-                                       # way for all it hears, for a while after it was moved away from its port
+    # Only addresses that passed a check of its ICE reach it. Away from its port, rtcp_socket is a second way for all of it.
+    int32_t by_ice
     uint8_t relay_map[128]             # our payload type -> the listener's
     Stream stream
     # --- sources on probation, RTCP's own source
@@ -264,6 +264,7 @@ cdef bint leg_can_send(const Leg* leg) noexcept nogil
 
 cdef inline bint leg_is_source(const Leg* leg, const Address* source) noexcept nogil:
     """Of a pinned leg: the pinned address or, where keys are agreed, any other that has passed a check of its ICE: no
-    other leads to it (ext/port; on another worker than its port's, its sockets are connected). A browser speaks from a better pair at once and nominates it with
-    its next check, some 80 ms later; RFC 8445 §12.2 has us take data from each. What we send goes to the pinned one."""
+    other leads to it (ext/port; on another worker than its port's, its sockets are connected). A browser speaks from a
+    better pair at once and nominates it with its next check, some 80 ms later; RFC 8445 §12.2 has us take data from
+    each. What we send goes to the pinned one."""
     return address_equal(source, &leg.source) or (leg.by_ice and leg.srtp_receive is not NULL)

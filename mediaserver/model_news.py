@@ -39,7 +39,15 @@ class ChatNews:
     room: str | None = None
 
 
-LegNews = RecordingNews | ChatNews
+@dataclass(frozen=True, slots=True)
+class PartyNews:
+    """Somebody else is at the other end from now on: the call was transferred."""
+
+    number: Masked
+    name: Masked  # as the server knows it
+
+
+LegNews = RecordingNews | ChatNews | PartyNews
 
 
 @dataclass(frozen=True, slots=True)

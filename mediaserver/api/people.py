@@ -25,7 +25,7 @@ from mediaserver.limits import (
     ROOM_PARTICIPANTS_TOLD_MAX,
 )
 from mediaserver.model import CallFacts, LegFacts, LegHandle, LegStats, Masked, StreamSettings
-from mediaserver.model_news import ChatNews, ClientStats, LegNews, RecordingNews
+from mediaserver.model_news import ChatNews, ClientStats, LegNews, PartyNews, RecordingNews
 
 log = structlog.get_logger()
 _ROOM_PAUSE_S = 0.25  # between two descriptions of one room, so that a crowd arriving makes no storm
@@ -240,6 +240,8 @@ class People:
         about = self._legs.get((call_id, leg.leg_id)) or _Leg(call_id, leg)
         if isinstance(news, RecordingNews):
             self._tell(about, {"type": "recording", "state": news.state.value, "recording_id": news.recording_id})
+        elif isinstance(news, PartyNews):
+            self._tell(about, {"type": "party", "number": str(news.number), "name": str(news.name)})
         elif isinstance(news, ChatNews):
             said = {"from": str(news.sender), "text": news.text, "wall_ms": round(news.wall * 1000), "room": news.room}
             self._tell(about, {"type": "chat", **said})

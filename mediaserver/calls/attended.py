@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from mediaserver.calls.bridge import Conversation
+from mediaserver.calls.introducing import introduce
 from mediaserver.calls.leg import Leg
 from mediaserver.calls.transfer import Transfer
 from mediaserver.errors import MediaServerError
@@ -105,6 +106,8 @@ class AttendedTransfer(Transfer):
             await transferee.voice.stop_play()
             await here.conversation.add(target)
             self._notify(200)
+            introduce(call.house, transferee, target)
+            introduce(call.house, target, transferee)
             await call.legs.drop(self._transferor)
 
     async def _to_route_of(self, here: _Side, there: _Side) -> None:

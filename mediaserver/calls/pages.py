@@ -37,6 +37,9 @@ class PagesGateway:
         known = self._sip.contacts(user)
         return None if known is None else [*known, *self._pages.targets(user)]
 
+    def display_name(self, user: str) -> str:
+        return self._sip.display_name(user)
+
     def local_host_for(self, target: str, trunk: str | None = None) -> str:
         if target.startswith(SCHEME):
             return self._pages.local_host(target)

@@ -87,6 +87,9 @@ class Session(Protocol):
 
     def send_info(self, content_type: str, body: bytes) -> None: ...
 
+    def identify(self, user: str, name: str = "") -> None:
+        """Whom the far end talks to from now on, where its protocol can say so."""
+
     def refer(self, target_uri: str, referred_by: str | None = None) -> None: ...
 
     def notify_refer(self, status: int, reason: str = "") -> None: ...
@@ -124,6 +127,10 @@ class SipGateway(Protocol):
 
     def contacts(self, user: str) -> Sequence[str] | None:
         """Targets of a local user's devices for `invite`. None: no such user; empty: not registered now."""
+        ...
+
+    def display_name(self, user: str) -> str:
+        """That we have of a local user; "": none."""
         ...
 
     def local_host_for(self, target: str, trunk: str | None = None) -> str:

@@ -13,6 +13,7 @@ import structlog
 from mediaserver.calls.bridge import Conversation, play_to
 from mediaserver.calls.dialing import Dialer, DialResult
 from mediaserver.calls.domains import is_our_host
+from mediaserver.calls.introducing import introduce
 from mediaserver.calls.leg import Leg
 from mediaserver.calls.routing import Route, route_or_status
 from mediaserver.calls.targets import route_branches, shown_caller
@@ -122,6 +123,7 @@ class Transfer:
         await transferee.voice.stop_play()
         await conversation.add(target)
         self._notify(200)
+        introduce(call.house, transferee, target)  # who was rung has been shown who calls
         await call.legs.drop(self._transferor)
 
     def _notify(self, status: int, reason: str = "") -> None:

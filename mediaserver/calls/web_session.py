@@ -173,6 +173,9 @@ class WebSession:
     def send_info(self, content_type: str, body: bytes) -> None:
         """INFO has no meaning here: digits go in RTP, key frames are asked by RTCP."""
 
+    def identify(self, user: str, name: str = "") -> None:
+        """Its page hears it with its other news."""
+
     def refer(self, target_uri: str, referred_by: str | None = None) -> None:
         """We ask nobody to dial for us."""
 

@@ -11,6 +11,7 @@ from mediaserver.errors import ParseError
 from mediaserver.limits import SIP_FORKS_MAX
 from mediaserver.sip.address import NameAddr
 from mediaserver.sip.auth_client import DigestClient
+from mediaserver.sip.connected import note_abilities
 from mediaserver.sip.dialog import MAX_FORWARDS, Dialog, id_of_request
 from mediaserver.sip.events import Send
 from mediaserver.sip.exchange import Exchange
@@ -165,7 +166,7 @@ class OutgoingSession(InviteSession):
         dialog.confirm(response)
         dialog.flow = flow
         self.dialog = dialog
-        self.record_aware = "record-aware" in response.headers.tokens("Supported")
+        note_abilities(self, response)
         self._drop_early()
         self.stage = Stage.ANSWERED
         self.log.info("call answered", incoming=False)

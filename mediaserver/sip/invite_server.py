@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mediaserver.errors import ParseError
+from mediaserver.sip.connected import note_abilities
 from mediaserver.sip.dialog import Dialog
 from mediaserver.sip.flow import Flow
 from mediaserver.sip.message import Request
@@ -54,7 +55,7 @@ class IncomingSession(InviteSession):
         self._invite = request
         self.dialog = Dialog.of_server(request, tx.to_tag, flow)
         self.contact = host.contact(flow, self.called_user)
-        self.record_aware = "record-aware" in request.headers.tokens("Supported")
+        note_abilities(self, request)
         if "siprec" in request.headers.tokens("Require"):
             self.siprec = True
             self.metadata = metadata_of(request)

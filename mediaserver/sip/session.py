@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 
 from mediaserver.sip.auth_client import DigestClient
+from mediaserver.sip.connected import identify
 from mediaserver.sip.dialog import Dialog
 from mediaserver.sip.events import Send
 from mediaserver.sip.exchange import (
@@ -98,6 +99,8 @@ class InviteSession:
     metadata: bytes | None = None  # of it, in the first INVITE
     replaces: InviteSession | None = None  # whose place this incoming one is to take (RFC 3891): it may
     record_aware: bool = False  # the peer shows its user what a=record says (RFC 7866 §6.2)
+    takes_updates: bool = False  # it allows UPDATE
+    takes_identity: bool = False  # and a From that changes in it (RFC 4916)
 
     def __init__(
         self,
@@ -186,6 +189,10 @@ class InviteSession:
     def send_info(self, content_type: str, body: bytes) -> None:
         if self.stage in (Stage.ANSWERED, Stage.CONFIRMED):
             self.send_ordered("INFO", (("Content-Type", content_type),), body, self.after_request)
+
+    def identify(self, user: str, name: str = "") -> None:
+        """Whom the peer talks to from now on, where it can be told."""
+        identify(self, user, name)
 
     def refer(self, target_uri: str, referred_by: str | None = None) -> None:
         """Ask the peer to call target_uri (blind transfer); ReferProgress tells how it goes."""

@@ -162,6 +162,10 @@ class UserAgent:
             return None
         return [self._outbound.token(binding) for binding in self.targets_for(user)]
 
+    def display_name(self, user: str) -> str:
+        found = self._users.credentials(user)
+        return found.display_name if found is not None else ""
+
     def invite(
         self,
         target: str,

@@ -48,6 +48,7 @@ class FakeSession:
         self.on_event: Callable[[SessionEvent], None] = lambda _event: None
         self.may_refer: Callable[[], bool] = lambda: True
         self.did: list[tuple[Any, ...]] = []
+        self.shown: tuple[str, str] | None = None  # whom it was told that it talks to now
         self.over = False
         self.established = False
         self.rights: frozenset[str] | None = None
@@ -130,6 +131,9 @@ class FakeSession:
     def send_info(self, content_type: str, body: bytes) -> None:
         self._do("send_info", content_type, body)
 
+    def identify(self, user: str, name: str = "") -> None:
+        self.shown = (user, name)
+
     def refer(self, target_uri: str, referred_by: str | None = None) -> None:
         self._do("refer", target_uri)
 
@@ -154,6 +158,9 @@ class FakeGateway:
 
     def contacts(self, user: str) -> list[str] | None:
         return self.users.get(user)
+
+    def display_name(self, user: str) -> str:
+        return {"carol": "Carol C."}.get(user, "")
 
     def is_browser(self, target: str) -> bool:
         return target.startswith("browser")

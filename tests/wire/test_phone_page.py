@@ -201,6 +201,8 @@ async def test_by_keyboard_a_call_is_transferred_after_talking_to_whom_it_goes(
     await vera.until(f"{PHONE}.calls.every((call) => call.state === 'ended')")
     await vera.until_text("Transferred")
     assert await vera.evaluate("document.querySelector('[role=status]').innerText") == "Call ended: bob. Transferred"
+    await bob.until(f"{PHONE}.current?.party === 'ann'")  # each is told whom it talks to now
+    await ann.until(f"{PHONE}.current?.party === 'bob'")
     await asyncio.gather(_hears_the_tone(bob), _hears_the_tone(ann))
     await bob.click("Share screen")
     await ann.until("document.querySelector('.slides video')?.videoWidth > 0")

@@ -21,7 +21,7 @@ from mediaserver.model import (
     Masked,
     StreamSettings,
 )
-from mediaserver.model_news import ClientStats, RecordingNews, RecordingState
+from mediaserver.model_news import ClientStats, PartyNews, RecordingNews, RecordingState
 from tests.unit.api.test_tokens import NOW, WallClock
 
 _PCMU = CodecParams(CodecName.PCMU, 0, 8_000, 1, {})
@@ -126,6 +126,15 @@ async def test_whom_the_other_party_puts_on_hold_learns_it(crowd: Crowd) -> None
         crowd.people.leg_changed("call1", leg("ann", state=state), STREAM)
     assert [message["held"] for message in bob.told] == [True, False]
     assert ann.told == []
+
+
+async def test_after_a_transfer_the_page_is_told_whom_it_talks_to(crowd: Crowd) -> None:
+    ann, bob = crowd.screen("ann"), crowd.screen("bob")
+    crowd.call(leg("ann"), leg("bob", "2"))
+    crowd.people.leg_news("call1", leg("ann"), PartyNews(Masked("carol"), Masked("Carol C.")))
+    (told,) = ann.told
+    assert (told["type"], told["number"], told["name"]) == ("party", "carol", "Carol C.")
+    assert bob.told == []
 
 
 async def test_who_writes_without_end_to_a_crowd_is_not_told_on(crowd: Crowd) -> None:

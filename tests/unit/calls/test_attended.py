@@ -8,6 +8,7 @@ import pytest
 
 from mediaserver.model import Cause
 from mediaserver.model_consent import ConsentState
+from mediaserver.model_news import PartyNews
 from mediaserver.sip.session import Answered, Cancelled, Ended
 from tests.unit.calls.stage import Stage, sdp
 from tests.unit.calls.test_recording import RECORDED
@@ -228,6 +229,28 @@ async def test_what_was_agreed_to_in_the_consultation_does_not_count_in_the_othe
     assert recording.ended
     assert bridged(stage) == [2]
     assert len(stage.recorder.recordings) == 1
+
+
+async def test_each_is_told_whom_it_talks_to_now_and_the_transferor_is_not(calls: Consulting) -> None:
+    await calls.connect()
+    assert (calls.bob.shown, calls.carol.shown) == (("carol", "Carol C."), ("bob", ""))
+    assert (calls.first.shown, calls.second.shown) == (None, None)
+    news = [(str(one.number), str(one.name)) for _, _, one in calls.stage.reader.news if isinstance(one, PartyNews)]
+    assert news == [("carol", "Carol C."), ("bob", "")]
+
+
+async def test_a_trunk_is_not_told_who_is_behind_it(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, trunks={"carrier": {"uri": "sip:carrier.example"}})
+    stage.register("bob")
+    stage.register("carol")
+    outside = await stage.call("bob", caller="+4930123", identity="trunk:carrier")
+    (bob,) = stage.gateway.sessions
+    second = await stage.call("carol", caller="bob")
+    carol = stage.gateway.sessions[-1]
+    await stage.refer(bob, "<sip:carol@pbx.example>", second)
+    assert (outside.shown, carol.shown) == (None, ("+4930123", "+4930123"))
+    assert [str(one.number) for _, _, one in stage.reader.news if isinstance(one, PartyNews)] == ["+4930123"]
+    await stage.close()
 
 
 # -- INVITE with Replaces

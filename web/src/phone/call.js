@@ -229,6 +229,13 @@ export class Call extends EventTarget {
     await this.whenReady(() => (held ? this.session.hold() : this.session.unhold()));
   }
 
+  // A transfer has put somebody else at the other end.
+  talksTo(party, name) {
+    if (!party) return;
+    this.party = String(party);
+    this.name = String(name ?? "");
+  }
+
   holdChanged(originator, held) {
     if (originator === "local") this.held = held;
     else this.heldByOther = held;

@@ -292,6 +292,7 @@ export class Phone extends EventTarget {
     else if (!call) return;
     else if (message.type === "quality") call.measured = message;
     else if (message.type === "held") call.heldByOther = Boolean(message.held);
+    else if (message.type === "party") call.talksTo(message.number, message.name);
     else if (message.type === "recording") this.recordingNews(call, message.state);
     this.changed();
   }
