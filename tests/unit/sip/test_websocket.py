@@ -7,7 +7,7 @@ from mediaserver.sip.events import FlowClosed, IncomingRequest
 from mediaserver.sip.parser import parse_message
 from mediaserver.sip.websocket import WebSocketConnection
 from tests.unit.sip.rig import request
-from tests.unit.sip.test_transport import Answering, running, until
+from tests.unit.sip.transport_rig import Answering, running, until
 
 REMOTE, LOCAL = ("192.0.2.7", 50_000), ("192.0.2.1", 8_443)
 
