@@ -178,7 +178,7 @@ cdef struct Leg:
     Voice* voice                       # NULL until negotiated
     int32_t datagrams_left             # until the next housekeeping
     int32_t shares_port                # its socket is a port's: not its own to watch
-    # Only addresses that passed a check of its ICE reach it. Away from its port, rtcp_socket is a second way for all of it.
+    # Only addresses that passed a check of its ICE reach it; away from its port, rtcp_socket is a second way for all.
     int32_t by_ice
     uint8_t relay_map[128]             # our payload type -> the listener's
     Stream stream
