@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import structlog
 
@@ -22,7 +22,8 @@ from mediaserver.errors import StorageError
 from mediaserver.limits import SPOOL_LOOK_S, SPOOL_WAIT_S_MAX
 from mediaserver.recording import catalogue, keys, ledger, manifest, spool
 from mediaserver.recording.cabinet import Cabinet, journal_names
-from mediaserver.recording.export import export_recording
+from mediaserver.recording.depacketize import FILM_FORMS
+from mediaserver.recording.export import Form, export_recording, pictures_of
 from mediaserver.recording.journal import is_sealed, summarize
 from mediaserver.recording.keys import KeyRing, Signer
 from mediaserver.store.recordings import EvidenceRow, RecordingRow, RecordingStore
@@ -231,24 +232,26 @@ def drop_old(folder: Path, kept_s: float) -> None:
 
 
 def subject_archive(
-    output: Path, number: str, parts: Sequence[tuple[RecordingRow, Sequence[EvidenceRow], Path | None]]
+    output: Path, number: str, parts: Sequence[tuple[RecordingRow, Sequence[EvidenceRow], Path | None, Sequence[Path]]]
 ) -> int:
-    """What a person may ask to see (GDPR art. 15): a ZIP of its own audio, evidence and rows. Returns the recordings.
+    """What a person may ask to see (GDPR art. 15): a ZIP of its sound, pictures, evidence, rows. Returns how many.
 
-    parts: each recording, its evidence, and the audio of this person's channel alone (None: erased).
+    parts: each recording, its evidence, the audio of this person's channel alone (None: erased), what it showed.
     """
     with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED) as archive:
         output.chmod(0o600)
         told: list[dict[str, Any]] = []
-        for row, evidence, audio in parts:
+        for row, evidence, audio, pictures in parts:
             own = [_plain(asdict(item)) for item in evidence if item.party == number]
             values = _plain(asdict(row))
             for other in ("caller", "called"):
                 if values[other] != number:
                     values[other] = "(another person)"
-            told.append({"recording": values, "evidence": own, "audio": None if audio is None else audio.name})
-            if audio is not None:
-                archive.write(audio, audio.name)
+            shown = [path.name for path in pictures]
+            told.append({"recording": values, "evidence": own, "audio": audio and audio.name, "pictures": shown})
+            for path in (audio, *pictures):
+                if path is not None:
+                    archive.write(path, path.name)
         archive.writestr("about.json", json.dumps({"number": number, "recordings": told}, indent=2, ensure_ascii=False))
     return len(told)
 
@@ -260,18 +263,19 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
 async def collect_subject(
     keeper: Keeper, number: str, output: Path, folder: Path, cabinet: Cabinet | None = None
 ) -> int:
-    """Renders this person's own channel of each recording into `folder`, then writes the archive.
+    """Renders this person's own channel and pictures of each recording into `folder`, then writes the archive.
 
     Raises LookupError if nothing is kept of this number.
     """
     rows = await keeper.store.of_party(number)
     if not rows:
         raise LookupError(f"nothing is kept of {number}")
-    parts: list[tuple[RecordingRow, Sequence[EvidenceRow], Path | None]] = []
+    parts: list[tuple[RecordingRow, Sequence[EvidenceRow], Path | None, Sequence[Path]]] = []
     for row in rows:
         async with cabinet.held(row.directory) if cabinet is not None else contextlib.nullcontext():
             audio = await _own_channel(keeper, row, number, folder)
-        parts.append((row, await keeper.store.evidence(row.recording_id), audio))
+            pictures = await _own_pictures(keeper, row, number, folder)
+        parts.append((row, await keeper.store.evidence(row.recording_id), audio, pictures))
     return await asyncio.to_thread(subject_archive, output, number, parts)
 
 
@@ -284,3 +288,21 @@ async def _own_channel(keeper: Keeper, row: RecordingRow, number: str, folder: P
             assert keeper.ring is not None
             audio = await export_recording(keeper.root, keeper.ring, row, "opus", target, only_leg=leg)
     return audio
+
+
+async def _own_pictures(keeper: Keeper, row: RecordingRow, number: str, folder: Path) -> list[Path]:
+    """A film of each camera and screen with this person's own sound, in whichever container its codec goes."""
+    own = await asyncio.to_thread(keeper.legs_of, row, number)
+    made: list[Path] = []
+    for leg, picture in await asyncio.to_thread(pictures_of, keeper.root, row):
+        for form in FILM_FORMS if leg in own else ():
+            target = folder / f"{row.recording_id}-{leg}-{picture}.{form}"
+            assert keeper.ring is not None
+            with contextlib.suppress(LookupError, StorageError):
+                made.append(
+                    await export_recording(
+                        keeper.root, keeper.ring, row, cast(Form, form), target, only_leg=leg, picture=picture
+                    )
+                )
+                break
+    return made

@@ -21,6 +21,7 @@ STEP_S = 0.1  # one level
 SPEECH_DBOV = -45.0  # over it somebody speaks; a quiet talker is at -35, room noise on a handset under -55
 SILENCE_S_MIN = 2.0  # shorter ones are breathing
 OVERTALK_S_MIN = 0.3  # shorter ones are yes and mhm
+BEFORE_NS = 10_000_000_000  # an attended transfer brings the new party in first, and lets it hear the notice
 PEAK_ZOOMS_MS = (20, 200, 2_000)  # one pixel of a minute, of ten, of two hours on a wide screen
 PEAKS_MAGIC = b"MSPEAKS1"
 Samples = npt.NDArray[np.float32]
@@ -92,6 +93,7 @@ class LaneSink:
             "overtalk": stretches(talking > 1, OVERTALK_S_MIN),
             "pauses": self._gaps("paused"),
             "waits": self._gaps("joined"),
+            "transfers": self._transfers(),
         }
 
     def _party(self, leg: Leg, dbov: list[int]) -> dict[str, Any]:
@@ -110,6 +112,7 @@ class LaneSink:
             ],
             "keys": [self._at(at_ns) for at_ns in leg.keys_ns],  # when, not which: they may be a card's number
             "held": self._held(leg),
+            "damaged": [[self._at(from_ns), self._at(to_ns)] for from_ns, to_ns in leg.damaged],
             "prompts": [
                 {
                     "from": self._at(prompt["started_ns"]),
@@ -142,8 +145,30 @@ class LaneSink:
                     found[(self._at(before.to_ns), self._at(after.from_ns))] = before.reason
         return [{"from": a, "to": b, "reason": why} for (a, b), why in sorted(found.items())]
 
+    def _transfers(self) -> list[dict[str, Any]]:
+        """A party left, the call went on, and another came in its place: blind, after it; attended, just before.
+
+        from: when the one left; to: when the other is captured, after its own notice.
+        """
+        legs = [leg for leg in self._legs if leg.windows and leg.header.get("kind") == "call"]
+        gone = [(leg.windows[-1].to_ns, leg) for leg in legs if leg.windows[-1].reason == "left"]
+        found: list[dict[str, Any]] = []
+        came = sorted(((leg.opened_ns, leg) for leg in legs), key=lambda item: item[0])
+        for left_ns, leg in sorted(gone, key=lambda item: item[0]):
+            stays = any(other is not leg and other.closed_ns > left_ns for other in legs)
+            place = next((item for item in came if item[0] > max(leg.opened_ns, left_ns - BEFORE_NS)), None)
+            if stays and place is not None and place[1] is not leg:
+                came.remove(place)
+                times = {"from": self._at(left_ns), "to": self._at(max(left_ns, place[0]))}
+                found.append({**times, "left": _name(leg), "came": _name(place[1])})
+        return found
+
     def _at(self, at_ns: int) -> float:
         return round((at_ns - self._start_ns) / 1e9, 3)
+
+
+def _name(leg: Leg) -> str:
+    return str(leg.header.get("leg", ""))
 
 
 class PeakSink:

@@ -31,6 +31,7 @@ SETTLING_NS = 1_000_000_000  # at the start of a piece the least delay is not kn
 JUMP_AHEAD_SETTLING_NS = 500_000_000
 START_SWAPPED_MAX = 10  # packets that may overtake the first one
 MISORDER_MAX = 1_000  # packets; 20 s, later is no reordering
+DAMAGE_NS_MIN = 60_000_000  # packets of 20 ms, and of 40, follow each other closer
 NOT_AUDIO = frozenset({"cn", "telephone-event"})
 RTP_HEADER = struct.Struct(">BBHII")
 
@@ -101,6 +102,7 @@ class Leg:
     keys_ns: list[int] = field(default_factory=list)  # when a key was pressed (RFC 4733); which, is not looked at
     prompts: list[dict[str, Any]] = field(default_factory=list)
     events: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    damaged: list[tuple[int, int]] = field(default_factory=list)  # from, to: what was stored of it cannot be read
     read: ReadStats = field(default_factory=ReadStats)
 
     def spoken_until_ns(self) -> int:
@@ -191,10 +193,21 @@ def survey(path: Path, key: bytes | None = None) -> Leg:
     """One pass over a journal; memory grows by one knot per 5 s. Raises OSError."""
     leg = Leg(path, key)
     surveyor = Surveyor(leg)
+    skipped, last_ns = 0, 0
     for record in records(path, key, leg.read):
+        if leg.read.bytes_skipped > skipped:
+            skipped = leg.read.bytes_skipped
+            _damage(leg, last_ns, record.arrival_ns)
+        last_ns = max(last_ns, record.arrival_ns)
         surveyor.feed(record)
     surveyor.finish()
     return leg
+
+
+def _damage(leg: Leg, from_ns: int, to_ns: int) -> None:
+    """Bytes between two records were skipped: a gap, unless nothing is missing (what a crash tore came again)."""
+    if leg.opened_ns and to_ns - from_ns > DAMAGE_NS_MIN:
+        leg.damaged.append((from_ns, to_ns))
 
 
 def survey_records(found: Iterable[Record], path: Path = Path()) -> Leg:

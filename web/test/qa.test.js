@@ -26,8 +26,8 @@ test("both languages say everything the page asks for, with the same places to f
 
 test("what happened is told in order, on the right side, in plain words", () => {
   const lanes = {
-    start: 1000, length: 60, silence: [[20, 24.5]], overtalk: [[30, 30.4]], pauses: [{ from: 40, to: 50, reason: "paused" }], waits: [],
-    parties: [party("caller", "1", { keys: [12] }), party("callee", "2", { held: [[15, 18]], captured: [{ from: 0, to: 40, until: "paused" }] })],
+    start: 1000, length: 60, silence: [[20, 24.5]], overtalk: [[30, 30.4]], pauses: [{ from: 40, to: 50, reason: "paused" }], waits: [], transfers: [{ from: 51, to: 54, left: "2", came: "3" }],
+    parties: [party("caller", "1", { keys: [12] }), party("callee", "2", { held: [[15, 18]], damaged: [[35, 35.2]], captured: [{ from: 0, to: 40, until: "paused" }] })],
   };
   const events = [{ leg: "2", start: 1010.2, kind: "dropout", value: 2100 }];
   const scores = [score(0), score(5, { mos: 3.2, loss: 0.08, burst_ratio: 3.4, cause: "burst" }), score(0, { whole_call: true, mos: 1 })];
@@ -35,7 +35,7 @@ test("what happened is told in order, on the right side, in plain words", () => 
   const told = happened({ lanes, scores, events, comments }, say);
   assert.deepEqual(told.map(({ lane, from }) => [lane, from]), [
     ["mos", 0], ["consent", 0], ["mos", 5], ["loss", 5], ["loss", 10.200000000000045], ["keys", 12], ["comment", 12],
-    ["hold", 15], ["silence", 20], ["overtalk", 30], ["pause", 40],
+    ["hold", 15], ["silence", 20], ["overtalk", 30], ["damage", 35], ["pause", 40], ["transfer", 51],
   ]);
   const text = (lane) => told.find((one) => one.lane === lane && worthTelling(one)).text;
   assert.equal(text("mos"), "MOS 3.20 of the sound from the caller’s side, 0:05–0:10: packets lost in bursts");
@@ -43,6 +43,8 @@ test("what happened is told in order, on the right side, in plain words", () => 
   assert.equal(told[4].text, "2.1 s of sound lost at 0:10 on the called side");
   assert.equal(text("consent"), "Recorded with permission: called party, 0:00–0:40; then paused");
   assert.equal(text("comment"), "kate: <b>");
+  assert.equal(text("transfer"), "Transferred at 0:51: another party in place of the called party, recorded from 0:54 on");
+  assert.equal(text("damage"), "The stored sound cannot be read for 0.2 s at 0:35 (called party); the rest plays");
   assert.deepEqual([4.03, 3.6, 3.59].map(gradeOf), ["good", "fair", "bad"]);
 });
 

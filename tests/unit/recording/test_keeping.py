@@ -11,8 +11,10 @@ import pytest
 
 from mediaserver.errors import StorageError
 from mediaserver.recording import keys, ledger, manifest
+from mediaserver.recording.journal import summarize
 from mediaserver.recording.keeping import collect_subject, drop_old
 from mediaserver.recording.verify import Verdict, verify_directory
+from tests.support.film import Photographer, seen, write_sealed_pictures
 from tests.support.recorder_room import Room, recorded, records
 
 DAY_S = 86_400.0
@@ -142,17 +144,28 @@ async def test_a_removal_that_a_crash_broke_off_is_finished_and_said_once(
 
 
 async def test_a_person_gets_its_own_channel_and_nobody_elses_number(room: Room, tmp_path: Path) -> None:
-    recording_id, _ = await recorded(room)
+    recording_id, folder = await recorded(room)
+    for leg, codec in (("1", "VP8"), ("2", "H264")):
+        ring, sound = room.recorder.keeper().ring, folder / f"{leg}.journal"
+        assert ring is not None
+        start_ns = summarize(sound, ring.unwrap(keys.read_key(sound) or {})).first_ns
+        packets = Photographer(owner=int(leg), frames=8, codec=codec, start_ns=start_ns).packets()
+        write_sealed_pictures(
+            folder, packets, leg, "camera", codec, opened_ns=start_ns, closed_ns=packets[-1][0], ring=ring
+        )
     output = tmp_path / "subject.zip"
     (tmp_path / "work").mkdir()
     assert await collect_subject(room.recorder.keeper(), "+37120000002", output, tmp_path / "work") == 1
     assert output.stat().st_mode & 0o777 == 0o600
     with zipfile.ZipFile(output) as archive:
-        assert sorted(archive.namelist()) == [f"{recording_id}-2.ogg", "about.json"]
+        assert sorted(archive.namelist()) == [f"{recording_id}-2-camera.mp4", f"{recording_id}-2.ogg", "about.json"]
+        archive.extract(f"{recording_id}-2-camera.mp4", tmp_path)
         text = archive.read("about.json").decode()
         assert archive.read(f"{recording_id}-2.ogg")[:4] == b"OggS"
     (entry,) = json.loads(text)["recordings"]
     assert [row["leg_id"] for row in entry["evidence"]] == ["2"]
+    assert entry["pictures"] == [f"{recording_id}-2-camera.mp4"]
+    assert [shown for _, shown in seen(tmp_path / entry["pictures"][0])] == [(2, number) for number in range(8)]
     assert "+37120000001" not in text
     with pytest.raises(LookupError, match="nothing is kept"):
         await collect_subject(room.recorder.keeper(), "+1", output, tmp_path / "work")

@@ -13,7 +13,10 @@ import pytest
 
 from mediaserver.recording import played
 from mediaserver.recording.journal import Kind, note
+from mediaserver.recording.keys import read_key
 from mediaserver.recording.render import WavSink, render
+from mediaserver.recording.segment import HEADER, scan
+from tests.support.sealed import RING, write_sealed
 from tests.support.synthetic_taps import T0_NS, Talker, header, packet_record, rtp, tone
 
 SECOND = 1_000_000_000
@@ -72,6 +75,7 @@ def test_silence_overtalk_pauses_keys_and_holds_are_where_they_were(call: dict[P
     assert (first["leg"], first["role"], second["leg"]) == ("1", "caller", "2")
     assert first["keys"] == [1.0, 2.0]
     assert first["held"] == [[10.0, 11.0]]
+    assert (first["damaged"], lanes["transfers"]) == ([], [])
     assert [window["until"] for window in first["captured"]] == ["paused: card data", "ended"]
     assert first["captured"][0]["evidence"] == "e1"
     levels = first["level"]["dbov"]
@@ -129,3 +133,40 @@ def test_a_prompt_is_heard_on_the_channel_of_whoever_heard_it(tmp_path: Path) ->
     assert lanes_of(journals, tmp_path)["parties"][0]["prompts"] == [
         {"from": 2.0, "to": 3.5, "name": "welcome", "sha256": digest}
     ]
+
+
+def test_who_came_in_place_of_a_party_that_left_is_a_transfer(tmp_path: Path) -> None:
+    def lanes(*others: tuple[str, float, float, str]) -> Any:
+        journals: dict[Path, None] = {journal(tmp_path / "1.journal", "1", window(0, 12)): None}
+        for leg, open_s, close_s, reason in others:
+            journals[journal(tmp_path / f"{leg}.journal", leg, window(open_s, close_s, reason))] = None
+        return lanes_of(journals, tmp_path)["transfers"]
+
+    blind = lanes(("2", 0, 4, "left"), ("3", 6, 12, "ended"))
+    assert blind == [{"from": 4.0, "to": 6.0, "left": "2", "came": "3"}]
+    attended = lanes(("2", 0, 4, "left"), ("3", 3.5, 12, "ended"))
+    assert attended == [{"from": 4.0, "to": 4.0, "left": "2", "came": "3"}]
+    twice = lanes(("2", 0, 3, "left"), ("3", 5, 7, "left"), ("4", 9, 12, "ended"))
+    assert [(one["left"], one["came"]) for one in twice] == [("2", "3"), ("3", "4")]
+    assert lanes(("2", 0, 12, "left")) == []  # who hangs up at the end is no transfer
+    assert lanes(("2", 0, 5, "paused"), ("3", 6, 12, "ended")) == []
+
+
+def test_one_flipped_byte_costs_its_segment_leaves_a_marked_gap_and_the_rest_plays(tmp_path: Path) -> None:
+    write_sealed(tmp_path, list(Talker(tone(500, 3)).packets()), closed_ns=T0_NS + 3 * SECOND, per_segment=10)
+    path = tmp_path / "1.journal"
+    with path.open("rb") as file:
+        segments = [item for item in scan(file) if not isinstance(item, int)]
+    victim = segments[len(segments) // 2]
+    data = bytearray(path.read_bytes())
+    data[victim.offset + HEADER.size + 100] ^= 1
+    path.write_bytes(data)
+    render({path: RING.unwrap(read_key(path) or {})}, tmp_path / "lanes.json", "lanes")
+    lanes = json.loads((tmp_path / "lanes.json").read_text())
+    [[from_s, to_s]] = lanes["parties"][0]["damaged"]
+    assert to_s - from_s == pytest.approx(0.22, abs=0.001)  # ten packets, from the last before to the first after
+    assert lanes["length"] == 3.0
+    levels = np.array(lanes["parties"][0]["level"]["dbov"])
+    silent = {index for index in range(30) if levels[index] < -60}
+    assert silent <= {index for index in range(30) if from_s - 0.1 < index / 10 < to_s}
+    assert 1 <= len(silent) <= 2

@@ -2,7 +2,7 @@
 // { lane, from, to, text, grade }; the lanes draw them, the list tells them, both lead to the moment.
 import { clock } from "./format.js";
 
-export const LANES = ["mos", "loss", "jitter", "hold", "keys", "consent", "joined", "pause", "silence", "overtalk", "prompt", "comment"];
+export const LANES = ["mos", "loss", "jitter", "hold", "keys", "consent", "joined", "transfer", "pause", "damage", "silence", "overtalk", "prompt", "comment"];
 const LOSS_MIN = 0.005; // half a percent in an interval: below it nobody hears it
 const JITTER_MS_MIN = 30; // a jitter buffer of two packets hides less
 export const gradeOf = (mos) => (mos >= 4.03 ? "good" : mos >= 3.6 ? "fair" : "bad"); // G.107 Annex B
@@ -45,10 +45,15 @@ export function happened({ lanes, scores = [], events = [], comments = [] }, say
       const until = say(`until_${one.until.split(" ")[0]}`);
       put("consent", one.from, one.to, say("captured", { who: name, at: clock(one.from), to: clock(one.to) }) + (until.startsWith("until_") ? "" : `; ${until}`), "good");
     }
+    for (const [from, to] of party.damaged ?? []) put("damage", from, to, say("damaged", { who: name, at: clock(from), seconds: (to - from).toFixed(1) }), "bad");
     for (const one of party.prompts) put("prompt", one.from, one.to, say("prompt_of", { who: name, at: clock(one.from), name: one.name }));
   }
   for (const one of lanes?.pauses ?? []) put("pause", one.from, one.to, say("paused", { at: clock(one.from), seconds: Math.round(one.to - one.from) }), "fair");
   for (const one of lanes?.waits ?? []) put("joined", one.from, one.to, say("joined", { at: clock(one.from) }));
+  for (const one of lanes?.transfers ?? []) {
+    const whose = who(parties.find((party) => party.leg === one.left)?.role);
+    put("transfer", one.from, one.to, say("transferred", { who: whose, at: clock(one.from), to: clock(one.to) }), "note");
+  }
   for (const [from, to] of lanes?.silence ?? []) put("silence", from, to, say("silent", { at: clock(from), seconds: (to - from).toFixed(1) }));
   for (const [from, to] of lanes?.overtalk ?? []) put("overtalk", from, to, say("overtalk_of", { at: clock(from), seconds: (to - from).toFixed(1) }));
   for (const one of comments) put("comment", one.from, one.to, `${one.author}: ${one.text}`, "note");
