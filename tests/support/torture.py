@@ -17,10 +17,11 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mediaserver.recording import catalogue
+from mediaserver.recording import catalogue, segment
 from mediaserver.recording.journal import Kind, records
 from mediaserver.recording.keys import KeyRing, Signer, load_ring, load_signer, read_key
 from mediaserver.recording.recovery import recover
+from mediaserver.recording.segment import Segment
 from mediaserver.recording.verify import Verdict, verify_directory
 from mediaserver.settings import RecordingSettings
 
@@ -32,6 +33,7 @@ class Told:
     kills: int = 0
     recordings: int = 0
     legs: int = 0
+    spooled: int = 0  # legs whose last packets were in no journal yet: recovery made a segment of what the spool had
     lost_ms: list[float] = field(default_factory=list)  # of each leg: from its last packet on disk to the kill
 
 
@@ -41,6 +43,13 @@ def packets_of(path: Path, key: bytes) -> tuple[list[int], bool]:
     numbers = [int.from_bytes(record.body[2:4]) for record in found]
     steps = {(after - before) & 0xFFFF for before, after in itertools.pairwise(numbers)}
     return [record.arrival_ns for record in found], steps <= {1}
+
+
+def has_segment_from_spool(path: Path) -> bool:
+    with path.open("rb") as file:
+        return any(
+            isinstance(item, Segment) and item.kind == segment.SEALED and item.flags for item in segment.scan(file)
+        )
 
 
 def kill_once(folder: Path, calls: int, draw: random.Random, told: Told) -> None:
@@ -79,6 +88,7 @@ def judge(root: Path, calls: int, killed_ns: int, ring: KeyRing, signer: Signer,
             arrivals, whole = packets_of(path, ring.unwrap(read_key(path) or {}))
             assert whole, "a packet is missing in between"
             told.legs += 1
+            told.spooled += has_segment_from_spool(path)
             if arrivals:
                 told.lost_ms.append((killed_ns - arrivals[-1]) / 1e6)
         told.recordings += 1
