@@ -78,6 +78,27 @@ class OtherMachine:
         return cable
 
 
+class TwoRoads:
+    """Two cables to the same machine, which has one address, `host`, by either. The second one is unplugged."""
+
+    def __init__(self, machine: OtherMachine) -> None:
+        self.host = f"10.{machine.number}.0.2"
+        machine.run("ip", "address", "add", f"{self.host}/32", "dev", "lo")
+        self.cables = (machine.cable(), machine.cable())
+        self.join(self.cables[0])
+        self.leave(self.cables[1])
+
+    def join(self, cable: Cable) -> None:
+        """The card is up, has its address and a way there; of two ways the first cable's is taken."""
+        cable.up()
+        cable.address(add=True)
+        cable.route(self.host, 100 * (1 + self.cables.index(cable)))
+
+    def leave(self, cable: Cable) -> None:
+        cable.address(add=False)
+        cable.down()
+
+
 class HomeNetwork:
     """Phones at home: a network of private addresses behind a router that translates them and their ports (nftables).
 

@@ -16,7 +16,8 @@ from mediaserver.webrtc.turn import turn_credentials
 from tests.support.chromium import Chromium
 from tests.support.lanes import SECOND_SERVER_PORT, SECOND_SERVER_RTP
 from tests.support.listen import at_rate, read_wav, tone_levels_db
-from tests.support.namespaces import Cable, OtherMachine
+from tests.support.namespaces import OtherMachine, TwoRoads
+from tests.support.page import Browser
 from tests.support.server import Server
 from tests.support.speech import tone
 from tests.wire.conftest import USERS
@@ -153,10 +154,10 @@ async def test_a_full_agent_asks_a_stun_server_and_finds_a_browser(stack: AsyncE
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def far(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Server, Cable]]:
-    """A server on another machine, and the cable that leads there."""
+async def far(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Server, TwoRoads]]:
+    """A server on another machine, and the cables that lead there."""
     with OtherMachine() as machine:
-        cable = machine.cable()
+        roads = TwoRoads(machine)
         server = Server(
             tmp_path_factory.mktemp("far"),
             SECOND_SERVER_PORT,
@@ -164,27 +165,64 @@ async def far(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[S
             rtp_ports=f"{SECOND_SERVER_RTP}-{SECOND_SERVER_RTP + 15}",
             max_calls=4,
             host="0.0.0.0",
-            web_host=cable.far_host,
+            web_host=roads.host,
             prefix=machine.prefix,
         )
         await server.start()
-        yield server, cable
+        yield server, roads
         await server.stop()
 
 
 async def test_the_network_goes_and_comes_back_and_sound_is_there_within_a_second(
-    far: tuple[Server, Cable], stack: AsyncExitStack, tmp_path: Path
+    far: tuple[Server, TwoRoads], stack: AsyncExitStack, tmp_path: Path
 ) -> None:
-    server, cable = far
+    server, roads = far
     echo = await _browser(stack, tmp_path)
     await echo.start(server)
     assert await echo.hears_itself(tmp_path)
-    cable.down()
+    roads.cables[0].down()
     await asyncio.sleep(2.0)
-    cable.up()
+    roads.join(roads.cables[0])
     took = await echo.back()
     assert took["sound"] < 1.0, took
     assert await echo.hears_itself(tmp_path)
+
+
+# Of the call in hand: the address of ours that is in use, packets of sound that came by this connection.
+ROAD = """
+(async () => {
+  const report = await document.querySelector("phone-app").phone.current.peer.getStats();
+  const all = [...report.values()];
+  const pair = report.get(all.find((entry) => entry.type === "transport")?.selectedCandidatePairId);
+  const packets = all.find((entry) => entry.type === "inbound-rtp")?.packetsReceived ?? 0;
+  return { address: report.get(pair?.localCandidateId)?.address, packets };
+})()
+"""
+
+
+async def test_the_page_stays_in_its_call_by_another_card_with_another_address(
+    far: tuple[Server, TwoRoads], stack: AsyncExitStack, tmp_path: Path
+) -> None:
+    server, roads = far
+    first, second = roads.cables
+    browser = Browser(tmp_path / "page", tone(tmp_path / "tone.wav", TONE_HZ, 10.0, 48_000))
+    stack.push_async_callback(browser.stop)
+    await browser.start()
+    page = await browser.open(f"https://{roads.host}:{server.base_port + 2}/phone")
+    await page.sign_in("ann", USERS["ann"])
+    await page.dial("603")
+    enough = (
+        f"(async () => {{ const {{ address, packets }} = await {ROAD}; return address === %r && packets > 50; }})()"
+    )
+    await page.until(enough % first.near_host)
+    current = "document.querySelector('phone-app').phone.current"
+    call = await page.evaluate(f"(window.former = {current}.peer, {current}.id)")
+    roads.leave(first)
+    roads.join(second)
+    await page.until(enough % second.near_host)
+    assert await page.evaluate("former.connectionState") == "closed"  # by another connection, which nothing holds back
+    await page.until(f"{current}.network === 'ok'")
+    assert await page.evaluate(f"[{current}.id, {current}.state]") == [call, "talking"]
 
 
 async def test_an_ice_restart_in_mid_call_changes_the_credentials_and_not_the_sound(

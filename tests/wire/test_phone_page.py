@@ -139,11 +139,9 @@ async def test_two_pages_call_each_other_hold_and_hang_up(browser: Browser, serv
     await vera.click("Resume")
     await vera.until(f"!{PHONE}.current.held")
     await _hears_the_tone(bob)
-    addresses = f"{PHONE}.current.peer.remoteDescription.sdp.match(/ice-ufrag:(.*)/)[1]"
-    before = await vera.evaluate(addresses)
     await vera.evaluate(f"window.old = {PHONE}.line.wire.socket, old.close()")  # the network is gone for a moment
     await vera.until(f"{PHONE}.line.wire.socket !== old && {PHONE}.line.state === 'ready'")
-    await vera.until(f"{addresses} !== {before!r} && {PHONE}.current.network === 'ok'")  # ICE began anew by itself
+    assert await vera.evaluate(f"{PHONE}.current.network") == "ok"  # only the line broke: sound went on
     await asyncio.gather(_hears_the_tone(bob), _hears_the_tone(vera))
     await vera.click("Chat")
     await vera.until("document.querySelector('#chat-text')")

@@ -75,6 +75,12 @@ test("a stream that stops is noticed once after 600 ms, and again only after it 
   assert.deepEqual([20, 620].map((age) => pulse.stopped(age)), [false, true]);
 });
 
+test("halfway to a silence there is doubt, once, and again only after the stream has flowed", () => {
+  const pulse = new Pulse();
+  const doubts = (ages) => ages.map((age) => (pulse.stopped(age), pulse.doubtful(age)));
+  assert.deepEqual(doubts([null, 20, 290, 300, 299, 20, 320]), [false, false, false, true, false, false, true]);
+});
+
 test("a sender that pauses by itself is given twice its longest pause", () => {
   const pulse = new Pulse();
   for (const age of [20, 400, 10, 550, 10]) assert.equal(pulse.stopped(age), false);

@@ -1,18 +1,15 @@
 // One call: JsSIP's session with its RTCPeerConnection, seen as what a person cares about. Owns streams to and from the
-// other side, hold, mute, keys, transfer, and finding back after the network changed. Draws nothing.
+// other side, hold, mute, keys and transfer. Draws nothing.
 import { Tracks } from "./tracks.js";
 import { Problem, chosen, openMicrophone, playOn, stop } from "./media.js";
-import { Pulse, Steady, between, report, scores, warning } from "./mos.js";
+import { Steady, between, report, scores, warning } from "./mos.js";
+import { Network } from "./network.js";
 import { read } from "./stats.js";
 
 const SAMPLE_MS = 2_000;
-const LISTEN_MS = 150; // how often it is asked whether packets still arrive
 const SAMPLES_A_REPORT = 3; // the server hears every six seconds what this browser measures
-const LOST_AFTER_MS = 700; // "disconnected" comes and goes when single checks are lost; longer than this is the network
 const GLARE_CALLING_MS = [2_100, 4_000]; // RFC 3261 §14.1: who made the call waits longer
 const GLARE_CALLED_MS = [0, 2_000];
-const SETTLE_MS = 2_000; // for the checks of an ICE restart, before another one is tried
-const RETRY_RESTORE_MS = 3_000;
 const RETRY_REOFFER_MS = 250; // another offer is under way
 const REOFFER_TRIES = 40;
 const LOST_OFFERS_MAX = 5;
@@ -35,7 +32,6 @@ export class Call extends EventTarget {
     this.muted = false;
     this.held = false; // by us
     this.heldByOther = false;
-    this.network = "ok"; // ok, lost, restoring
     this.notice = "off"; // asking, notice, recording, paused, off: what the server says about recording
     this.recordRefused = false; // the server could not do what was last asked about the recording
     this.consent = null; // what we answered
@@ -49,7 +45,7 @@ export class Call extends EventTarget {
     this.measured = null; // the server's newest quality message
     this.warningNow = null;
     this.steady = new Steady();
-    this.pulse = new Pulse();
+    this.way = new Network(this);
     this.chat = [];
     this.unread = 0;
     this.room = null;
@@ -67,6 +63,10 @@ export class Call extends EventTarget {
 
   get id() {
     return this.session?._request?.call_id ?? null;
+  }
+
+  get network() {
+    return this.way.state;
   }
 
   get seconds() {
@@ -188,18 +188,20 @@ export class Call extends EventTarget {
     this.state = "talking";
     this.talkingAt = Date.now();
     this.sampler = setInterval(() => this.sample(), SAMPLE_MS);
-    this.listener = setInterval(() => this.listen(), LISTEN_MS);
+    this.way.begin();
     this.sample();
     this.changed();
   }
 
   watchPeer(peer) {
     this.peer = peer;
-    peer.addEventListener("track", (event) => {
-      if (event.track.kind === "audio") this.hear(event.track);
-      else this.tracks.arrived(event);
-    });
-    peer.addEventListener("connectionstatechange", () => this.connectionChanged());
+    peer.addEventListener("track", (event) => this.arrived(event));
+    this.way.watch(peer);
+  }
+
+  arrived(event) {
+    if (event.track.kind === "audio") this.hear(event.track);
+    else this.tracks.arrived(event);
   }
 
   hear(track) {
@@ -300,54 +302,22 @@ export class Call extends EventTarget {
     return false;
   }
 
-  // Makes an offer; true when it was answered.
-  renegotiate(constraints = null) {
+  // Makes an offer; true when it was answered. before: at the moment when nothing hinders it any more.
+  renegotiate(constraints = null, before = () => {}) {
     return new Promise((answered) => {
       const options = constraints ? { rtcOfferConstraints: constraints } : {};
       for (const end of ["over", "refused"]) this.addEventListener(end, () => answered(false), { once: true });
-      this.whenReady(() => this.session.renegotiate(options, () => answered(true))).then((begun) => begun || answered(false));
+      const step = () => {
+        before();
+        return this.session.renegotiate(options, () => answered(true));
+      };
+      this.whenReady(step).then((begun) => begun || answered(false));
     });
   }
 
-  // -- the network
-
-  connectionChanged() {
-    const state = this.peer.connectionState;
-    if (state === "connected") {
-      this.network = "ok";
-      this.restarting = false;
-    } else if (state === "disconnected" && this.network === "ok") {
-      this.network = "lost";
-      this.later(() => this.network === "lost" && this.restore(), LOST_AFTER_MS);
-    }
-    this.changed();
-  }
-
-  // The browser takes six seconds and more to find a path dead; packets that stop coming say it sooner.
-  listen() {
-    const receiver = this.peer?.getReceivers().find((one) => one.track.kind === "audio");
-    const [source] = receiver?.getSynchronizationSources() ?? [];
-    const age = source ? performance.timeOrigin + performance.now() - source.timestamp : null;
-    if (this.held || this.heldByOther || this.restarting) this.pulse.rest();
-    else if (this.pulse.stopped(age)) this.restore();
-  }
-
-  // New addresses for the same call: ICE is begun anew, sound goes on where it was.
-  async restore() {
-    this.wanted = true; // what changes while the last change is dealt with is dealt with after it
-    if (this.state !== "talking" || this.restarting) return;
-    this.restarting = true;
-    while (this.wanted && this.state === "talking") {
-      this.wanted = false;
-      this.network = "restoring";
-      this.changed();
-      const answered = (await this.line.alive()) && (await this.renegotiate({ iceRestart: true }));
-      await new Promise((done) => this.later(done, answered ? SETTLE_MS : RETRY_RESTORE_MS));
-      if (this.peer.connectionState === "connected") this.network = "ok";
-      else this.wanted = true;
-      this.changed();
-    }
-    this.restarting = false;
+  // The way may be gone.
+  restore() {
+    return this.way.restore();
   }
 
   async sample() {
@@ -382,7 +352,7 @@ export class Call extends EventTarget {
 
   release() {
     clearInterval(this.sampler);
-    clearInterval(this.listener);
+    this.way.release();
     for (const timer of this.timers) clearTimeout(timer);
     this.timers.clear();
     stop(this.microphone);

@@ -74,6 +74,15 @@ export class Events {
     socket.onclose = (event) => this.closed(socket, event.code);
   }
 
+  // The network has changed: a connection by the old one would be missed for minutes.
+  again() {
+    const { socket } = this;
+    if (!socket) return;
+    this.closed(socket, 0);
+    socket.close();
+    this.open();
+  }
+
   take(data) {
     let message;
     try {

@@ -68,6 +68,11 @@ export class Line extends EventTarget {
     return this.state !== "out" && Boolean(await this.wire?.alive(pongMs));
   }
 
+  // As alive(), in haste: something looks like a network that is gone.
+  async doubt() {
+    return this.state !== "out" && Boolean(await this.wire?.doubt());
+  }
+
   failed({ response, cause }) {
     const status = response?.status_code ?? 0;
     if (status === 401 || status === 403 || status === 404 || status === 407) this.refuse("wrong_password");

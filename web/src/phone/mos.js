@@ -126,20 +126,26 @@ const SILENT_MS = 600; // thirty packets in a row: no network that is merely bad
 export class Pulse {
   constructor() {
     this.limitMs = SILENT_MS;
-    this.told = false;
+    this.told = this.doubted = false;
   }
 
   // A pause that everybody knows of, such as hold: the next one is told only after the stream has flowed again.
   rest() {
-    this.told = true;
+    this.told = this.doubted = true;
     this.lastMs = 0;
+  }
+
+  // Halfway to that: true once for each time. Ask after stopped().
+  doubtful(ageMs) {
+    if (this.doubted || ageMs === null || ageMs < this.limitMs / 2) return false;
+    return (this.doubted = true);
   }
 
   // ageMs: of the newest packet, null before the first. True once for each time that it stops.
   stopped(ageMs) {
     if (ageMs === null) return false;
     if (ageMs < (this.lastMs ?? 0) && !this.told) this.limitMs = Math.max(this.limitMs, Math.min(10_000, 2 * this.lastMs));
-    if (ageMs < SILENT_MS / 2) this.told = false;
+    if (ageMs < SILENT_MS / 2) this.told = this.doubted = false;
     this.lastMs = ageMs;
     if (this.told || ageMs < this.limitMs) return false;
     return (this.told = true);

@@ -99,7 +99,10 @@ export class Phone extends EventTarget {
         if (this.opened) this.openEvents();
       }
       // The connection that broke says that the network changed: the path of the sound may lead nowhere too.
-      if (this.wasLost) for (const call of this.calls) call.restore();
+      if (this.wasLost) {
+        for (const call of this.calls) call.restore();
+        this.events.again();
+      }
       this.wasLost = false;
     } else if (this.line.state === "lost") {
       this.wasLost = true;
@@ -115,7 +118,7 @@ export class Phone extends EventTarget {
   }
 
   networkChanged() {
-    this.line.alive();
+    this.line.doubt();
     for (const call of this.calls) {
       if (call.state === "talking" && call.peer?.connectionState !== "connected") call.restore();
     }

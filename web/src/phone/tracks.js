@@ -148,13 +148,19 @@ export class Tracks {
       this.call.changed();
     };
     const take = () => {
-      this.tiles.delete(key);
+      if (this.tiles.get(key) === tile) this.tiles.delete(key);
       this.call.changed();
     };
     track.addEventListener("unmute", put); // frames arrive
     track.addEventListener("mute", take); // the line was closed, or nothing comes any more
     track.addEventListener("ended", take);
     if (!track.muted) put();
+  }
+
+  // Another connection carries the call: its lines are the former one's by their mid, its pictures come anew.
+  moved(peer) {
+    this.screenLine = peer.getTransceivers().find((line) => this.screenLine && line.mid === this.screenLine.mid) ?? null;
+    this.tiles.clear();
   }
 
   release() {
