@@ -27,6 +27,11 @@ cdef int line_room(SampleLine* line, int samples) noexcept nogil
 cdef void line_made(SampleLine* line, int kind, int samples) noexcept nogil
 # The codec changed: history and what waits are carried over (coarsely), so that the seam can be blended.
 cdef void line_change_rate(SampleLine* line, int rate_hz) noexcept nogil
+# 1 if pcm[start .. start + samples) is so soft that nobody hears a splice.
+cdef int line_quiet(const SampleLine* line, int start, int samples) noexcept nogil
+# `samples` of speech are written behind the end, after samples made up: if all is quiet, up to `limit` of those made up
+# are taken back and the speech moves up. Returns how many.
+cdef int line_cut_pause(SampleLine* line, int samples, int limit) noexcept nogil
 # Takes out (puts in) one pitch period of at most `limit` samples; least_q15: how alike the periods must be. In quiet
 # any splice will do. Returns the samples taken out (put in); 0: nothing fits.
 cdef int line_shorten(SampleLine* line, int limit, int least_q15) noexcept nogil
@@ -40,3 +45,7 @@ cdef inline int line_samples(const SampleLine* line, int64_t ns) noexcept nogil:
 
 cdef inline int line_waiting(const SampleLine* line) noexcept nogil:
     return line.end - line.at
+
+# Samples made up since the last decoded one that still wait.
+cdef inline int line_made_up(const SampleLine* line) noexcept nogil:
+    return line.covered if line.covered < line_waiting(line) else line_waiting(line)

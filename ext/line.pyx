@@ -13,6 +13,9 @@ cdef enum:
     WAITING_MS_MAX = 60            # what a change of rate carries over
     CARRIED_MAX = 5280             # history and that, at 48 kHz
     LAG_MAX_MS = 15
+    PAUSE_MS = 45                  # quiet for so long: a pause, not the closure of a plosive, whose length is heard
+    PAUSE_LEFT_MS = 5              # so much of a hole in a pause is filled in any case
+    PAUSE_CUT_MS_MAX = 15          # one packet's hole at once; more is not given back in one pause
     QUIET_RMS = 60                 # below -55 dBov any splice is inaudible
 
 
@@ -84,6 +87,31 @@ cdef void line_change_rate(SampleLine* line, int rate_hz) noexcept nogil:
     line.rate_hz = rate_hz
 
 
+cdef int line_quiet(const SampleLine* line, int start, int samples) noexcept nogil:
+    return samples > 0 and mean_square(line.pcm + start, samples) < QUIET_RMS * QUIET_RMS
+
+
+cdef int line_cut_pause(SampleLine* line, int samples, int limit) noexcept nogil:
+    cdef int made_up = line_made_up(line)
+    cdef int ms = line.rate_hz // 1000
+    cdef int cut = made_up - PAUSE_LEFT_MS * ms
+    if cut > limit:
+        cut = limit
+    if cut > PAUSE_CUT_MS_MAX * ms:
+        cut = PAUSE_CUT_MS_MAX * ms
+    if cut <= 0 or not line_quiet(line, line.end, samples):
+        return 0
+    made_up += PAUSE_MS * ms
+    if not line_quiet(line, line.end - made_up, made_up):
+        return 0
+    memmove(line.pcm + line.end - cut, line.pcm + line.end, samples * sizeof(int16_t))
+    line.end -= cut
+    line.gap_end = line.end
+    line.kind_ns[line.gap_kind] -= line_ns(line, cut)
+    line.covered -= cut
+    return cut
+
+
 cdef int find_lag(const SampleLine* line, int lag_max, int least_q15) noexcept nogil:
     """A lag in 2.5 ms .. lag_max by which time may be moved; 0: none is inaudible enough."""
     cdef int ms = line.rate_hz // 1000
@@ -93,7 +121,7 @@ cdef int find_lag(const SampleLine* line, int lag_max, int least_q15) noexcept n
         lag_max = LAG_MAX_MS * ms
     if lag_max < ms * 5 // 2 or line.end <= line.at:
         return 0
-    if mean_square(line.pcm + line.at, line.end - line.at) < QUIET_RMS * QUIET_RMS:
+    if line_quiet(line, line.at, line.end - line.at):
         return lag_max
     lag = pitch_lag(line.pcm + line.end, ms * 20, ms * 5 // 2, lag_max, line.rate_hz, &similar)
     return lag if similar >= least_q15 else 0

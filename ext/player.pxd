@@ -15,6 +15,7 @@ cdef struct Player:
     int32_t playing
     int32_t roomy                  # packets or pulls of more than 20 ms have been: the line has room for the longest
     int32_t rebuffer               # after a restart: wait for the target delay again
+    int32_t wanted                 # samples that must wait in the line after this pull
     int32_t since_control          # samples decoded since the last control step
     int32_t refused                # control steps in a row that found no periods alike enough
     int64_t slack_low_ns           # least slack since then

@@ -15,8 +15,8 @@ from mediaserver.ext.jitter cimport (
     jitter_slack_ns, jitter_span_ns,
 )
 from mediaserver.ext.line cimport (
-    LINE_HISTORY_MS, SampleLine, line_change_rate, line_lengthen, line_made, line_ns, line_reserve, line_room,
-    line_samples, line_shorten, line_waiting,
+    LINE_HISTORY_MS, SampleLine, line_change_rate, line_cut_pause, line_lengthen, line_made, line_made_up, line_ns,
+    line_quiet, line_reserve, line_room, line_samples, line_shorten, line_waiting,
 )
 from mediaserver.ext.packet cimport Packet, PacketPool, packet_release
 from mediaserver.ext.playout cimport PLAYED_COMFORT, PLAYED_CONCEALED, PLAYED_SILENCE, PLAYED_VOICE, PlayoutKind
@@ -87,8 +87,10 @@ cdef inline const uint8_t* payload_of(const Packet* packet) noexcept nogil:
 
 # --- samples made
 
-cdef inline void note_slack(Player* p, int64_t slack_ns) noexcept nogil:
-    cdef int64_t early_ns = line_ns(&p.line, line_waiting(&p.line))
+cdef inline void note_slack(Player* p, int64_t slack_ns, int64_t ahead_ns) noexcept nogil:
+    """A packet is decoded, ahead of its time by ahead_ns of a hole that waits in the line: its own slack is longer."""
+    cdef int64_t early_ns = line_ns(&p.line, line_waiting(&p.line)) - ahead_ns
+    slack_ns += ahead_ns
     p.jitter.delay_ns = slack_ns + early_ns
     if slack_ns < p.slack_low_ns:
         p.slack_low_ns = slack_ns
@@ -110,7 +112,7 @@ cdef inline int carries_on(const Player* p, const Receiver* receiver) noexcept n
 cdef void fill_gap(Player* p, int samples) noexcept nogil:
     """At least `samples` of whatever stands in for speech now (an Opus decoder rounds up)."""
     cdef SampleLine* line = &p.line
-    cdef int unit = line.rate_hz // 400
+    cdef int unit = line.rate_hz // 100         # less than 10 ms SILK makes whole and throws away the rest of
     cdef int rounded = samples + (unit - samples % unit) % unit
     cdef PlayoutKind kind = PLAYED_COMFORT if line.covered > line.rate_hz // 1000 * FADED_MS else PLAYED_CONCEALED
     if not line_room(line, rounded):
@@ -164,13 +166,23 @@ cdef int bridge(Player* p, int64_t now_ns, int32_t missing, int gap, PacketPool*
     samples = codec_decode(&receiver.codec, payload_of(packet), packet.payload_size, line.pcm + line.end + gap, samples)
     if samples < line.rate_hz // 100:
         return 0
-    # Decoded before its time, by as much as the hole lasts: its own slack is that much longer.
-    note_slack(p, jitter_slack_ns(&p.jitter, p.jitter.media_ns[sequence % JITTER_SLOTS], now_ns) + line_ns(line, gap))
     plc_bridge(&p.plc, line.pcm + line.end, gap, samples)
     line_made(line, PLAYED_CONCEALED, gap)
+    note_slack(p, jitter_slack_ns(&p.jitter, p.jitter.media_ns[sequence % JITTER_SLOTS], now_ns), line_ns(line, gap))
     jitter_lost(&p.jitter, missing)
     voice_made(p, sequence, samples, pool)
     return 1
+
+
+cdef inline void cut_pause(Player* p, int samples) noexcept nogil:
+    """A hole in a pause of speech is cut short, if what is left covers the pull and the network's jitter.
+
+    Speech goes on earlier; the delay that is then lacking comes back by stretching, best in a pause too.
+    """
+    cdef int spare = line_waiting(&p.line) + samples - p.wanted
+    cdef int over = line_samples(&p.line, p.jitter.delay_ns - p.jitter.delay.target_ns + p.jitter.delay.lookahead_ns)
+    cdef int cut = line_cut_pause(&p.line, samples, spare if spare < over else over)
+    p.samples_compressed += <int64_t> cut * p.rate_hz // p.line.rate_hz
 
 
 cdef void voice_made(Player* p, uint16_t sequence, int samples, PacketPool* pool) noexcept nogil:
@@ -178,12 +190,13 @@ cdef void voice_made(Player* p, uint16_t sequence, int samples, PacketPool* pool
     jitter_played(&p.jitter, line_ns(&p.line, samples))
     player_release(p, sequence, pool)
     plc_learn(&p.plc, p.line.pcm + p.line.end, samples)
+    cut_pause(p, samples)
     line_made(&p.line, PLAYED_VOICE, samples)
     p.line.covered = 0
     p.since_control += samples
 
 
-cdef void decode_next(Player* p, int64_t now_ns, PacketPool* pool) noexcept nogil:
+cdef void decode_next(Player* p, int64_t now_ns, int64_t ahead_ns, PacketPool* pool) noexcept nogil:
     cdef SampleLine* line = &p.line
     cdef uint16_t sequence = p.jitter.next_sequence
     cdef Packet* packet = p.slots[sequence % JITTER_SLOTS]
@@ -196,7 +209,7 @@ cdef void decode_next(Player* p, int64_t now_ns, PacketPool* pool) noexcept nogi
         jitter_played(&p.jitter, 0)
         player_release(p, sequence, pool)
         return
-    note_slack(p, jitter_slack_ns(&p.jitter, p.jitter.media_ns[sequence % JITTER_SLOTS], now_ns))
+    note_slack(p, jitter_slack_ns(&p.jitter, p.jitter.media_ns[sequence % JITTER_SLOTS], now_ns), ahead_ns)
     samples = -1
     if receiver is not NULL:
         samples = codec_samples(&receiver.codec, payload_of(packet), packet.payload_size)
@@ -237,6 +250,7 @@ cdef void fill(Player* p, int64_t now_ns, int wanted, PacketPool* pool) noexcept
     cdef int32_t missing
     cdef int64_t media, wait, late
     cdef JitterNext upcoming = jitter_next(&p.jitter, &missing, &media)
+    cdef int pause = 0             # so far: what is beyond the hole is decoded at once, to see whether it goes on
     cdef int quiet = p.comfort is not NULL or p.rebuffer or line.covered > line.rate_hz // 1000 * FADED_MS
     if upcoming == NEXT_NONE:
         fill_gap(p, wanted)
@@ -244,7 +258,7 @@ cdef void fill(Player* p, int64_t now_ns, int wanted, PacketPool* pool) noexcept
     wait = media - p.jitter.next_media_ns - line_ns(line, line.covered)
     if quiet:
         # Nobody hears when speech begins again after a pause: start it with the delay that the network asks for.
-        late = p.jitter.delay.target_ns - jitter_slack_ns(&p.jitter, media, now_ns)
+        late = p.jitter.delay.target_ns - p.jitter.delay.lookahead_ns - jitter_slack_ns(&p.jitter, media, now_ns)
         wait = late if wait > -p.jitter.delay.target_ns else wait
     if wait < MS:
         if missing:
@@ -252,17 +266,24 @@ cdef void fill(Player* p, int64_t now_ns, int wanted, PacketPool* pool) noexcept
             if jitter_next(&p.jitter, &missing, &media) != NEXT_HERE:
                 return                         # what came after the hole held no audio
         p.rebuffer = 0
-        decode_next(p, now_ns, pool)
+        decode_next(p, now_ns, 0, pool)
         return
+    if missing and not quiet and wait < p.jitter.packet_ns + MS:
+        pause = line_quiet(line, line.end - line.rate_hz // 50, line.rate_hz // 50)
     if missing and wait < p.jitter.packet_ns + MS and recover(
         p, <uint16_t> (p.jitter.next_sequence + missing), line_samples(line, wait)
     ):
+        pass
+    elif missing and not quiet and wait < BRIDGE_NS_MAX and bridge(p, now_ns, missing, line_samples(line, wait), pool):
         return
-    if missing and not quiet and wait < BRIDGE_NS_MAX and bridge(p, now_ns, missing, line_samples(line, wait), pool):
-        return
-    if wait < line_ns(line, wanted):
-        wanted = line_samples(line, wait)
-    fill_gap(p, wanted)
+    else:
+        if pause or wait < line_ns(line, wanted):
+            wanted = line_samples(line, wait)
+        fill_gap(p, wanted)
+    if pause:
+        jitter_lost(&p.jitter, missing)
+        if jitter_next(&p.jitter, &missing, &media) == NEXT_HERE:
+            decode_next(p, now_ns, line_ns(line, line_made_up(line)), pool)
 
 
 cdef void skip_excess(Player* p, int64_t now_ns, PacketPool* pool) noexcept nogil:
@@ -286,7 +307,11 @@ cdef void skip_excess(Player* p, int64_t now_ns, PacketPool* pool) noexcept nogi
 
 cdef inline int control_every_ms(const Player* p) noexcept nogil:
     cdef int64_t excess = p.slack_low_ns - p.jitter.delay.target_ns
-    return CONTROL_HURRY_MS if EXCESS_FAST_NS < excess < SECOND else CONTROL_EVERY_MS
+    if EXCESS_FAST_NS < excess < SECOND or (
+        excess < -DEFICIT_NS and line_quiet(&p.line, p.line.at, line_waiting(&p.line))
+    ):
+        return CONTROL_HURRY_MS
+    return CONTROL_EVERY_MS
 
 
 cdef void control(Player* p, int wanted) noexcept nogil:
@@ -329,6 +354,7 @@ cdef int fill_up(Player* p, int64_t now_ns, int samples, PacketPool* pool) noexc
     for _ in range(STEPS_MAX):
         # A packet of another codec may have changed the rate in between.
         wanted = <int> (<int64_t> samples * p.line.rate_hz // p.rate_hz)
+        p.wanted = wanted
         if line_waiting(&p.line) >= wanted:
             return wanted
         fill(p, now_ns, wanted - line_waiting(&p.line), pool)

@@ -181,6 +181,12 @@ cdef PlayoutKind playout_pull(Playout* p, int64_t now_ns, int16_t* out, int samp
     return kind
 
 
+cdef inline void grow(uint32_t* total, int64_t now) noexcept nogil:
+    """What was made up and cut out of a pause again makes no total go back."""
+    if now > total[0]:
+        total[0] = <uint32_t> now
+
+
 cdef const PlayoutStats* playout_stats(const Playout* playout) noexcept nogil:
     cdef Playout* p = <Playout*> playout
     cdef JitterBuffer* j = &p.player.jitter
@@ -195,8 +201,8 @@ cdef const PlayoutStats* playout_stats(const Playout* playout) noexcept nogil:
     p.stats.loss_event_packets = j.loss_event_packets
     p.stats.xr = j.xr
     p.stats.frames_played = <uint32_t> (p.pulled_ns // FRAME_NS)
-    p.stats.frames_concealed = <uint32_t> (p.player.line.kind_ns[<int> PLAYED_CONCEALED] // FRAME_NS)
-    p.stats.frames_comfort = <uint32_t> (p.player.line.kind_ns[<int> PLAYED_COMFORT] // FRAME_NS)
+    grow(&p.stats.frames_concealed, p.player.line.kind_ns[<int> PLAYED_CONCEALED] // FRAME_NS)
+    grow(&p.stats.frames_comfort, p.player.line.kind_ns[<int> PLAYED_COMFORT] // FRAME_NS)
     p.stats.samples_stretched = p.player.samples_stretched
     p.stats.samples_compressed = p.player.samples_compressed
     p.stats.buffer_delay_ns = j.delay_ns

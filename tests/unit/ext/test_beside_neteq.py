@@ -29,6 +29,11 @@ def test_g711_stays_where_it_got_ahead(network: str, first_floor: float, second_
     assert figures["pesq_second"] >= second_floor
 
 
+@pytest.mark.parametrize(("codec", "network"), [("PCMU", "loss 10 % x1"), ("opus", "loss 20 % x1")])
+def test_less_is_made_up_than_by_neteq_where_packets_are_lost_and_none_is_late(codec: str, network: str) -> None:
+    assert ours(codec, network)["concealed"] < neteqs(codec)[network]["concealed"]
+
+
 def test_neteqs_figures_are_of_calls_that_the_machine_did_not_disturb() -> None:
     for codec in ("PCMU", "opus"):
         rows = neteqs(codec)

@@ -117,6 +117,25 @@ def test_a_lost_packet_is_concealed_counted_and_costs_no_delay(payloads: list[by
     assert np.sqrt(np.mean(error**2.0)) < 0.05 * np.sqrt(np.mean(hidden**2.0))  # a tone: one can guess it
 
 
+@pytest.mark.parametrize("codec", ["PCMU", "G722", "opus"])
+def test_a_hole_in_a_pause_is_cut_short_and_one_in_speech_is_filled_whole(codec: str) -> None:
+    c = Codec(codec, rate_hz=16000 if codec == "opus" else 0)
+    said = tone(12.0, c.rate_hz)
+    holes = {index for index in range(20, 580) if index % 10 == 5}
+    trace = [p for p in steady(600, clock_hz=48000 if codec == "opus" else 8000) if p.index not in holes]
+    concealed = {}
+    for what, sound in (("speech", said), ("pause", said // 1000)):
+        heard = play(trace, frames(c, sound), codec=codec, rate_hz=c.rate_hz)
+        assert heard.stats["packets_lost"] == len(holes)
+        assert heard.stats["packets_late"] == 0  # what was cut came back
+        assert max(heard.delay_ms[1:]) < 60.0
+        concealed[what] = heard.stats["frames_concealed"]
+        cut_ms = heard.stats["samples_compressed"] * 1000 / c.rate_hz
+        assert cut_ms == 0 if what == "speech" else cut_ms > 7 * len(holes)
+    assert concealed["speech"] == len(holes)
+    assert concealed["pause"] < 0.65 * len(holes)
+
+
 def test_a_packet_after_its_time_is_late_and_no_longer_lost(payloads: list[bytes]) -> None:
     trace = [replace(p, arrival_ns=p.arrival_ns + 200 * MS) if p.index == 150 else p for p in steady(300)]
     heard = play(trace, payloads)
