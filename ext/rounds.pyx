@@ -324,7 +324,7 @@ cdef class Rounds:
             prefetch(self.sinks[i + 48], 1)
             prefetch(<char*>self.sinks[i + 48] + 64, 1)
         if i + 32 < self.count and self.sinks[i + 32].tap is not NULL:
-            prefetch(self.sinks[i + 32].tap, 1)
+            prefetch(self.sinks[i + 32].tap, 0)
             prefetch(<char*>self.sinks[i + 32].tap + 64, 0)
         if i + 12 < self.count and self.sinks[i + 12].tap is not NULL:
             s = self.sinks[i + 12]

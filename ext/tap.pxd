@@ -28,18 +28,20 @@ cdef enum:
     TAP_FLAG_VIDEO = 16
     TAP_FLAG_RESTORED = 32
 
+# Each side writes to one line of memory of its own (64 bytes), and the reader to its line only when it took something:
+# a line that both write goes to and fro between their cores with each packet.
 cdef struct Tap:
+    uint64_t head                      # bytes ever read; the reader's
+    uint32_t changes                   # lost grew, and the control side was rung about it
+    uint32_t pad[13]
+    uint64_t tail                      # bytes ever written; the worker's, as all below
+    uint64_t base                      # which of them stands at the ring's start; moves only while it is empty
+    uint8_t* ring
+    uint64_t size                      # of the ring, a power of two
     uint64_t handle
     uint64_t packets                   # copied
     uint32_t lost                      # not copied: ring full
     uint32_t behind                    # the next record follows a loss
-    uint32_t changes                   # lost grew, and the control side was rung about it
-    uint64_t head                      # bytes ever read; the reader's
-    uint64_t pad[7]
-    uint64_t tail                      # bytes ever written; the worker's
-    uint64_t base                      # which of them stands at the ring's start; moves only while it is empty
-    uint8_t* ring
-    uint64_t size                      # of the ring, a power of two
 
 # Whose packets are kept: those that arrived from from_ns on and before until_ns, which any thread may set (atomic).
 cdef struct Window:

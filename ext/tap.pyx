@@ -4,7 +4,7 @@ Owns the record layout (tap.pxd). The worker pays one copy; checksums are made o
 new records, never half of one, and says how many.
 """
 
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from mediaserver.ext.atomic cimport exchange_32, load_acquire_64, load_relaxed_64, store_release_64
 from mediaserver.ext.crc cimport crc32
@@ -12,15 +12,20 @@ from mediaserver.ext.crc cimport crc32
 cdef extern from *:
     void prefetch "__builtin_prefetch"(const void* p, int for_writing) noexcept nogil
 
+cdef extern from "<stdlib.h>" nogil:
+    int posix_memalign(void** made, size_t alignment, size_t size)
+
 cdef enum:
+    LINE_BYTES = 64
     SYNC = 0x50545352
     KIND_RTP = 1
 
 
 cdef Tap* tap_new(uint64_t size) noexcept nogil:
-    cdef Tap* t = <Tap*>calloc(1, sizeof(Tap))
-    if t is NULL:
+    cdef Tap* t
+    if posix_memalign(<void**>&t, LINE_BYTES, sizeof(Tap)) != 0:
         return NULL
+    memset(t, 0, sizeof(Tap))
     t.size = size
     t.ring = <uint8_t*>malloc(size)
     if t.ring is NULL:
@@ -112,13 +117,15 @@ cdef int64_t tap_read(Tap* t, uint8_t* out, int64_t capacity) noexcept nogil:
         put_le(out + written + 12, crc32(out + written, size), 4)
         written += size
         head += size
-    store_release_64(&t.head, head)
+    if written:
+        store_release_64(&t.head, head)
     return written
 
 
 cdef int64_t tap_take(Tap* t, uint8_t* out, int64_t* size, int64_t capacity, const Window* window, int64_t* oldest_ns,
                       uint64_t* outside) noexcept nogil:
     cdef uint64_t head = load_relaxed_64(&t.head)
+    cdef uint64_t before = head
     cdef uint64_t tail = load_acquire_64(&t.tail)
     # Read after the tail: a packet that arrived after the end of permission was told is never taken for an earlier one.
     cdef int64_t until_ns = <int64_t>load_acquire_64(<const uint64_t*>&window.until_ns)
@@ -143,7 +150,8 @@ cdef int64_t tap_take(Tap* t, uint8_t* out, int64_t* size, int64_t capacity, con
         else:
             outside[0] += 1
         head += bytes_of
-    store_release_64(&t.head, head)
+    if head != before:
+        store_release_64(&t.head, head)
     return packets
 
 
