@@ -85,12 +85,23 @@ cdef SsrcEntry* learn(VideoLeg* v, const Packet* packet, const Extensions* e) no
     return ssrc_learn(v, packet.ssrc, t.place, layer, rtx)
 
 
-cdef void bind(VideoLeg* v, VideoStream* s, uint32_t ssrc) noexcept nogil:
+cdef void begin_again(Track* t, VideoStream* s) noexcept nogil:
+    """Its viewers go on from a key frame of the new stream: how the old numbers became theirs says nothing of these."""
+    cdef Track* viewer = t.viewers
+    while viewer is not NULL:
+        if viewer.sink.current == s.layer:
+            viewer.sink.feeding = 0
+        viewer = viewer.next_viewer
+    s.key_pending = 0
+
+
+cdef void bind(VideoLeg* v, Track* t, VideoStream* s, uint32_t ssrc) noexcept nogil:
     """The layer is this SSRC from now on: the sender began anew, and nothing of the old numbers means anything."""
     cdef uint32_t rtx_ssrc = s.rtx_ssrc
     if s.ssrc:
         ssrc_forget(v, s.ssrc)
         track_reset_stream(s)
+        begin_again(t, s)
         s.rtx_ssrc = rtx_ssrc
     s.ssrc = ssrc
 
@@ -208,6 +219,7 @@ cdef int take(Context* ctx, VideoLeg* v, Track* t, VideoStream* s, Packet* packe
             history_clear(s.history)
             s.nack.count = 0
             s.frame_known = 0
+            begin_again(t, s)
         else:
             note_gap(ctx, v, t, s, highest, packet)
         rtp_receiver_time(&s.receiver, packet.timestamp, packet.arrival_ns, VIDEO_CLOCK_HZ)
@@ -265,7 +277,7 @@ cdef int video_receive(Context* ctx, VideoLeg* v, Packet* packet, int wire_bytes
         if restore(s, t, packet) < 0:
             return 0
     elif s.ssrc != packet.ssrc:
-        bind(v, s, packet.ssrc)
+        bind(v, t, s, packet.ssrc)
     return take(ctx, v, t, s, packet, &e, repaired)
 
 

@@ -2,6 +2,8 @@
 
 import struct
 
+import pytest
+
 from mediaserver.model import Direction
 from mediaserver.model_video import Feedback, VideoCodec, VideoFormat
 from tests.sim.cameras import EXTENSIONS, Camera, Screen, VideoPacket, VideoWorld, picture_of, receiving
@@ -54,6 +56,22 @@ def test_sound_of_a_bundled_leg_is_told_from_its_video_by_payload_type() -> None
     assert stats["packets_received"] == 50
     assert stats["packets_bad"] == 0
     screen.stream.check_vp8(screen.ssrc)
+
+
+@pytest.mark.parametrize("sequence", [29_000, 15_000, 30_500, 50_000])
+@pytest.mark.parametrize("key_lost", [False, True])
+def test_a_sender_that_begins_anew_is_seen_again_from_a_key_frame_whatever_its_numbers(
+    sequence: int, key_lost: bool
+) -> None:
+    """A browser that came back by another transport has other SSRCs; its first key frame may have come too early."""
+    world, former, screen = call(camera={"sequence": 30_000})
+    world.film(1_000)
+    seen = len(screen.stream.frames())
+    world.cameras.remove(former)
+    world.camera(former.phone, 0, sequence=sequence, timestamp=77, picture=3, want_key=not key_lost).ssrc = 0xABCDEF
+    world.film(1_000)
+    screen.stream.check_vp8(screen.ssrc)
+    assert len(screen.stream.frames()) - seen >= (20 if key_lost else 28)
 
 
 def test_a_viewer_who_comes_later_is_shown_a_key_frame_that_was_asked_for_once() -> None:
