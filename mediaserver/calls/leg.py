@@ -452,10 +452,10 @@ class Leg:
             self.hang_up(Cause.NO_MEDIA)
 
     def _media_changed(self) -> None:
-        self._owner.leg_streams(self)
-        holds = self.media.negotiator.peer_holds and not self._session().one_way
-        if self.held != holds:
-            self.held = holds
+        was = self.held
+        self.held = self.media.negotiator.peer_holds and not self._session().one_way
+        self._owner.leg_streams(self)  # who is told of the streams reads there whether the party holds
+        if self.held != was:
             self._owner.leg_held(self)
         self._owner.leg_silent(self)
 

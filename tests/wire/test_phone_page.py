@@ -136,8 +136,10 @@ async def test_two_pages_call_each_other_hold_and_hang_up(browser: Browser, serv
     await asyncio.gather(_hears_the_tone(bob), _hears_the_tone(vera))
     await vera.click("Hold")
     await vera.until_text("On hold")
+    await bob.until(f"{PHONE}.current.heldByOther")
     await vera.click("Resume")
     await vera.until(f"!{PHONE}.current.held")
+    await bob.until(f"!{PHONE}.current.heldByOther")
     await _hears_the_tone(bob)
     await vera.evaluate(f"window.old = {PHONE}.line.wire.socket, old.close()")  # the network is gone for a moment
     await vera.until(f"{PHONE}.line.wire.socket !== old && {PHONE}.line.state === 'ready'")
