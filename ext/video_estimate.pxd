@@ -93,7 +93,8 @@ cdef void estimate_init(Estimator* e, uint16_t first) noexcept nogil
 # One packet leaves now; the number to put into it.
 cdef uint16_t estimate_sent(Estimator* e, int size, int64_t now_ns) noexcept nogil
 cdef void estimate_feedback(Estimator* e, const TransportReport* report, int64_t now_ns) noexcept nogil
-# Nothing was heard for long: what was believed is believed less. Call every tick.
+# What was sent is not told of for long: what was believed is believed less. Nothing was sent for long: what was
+# believed of a queue is forgotten. Call every tick.
 cdef void estimate_tick(Estimator* e, int64_t now_ns) noexcept nogil
 # A probe may begin when more is wanted than the estimate: its bits per second, or 0.
 cdef int64_t estimate_probe(Estimator* e, int64_t wanted_bps, int64_t now_ns) noexcept nogil

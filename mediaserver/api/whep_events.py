@@ -108,7 +108,7 @@ class ViewerEvents:
 def _layers(shown: PictureShown) -> dict[str, Any]:
     """Of one m-section. layers: those that may be chosen; active, inactive: whether they are sent at present."""
     sent = dict(shown.streams)
-    named = [(number, rid) for number, rid in enumerate(shown.rids)]
+    named = list(enumerate(shown.rids))
     return {
         "participant": shown.participant,
         "shown": shown.rid,

@@ -40,6 +40,7 @@ async def test_a_killed_server_keeps_what_it_captured_and_the_next_start_finishe
         journals = sorted(root.rglob("*.journal"))
         # Mid-stream: a dozen flushes have happened, another is under way.
         while min(path.stat().st_size for path in journals) < 15_000:
+            assert child.poll() is None, "the child ended by itself"
             time.sleep(0.005)
         killed_ns = time.monotonic_ns()
         child.send_signal(signal.SIGKILL)
