@@ -43,7 +43,8 @@ class Worker(TrackDesk):
     def play(
         self, leg: int, samples: bytes, rate_hz: int, *, play_id: int, loop: bool, gain_q12: int, start: int
     ) -> int:
-        """samples: int16 native order at 8, 16 or 48 kHz. Ends with ("play_ended", leg, play_id, completed)."""
+        """samples: int16 native order at 8, 16 or 48 kHz. Ends with ("play_ended", leg, play_id, completed, sent):
+        sent is (SSRC, first, last extended sequence number, packets) of what carried it, or None."""
 
     def play_tone(
         self,

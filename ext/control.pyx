@@ -106,7 +106,8 @@ cdef class Worker(TrackDesk):
 
     def play(self, uint64_t leg, bytes samples, int rate_hz, *, uint64_t play_id, bint loop, int gain_q12,
              int64_t start) -> int:
-        """samples: int16 native order at 8, 16 or 48 kHz. Ends with ("play_ended", leg, play_id, completed)."""
+        """samples: int16 native order at 8, 16 or 48 kHz. Ends with ("play_ended", leg, play_id, completed, sent):
+        sent is (SSRC, first, last extended sequence number, packets) of what carried it, or None."""
         return self.submit_play(leg, play_new_samples(play_id, samples, rate_hz, loop, gain_q12, start), samples)
 
     def play_tone(self, uint64_t leg, frequencies_hz, cadence_ms, double level_dbm0, int repeats, *,

@@ -109,6 +109,10 @@ cdef struct LegSnapshot:               # what Python reads; the order of model.L
     int64_t round_trip_ns
     int32_t remote_fraction            # 1/256; -1: no report yet
     int32_t remote_packets_lost
+    uint32_t remote_highest            # extended highest sequence number of that report block
+    uint32_t remote_reporter           # SSRC of who sent it
+    uint32_t remote_reports            # how many about what we send
+    uint32_t sent_sequence             # extended number of the next packet to it
     int64_t remote_jitter_ns
     uint64_t rtcp_received
     uint64_t rtcp_sent
@@ -231,6 +235,9 @@ cdef struct Leg:
     int64_t round_trip_ns
     int32_t remote_fraction
     int32_t remote_lost
+    uint32_t remote_highest
+    uint32_t remote_reporter
+    uint32_t remote_reports
     int64_t remote_jitter_ns
     uint64_t rtcp_received
     uint64_t rtcp_sent

@@ -42,7 +42,7 @@ class Mailbox:
 
     def drain(self) -> list[tuple[Any, ...]]:
         """("reply", id, status, result), ("digit", leg, digit, ms, source), ("source", leg, (host, port)),
-        ("silence", leg, silent), ("play_ended", leg, play_id, completed), ("tap_behind", tap),
+        ("silence", leg, silent), ("play_ended", leg, play_id, completed, sent), ("tap_behind", tap),
         ("speaker", bridge, leg).
         """
 

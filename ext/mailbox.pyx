@@ -55,7 +55,7 @@ from mediaserver.ext.context cimport Counters
 from mediaserver.ext.datagram cimport Datagram, datagram_done, datagram_peek
 from mediaserver.ext.leg cimport CHANGE_SILENCE, CHANGE_SOURCE, Leg, LegSnapshot, StreamChange
 from mediaserver.ext.net cimport Address, UdpNetwork, address_to_python, udp_wake
-from mediaserver.ext.play cimport Play
+from mediaserver.ext.play cimport Play, play_range
 from mediaserver.ext.port cimport PORT_TAG_KIND, Port, port_free
 from mediaserver.ext.processing cimport LegVoice, processing_free
 from mediaserver.ext.state cimport CONNS_PER_WORKER_MAX, PORTS_PER_WORKER_MAX
@@ -223,7 +223,7 @@ cdef class Mailbox:
 
     def drain(self) -> list[tuple]:
         """Everything the worker has said since: ("reply", id, status, result), ("digit", leg, digit, ms, source),
-        ("source", leg, (host, port)), ("silence", leg, silent), ("play_ended", leg, play_id, completed),
+        ("source", leg, (host, port)), ("silence", leg, silent), ("play_ended", leg, play_id, completed, sent),
         ("tap_behind", tap), ("speaker", bridge, leg), ("datagram", leg or port or connection, (host, port[, via]),
         bytes), ("conn_closed", connection),
         ("track_active", leg, track, active), ("layer", leg, track, layer or None), ("key_frame", leg, track)."""
@@ -295,10 +295,10 @@ cdef class Mailbox:
 
     cdef tuple play_ended(self, Message* m):
         cdef Play* play = <Play*>m.data
-        play_id = play.id
+        play_id, sent = play.id, play_range(play)
         free(play)
         self.plays.pop(play_id, None)
-        return "play_ended", m.handle, play_id, bool(m.flag)
+        return "play_ended", m.handle, play_id, bool(m.flag), sent
 
     cdef object detached(self, Message* m):
         cdef DetachedLeg out = DetachedLeg.__new__(DetachedLeg)

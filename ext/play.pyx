@@ -4,7 +4,7 @@ Knows neither leg nor codec; whoever calls it resamples and encodes.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING
-from libc.stdint cimport int32_t
+from libc.stdint cimport int32_t, uint32_t
 from libc.stdlib cimport calloc
 from libc.string cimport memcpy, memset
 from mediaserver.ext.dtmf cimport tone_init, tone_step
@@ -41,6 +41,20 @@ cdef int play_step(Play* p, int16_t* out) noexcept nogil:
     if p.gain_q12 != UNITY_GAIN_Q12:
         mix_gain(out, filled, p.gain_q12)
     return 1
+
+
+cdef void play_sent(Play* p, uint32_t ssrc, uint32_t first, uint32_t next_) noexcept nogil:
+    if first == next_:                 # less than a packet's worth, or the codec's own silence
+        return
+    if not p.packets:
+        p.ssrc = ssrc
+        p.first_sequence = first
+    p.last_sequence = next_ - 1
+    p.packets += next_ - first
+
+
+cdef tuple play_range(const Play* p):
+    return (p.ssrc, p.first_sequence, p.last_sequence, p.packets) if p.packets else None
 
 
 cdef Play* play_new(uint64_t play_id, int rate_hz) except NULL:

@@ -25,7 +25,13 @@ from mediaserver.ext.rtcp cimport (
     rtcp_round_trip_ns,
     rtcp_write,
 )
-from mediaserver.ext.rtp cimport RtpReceiver, rtp_receiver_expected, rtp_receiver_highest, rtp_sender_now
+from mediaserver.ext.rtp cimport (
+    RtpReceiver,
+    rtp_receiver_expected,
+    rtp_receiver_highest,
+    rtp_sender_extended,
+    rtp_sender_now,
+)
 from mediaserver.ext.srtp cimport SRTP_OK, SRTP_TRAILER_MAX, srtp_unprotect_control
 from mediaserver.ext.video_feedback cimport RTCP_RECEIVER_REPORT
 from mediaserver.ext.video_leg cimport VideoLeg
@@ -83,6 +89,9 @@ cdef void report_receive(Context* ctx, Leg* leg, Packet* packet, const Address* 
         if leg.red is not NULL:
             red_report(leg.red, got.fraction_lost, ctx.now_ns)
         leg.remote_lost = got.cumulative_lost
+        leg.remote_highest = got.highest_sequence
+        leg.remote_reporter = got.block_ssrc
+        leg.remote_reports += 1
         if leg.voice is not NULL:      # what in-band FEC is sized for
             codec_set_loss(&leg.voice.codec, got.fraction_lost * 100 // 256)
         clock_hz = leg.sender.clock_hz if leg.sender.clock_hz > 0 else 8000
@@ -210,6 +219,10 @@ cdef void fill_snapshot(Context* ctx, Leg* leg, LegSnapshot* s) noexcept nogil:
     s.remote_fraction = leg.remote_fraction
     s.packets_recovered = leg.packets_recovered
     s.remote_packets_lost = leg.remote_lost
+    s.remote_highest = leg.remote_highest
+    s.remote_reporter = leg.remote_reporter
+    s.remote_reports = leg.remote_reports
+    s.sent_sequence = rtp_sender_extended(&leg.sender)
     s.remote_jitter_ns = leg.remote_jitter_ns
     s.rtcp_received = leg.rtcp_received
     s.rtcp_sent = leg.rtcp_sent

@@ -31,6 +31,7 @@ cdef struct RtcpInput:                 # what one compound packet says to us
     uint64_t sr_ntp
     uint32_t sr_timestamp
     int32_t has_block                  # a report block about our SSRC
+    uint32_t block_ssrc                # who sent that one
     int32_t fraction_lost
     int32_t cumulative_lost
     uint32_t highest_sequence

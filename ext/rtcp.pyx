@@ -109,6 +109,7 @@ cdef void read_block(const uint8_t* p, uint32_t our_ssrc, RtcpInput* into) noexc
         return
     lost = read_be32(p + 4) & 0xFFFFFF
     into.has_block = 1
+    into.block_ssrc = into.sender_ssrc
     into.fraction_lost = p[4]
     into.cumulative_lost = <int32_t>lost - (0x1000000 if lost & 0x800000 else 0)
     into.highest_sequence = read_be32(p + 8)

@@ -57,6 +57,7 @@ cdef uint32_t rtp_receiver_highest(const RtpReceiver* r) noexcept nogil      # e
 cdef struct RtpSender:                # what has gone out, and the offsets of the stream now relayed into it
     uint32_t ssrc
     uint16_t sequence                 # of the next packet when we make it ourselves; highest sent + 1
+    uint16_t cycles                   # times it wrapped: with it the extended number of RFC 3550 §6.4.1
     uint32_t timestamp                # of the last packet sent
     int64_t sent_ns                   # when that was; 0: nothing yet
     int32_t clock_hz                  # of that timestamp
@@ -71,6 +72,15 @@ cdef struct RtpSender:                # what has gone out, and the offsets of th
     uint16_t sequence_delta
     uint32_t timestamp_delta
     int32_t marker_next               # the next packet we make starts a talk spurt
+
+# Of the next packet, wraps in the upper half: what a receiver that has heard all of them calls it.
+cdef inline uint32_t rtp_sender_extended(const RtpSender* s) noexcept nogil:
+    return (<uint32_t>s.cycles << 16) | s.sequence
+
+# A packet with s.sequence goes out.
+cdef inline void rtp_sender_step(RtpSender* s) noexcept nogil:
+    s.sequence += 1
+    s.cycles += s.sequence == 0
 
 cdef void rtp_sender_init(RtpSender* s, uint32_t ssrc, uint16_t sequence, uint32_t timestamp) noexcept nogil
 # The timestamp that now follows on in real time from the last one sent.

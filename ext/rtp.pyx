@@ -186,6 +186,7 @@ cdef int rtp_sender_rewrite(RtpSender* s, Packet* packet, int payload_type, int 
                      s.ssrc)
     packet.timestamp = timestamp
     if <int16_t>(sequence - s.sequence) >= 0:
+        s.cycles += <uint16_t>(sequence + 1) < s.sequence
         s.sequence = <uint16_t>(sequence + 1)
     return 0
 

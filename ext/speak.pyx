@@ -11,7 +11,7 @@ from mediaserver.ext.leg cimport leg_can_send, leg_report_digit, leg_send_rtp
 from mediaserver.ext.mix cimport mix_at_limit, mix_gain, mix_level
 from mediaserver.ext.playout cimport PLAYED_SILENCE, PLAYED_VOICE, playout_pull, playout_set_rate
 from mediaserver.ext.processing cimport processing_heard, processing_step
-from mediaserver.ext.rtp cimport RTP_HEADER_BYTES, rtp_sender_next, rtp_write_header
+from mediaserver.ext.rtp cimport RTP_HEADER_BYTES, rtp_sender_next, rtp_sender_step, rtp_write_header
 from mediaserver.ext.voice cimport TAKEN_ENCODED, TAKEN_NOTHING, Taken, Voice, voice_push, voice_take
 
 cdef enum:
@@ -26,7 +26,7 @@ cdef void send_packet(Context* ctx, Leg* leg, int payload_type, uint32_t timesta
     """The payload stands in ctx.scratch behind the place of the header."""
     cdef uint8_t* data = ctx.scratch.data
     rtp_write_header(data, payload_type, marker, leg.sender.sequence, timestamp, leg.sender.ssrc)
-    leg.sender.sequence += 1
+    rtp_sender_step(&leg.sender)
     leg.sender.feeding = 0
     leg_send_rtp(ctx, leg, data, RTP_HEADER_BYTES + size, timestamp, leg.voice.clock_hz)
 

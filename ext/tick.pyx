@@ -1,6 +1,6 @@
 """The 20 ms tick: legs that play, press keys or are listened to, then the bridges that mix."""
 
-from libc.stdint cimport int16_t
+from libc.stdint cimport int16_t, uint32_t
 from libc.string cimport memcpy, memset
 from mediaserver.ext.bridge cimport Bridge, leg_decide
 from mediaserver.ext.channel cimport NOTE_PLAY_ENDED, Message
@@ -8,8 +8,8 @@ from mediaserver.ext.context cimport TICK_SAMPLES_MAX, context_reply
 from mediaserver.ext.keypad cimport KEYPAD_EVENT, KEYPAD_QUIET, KeypadOutput, keypad_busy, keypad_step
 from mediaserver.ext.leg cimport leg_can_send, leg_schedule
 from mediaserver.ext.mixing cimport tick_bridge
-from mediaserver.ext.play cimport TONE_RATE_HZ, play_step
-from mediaserver.ext.rtp cimport RTP_HEADER_BYTES, rtp_sender_next
+from mediaserver.ext.play cimport TONE_RATE_HZ, play_sent, play_step
+from mediaserver.ext.rtp cimport RTP_HEADER_BYTES, rtp_sender_extended, rtp_sender_next
 from mediaserver.ext.speak cimport pull, send_packet, speak
 
 
@@ -55,6 +55,7 @@ cdef bint press_keys(Context* ctx, Leg* leg) noexcept nogil:
 cdef void tick_leg(Context* ctx, Leg* leg) noexcept nogil:
     cdef int16_t pcm[TICK_SAMPLES_MAX]
     cdef int lasts
+    cdef uint32_t first
     cdef bint pressed = False
     if leg.decoding and not leg.mixed:
         pull(ctx, leg, 8000)
@@ -66,7 +67,9 @@ cdef void tick_leg(Context* ctx, Leg* leg) noexcept nogil:
             end_play(ctx, leg, True)
             leg_decide(ctx, leg)
         elif not pressed:
+            first = rtp_sender_extended(&leg.sender)
             speak(ctx, leg, pcm, leg.play.rate_hz // 50, leg.play.rate_hz)
+            play_sent(leg.play, leg.sender.ssrc, first, rtp_sender_extended(&leg.sender))
             leg.spoken_tick = ctx.tick_number
     leg_schedule(ctx, leg)
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NewType
 
+from mediaserver.model_delivery import UNPROVEN, Delivery, PacketRange
+
 LegHandle = NewType("LegHandle", int)  # generation and index of a leg in a worker; 0 is never valid
 BridgeHandle = NewType("BridgeHandle", int)
 PromptHandle = NewType("PromptHandle", int)
@@ -165,6 +167,7 @@ class PlayFinished:
     leg: LegHandle
     play_id: PlayId
     completed: bool  # False: stopped, replaced or the leg closed
+    sent: PacketRange | None = field(default=None, compare=False)  # None: no packet carried it
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +284,10 @@ class LegStats:
     hum_dbov: int = 0  # of that hum
     echo_ms: int = 0  # what it is sent comes back so much later; 0: it does not, or not looked for
     echo_loss_db: int = 0  # and so much softer
+    remote_highest: int = 0  # extended highest sequence number of that block (RFC 3550 §6.4.1)
+    remote_reporter: int = 0  # SSRC of who sent it
+    remote_reports: int = 0  # how many about what we send
+    sent_sequence: int = 0  # extended sequence number of the next packet to it
     packets_recovered: int = 0  # lost, and come with a later packet that repeated them (RFC 2198)
 
 
@@ -351,20 +358,6 @@ class NoticeKind(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
-    """How a notice arrived: RTP packets sent while it played and, by the party's RTCP, lost of them (-1: no report)."""
-
-    packets_sent: int = 0
-    packets_lost: int = -1
-
-    @property
-    def fraction(self) -> float | None:
-        if self.packets_lost < 0 or self.packets_sent <= 0:
-            return None
-        return max(0.0, 1.0 - self.packets_lost / self.packets_sent)
-
-
-@dataclass(frozen=True, slots=True)
 class PromptHeard:
     """What the server played to one party: it belongs to that party's channel of a recording."""
 
@@ -388,7 +381,7 @@ class Notice:
     started_ns: int
     ended_ns: int
     ended_wall: float
-    delivery: Delivery = Delivery()
+    delivery: Delivery = UNPROVEN
 
 
 @dataclass(frozen=True, slots=True)

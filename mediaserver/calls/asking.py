@@ -12,15 +12,15 @@ from pathlib import Path
 
 import structlog
 
+from mediaserver.calls.arrival import Arrival, reported
 from mediaserver.calls.house import House
 from mediaserver.calls.leg import Leg
-from mediaserver.errors import MediaError, MediaServerError
-from mediaserver.model import Delivery, LegStats, Notice
+from mediaserver.errors import MediaServerError
+from mediaserver.model import Notice
 from mediaserver.model_consent import Answer, ConsentRules
 
 log = structlog.get_logger()
 _TRIES = 3  # a notice that was interrupted, or did not arrive, is played again so often
-_REPORT_LOOK_S = 0.1  # the media plane renews its statistics so often
 
 
 class Asking:
@@ -28,66 +28,49 @@ class Asking:
         self._house = house
         self._rules = rules
 
-    async def deliver(self, leg: Leg, prompt: str, language: str, starts: Callable[[], None]) -> Notice | None:
+    async def deliver(
+        self, leg: Leg, prompt: str, language: str, starts: Callable[[], None]
+    ) -> tuple[Notice, Arrival] | None:
         """Played to its end and, as far as the policy asks, proven to have arrived. None: the party hung up.
 
         starts: called each time it is played anew. What never arrives well enough is handed on as it is: the recorder
         calls it failed and captures nothing.
         """
-        notice = None
+        heard = None
         for attempt in range(_TRIES):
             starts()
-            notice = await self._play(leg, prompt, language)
-            if notice is None:
-                return None
-            if self.arrived(notice):
-                return notice
+            heard = await self._play(leg, prompt, language)
+            if heard is None or self.arrived(heard[0]):
+                return heard
+            notice = heard[0]
             log.warning("a notice did not arrive well enough", attempt=attempt + 1, delivered=notice.delivery.fraction)
-        return notice
+        return heard
 
     def arrived(self, notice: Notice) -> bool:
         """As well as the policy asks for."""
         fraction = notice.delivery.fraction
         return self._rules.proof == "sent" if fraction is None else fraction >= self._rules.delivered_fraction
 
-    async def _play(self, leg: Leg, prompt: str, language: str) -> Notice | None:
+    async def _play(self, leg: Leg, prompt: str, language: str) -> tuple[Notice, Arrival] | None:
         path: Path = self._house.prompts.find(prompt, language)
         loaded = await self._house.load(path)
         clock = self._house.clock
         for _ in range(_TRIES):
-            before, started_ns = self._stats(leg), clock.now_ns()
-            heard = await (await leg.voice.play(loaded))
+            before, started_ns = reported(self._house, leg), clock.now_ns()
+            hearing = await leg.voice.play(loaded)
+            heard = await hearing
             if leg.is_over or not leg.voice.is_open:
                 return None
             if heard:
                 ended_ns, wall = clock.now_ns(), clock.wall()
-                delivery = await self._delivery(leg, before)
+                arrival = Arrival(self._house, leg, hearing.sent, before)
+                delivery = await arrival.proven(self._rules.proof_s if self._rules.proof == "rtcp" else 0.0)
                 handle = leg.voice.handle
                 if leg.is_over or not leg.voice.is_open:
                     return None
-                return Notice(handle, prompt, language, str(path), started_ns, ended_ns, wall, delivery)
+                notice = Notice(handle, prompt, language, str(path), started_ns, ended_ns, wall, delivery)
+                return notice, arrival
         raise MediaServerError(f"the notice {prompt!r} was interrupted {_TRIES} times")
-
-    async def _delivery(self, leg: Leg, before: LegStats | None) -> Delivery:
-        """What was sent while it played, and what the party's RTCP says was lost of it."""
-        after = self._stats(leg)
-        if before is None or after is None:
-            return Delivery()
-        latest, waited_s = after, 0.0
-        while self._rules.proof == "rtcp" and latest.rtcp_received == after.rtcp_received and not leg.is_over:
-            if waited_s >= self._rules.proof_s:
-                return Delivery(after.packets_sent - before.packets_sent)
-            await asyncio.sleep(_REPORT_LOOK_S)
-            waited_s += _REPORT_LOOK_S
-            latest = self._stats(leg) or latest
-        told = latest.remote_loss_fraction >= 0 and latest.rtcp_received > before.rtcp_received
-        lost = max(0, latest.remote_packets_lost - max(0, before.remote_packets_lost)) if told else -1
-        return Delivery(after.packets_sent - before.packets_sent, lost)
-
-    def _stats(self, leg: Leg) -> LegStats | None:
-        with contextlib.suppress(MediaError):
-            return self._house.engine.leg_stats(leg.voice.handle)
-        return None
 
     async def key(self, leg: Leg, answered: asyncio.Event) -> tuple[Answer, str, dict[str, str]] | None:
         """The key that agrees or refuses; silence is a no. None: it answered another way meanwhile."""

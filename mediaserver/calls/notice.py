@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
+from mediaserver.calls.arrival import Arrival
 from mediaserver.calls.asking import Asking
 from mediaserver.calls.house import House
 from mediaserver.calls.leg import Leg
@@ -55,6 +56,7 @@ class _Party:
     language: str
     prompt: str
     notice: Notice | None = None
+    arrival: Arrival | None = None  # of the notice
     answer: tuple[Answer, str, dict[str, str]] | None = None
     told: bool = False  # the recorder knows the answer already
     covered: bool = False
@@ -226,11 +228,12 @@ class NotedRecording:
             party.answer = (Answer.GRANTED, "token", {"session": leg.facts().sip_call_id})
             return True
         self._recording.notice_started(leg.voice.handle)
-        party.notice = await self._asking.deliver(
+        heard = await self._asking.deliver(
             leg, party.prompt, party.language, lambda: self._news(leg, RecordingState.NOTICE)
         )
-        if party.notice is None:
+        if heard is None:
             return False
+        party.notice, party.arrival = heard
         if rules.ask == "press" and party.answer is None:
             self._news(leg, RecordingState.ASKING)
             party.answer = await self._asking.key(leg, party.answered) or party.answer
@@ -256,11 +259,19 @@ class NotedRecording:
         state = ConsentState.UNKNOWN
         if party.notice is not None:
             state = await self._recording.notice_finished(party.notice)
+            if party.arrival is not None and not party.notice.delivery.covered:
+                self._tasks.spawn(self._confirm(party.notice, party.arrival), "reports of a notice")
         if party.answer is not None and not party.told:
             answer, how, detail = party.answer
             await self._recording.answer(handle, answer, how, detail)
         elif state is ConsentState.NOTICE_DELIVERED and self._rules.ask == "stay":
             self._tasks.spawn(self._stay(handle), "stays on the line")
+
+    async def _confirm(self, notice: Notice, arrival: Arrival) -> None:
+        """The report that covers the notice mostly comes when the parties talk already: the evidence then has it."""
+        delivery = await arrival.proven(self._rules.proof_s)
+        if delivery.covered and not self._ended:
+            await self._recording.notice_reported(replace(notice, delivery=delivery))
 
     async def _stay(self, handle: LegHandle) -> None:
         await asyncio.sleep(self._rules.stay_s)

@@ -189,6 +189,9 @@ class Recording(Protocol):
     def notice_started(self, leg: LegHandle) -> None:
         """From now on that party hears it."""
 
+    async def notice_reported(self, notice: Notice) -> None:
+        """A report that covers it came after `notice_finished`: the evidence has it from now on."""
+
     async def notice_finished(self, notice: Notice) -> ConsentState:
         """That party heard it to its end; capture begins where the policy allows. Returns its state now."""
         ...

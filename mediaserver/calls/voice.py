@@ -30,6 +30,7 @@ from mediaserver.model import (
     SourceLatched,
     StreamSettings,
 )
+from mediaserver.model_delivery import PacketRange
 from mediaserver.model_voice import VoiceProcessing
 
 log = structlog.get_logger()
@@ -37,6 +38,17 @@ OnPlay = Callable[[PromptHandle | Tone, bool, int, "asyncio.Future[bool]"], None
 OnDatagram = Callable[[bytes, MediaAddress], None]
 _FINISHED_EARLY_MAX = 8  # PlayFinished that overtook the completion of `play`
 SILENCE = Tone((440.0,), level_dbm0=-120.0)  # no sample of it differs from 0
+
+
+class Hearing(asyncio.Future[bool]):
+    """True, heard to the end; False, stopped or replaced. sent: the packets that carried it, once it is done."""
+
+    sent: PacketRange | None = None
+
+    def ended(self, event: PlayFinished) -> None:
+        if not self.done():
+            self.sent = event.sent
+            self.set_result(event.completed)
 
 
 class Voice:
@@ -47,7 +59,7 @@ class Voice:
         self._media: MediaLeg | None = None
         self._closed = False
         self._on_datagram: OnDatagram | None = None
-        self._plays: dict[PlayId, asyncio.Future[bool]] = {}
+        self._plays: dict[PlayId, Hearing] = {}
         self._finished_early: deque[PlayFinished] = deque(maxlen=_FINISHED_EARLY_MAX)
         self._digits: deque[str] = deque()
         self._digit_typed = asyncio.Event()
@@ -138,17 +150,17 @@ class Voice:
 
     # -- hearing
 
-    async def play(self, what: PromptHandle | Tone, *, loop: bool = False, start_ms: int = 0) -> asyncio.Future[bool]:
-        """Starts it instead of what plays now. The future: True, heard to the end; False, stopped or replaced."""
+    async def play(self, what: PromptHandle | Tone, *, loop: bool = False, start_ms: int = 0) -> Hearing:
+        """Starts it instead of what plays now."""
         self._hushed = False
         if isinstance(what, Tone):
             play_id = await self._engine.play_tone(self.handle, what)
         else:
             play_id = await self._engine.play(self.handle, what, loop=loop, start_ms=start_ms)
-        waiting: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        waiting = Hearing(loop=asyncio.get_running_loop())
         for early in self._finished_early:
             if early.play_id == play_id:
-                waiting.set_result(early.completed)
+                waiting.ended(early)
                 return waiting
         if self._closed:
             waiting.set_result(False)
@@ -233,8 +245,8 @@ class Voice:
             waiting = self._plays.pop(event.play_id, None)
             if waiting is None:
                 self._finished_early.append(event)
-            elif not waiting.done():
-                waiting.set_result(event.completed)
+            else:
+                waiting.ended(event)
         elif isinstance(event, LegDatagram):
             if self._on_datagram is not None:
                 self._on_datagram(event.data, event.source)

@@ -27,6 +27,7 @@ from mediaserver.model import (
     StreamSettings,
     TapHandle,
 )
+from mediaserver.model_delivery import PacketRange
 
 XR_UNAVAILABLE = 127  # RFC 3611 §4.7
 DTMF_SOURCES = (DtmfSource.RTP_EVENT, DtmfSource.SIP_INFO, DtmfSource.IN_BAND)  # ext/dtmf.pxd DtmfWay
@@ -95,7 +96,8 @@ def event_of(doors: Doors, link: WorkerLink, message: tuple[Any, ...]) -> MediaE
         return MediaSilent(kept.handle, message[2])
     if kind == "digit":
         return DtmfDigit(kept.handle, message[2], message[3], DTMF_SOURCES[message[4]])
-    return PlayFinished(kept.handle, PlayId(message[2]), message[3])
+    sent = None if message[4] is None else PacketRange(*message[4])
+    return PlayFinished(kept.handle, PlayId(message[2]), message[3], sent)
 
 
 def _at_the_door(

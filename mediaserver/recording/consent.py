@@ -19,6 +19,7 @@ from mediaserver.errors import ConsentError
 from mediaserver.model import ConsentToken, LegHandle, Masked
 from mediaserver.model_consent import DEFAULT_RULES, ConsentRules
 from mediaserver.model_consent import ConsentState as State
+from mediaserver.model_delivery import UNPROVEN, Delivery
 from mediaserver.store.recordings import EvidenceRow
 
 PURPOSE = "recording"
@@ -103,8 +104,7 @@ class Evidence:
     ended_ns: int
     ended_wall: float
     how: str = "notice"  # or what said yes or no: dtmf, web, sip, api, prior, token
-    packets_sent: int = 0  # of the notice
-    packets_lost: int = -1  # of those, by the party's RTCP; -1: it sent no report
+    delivery: Delivery = UNPROVEN  # of the notice
     detail: Mapping[str, str] = field(default_factory=dict)  # what the way of answering adds: a session, a key
 
 
@@ -207,10 +207,14 @@ class CallConsent:
         self._settle()
 
     def _arrived(self, evidence: Evidence) -> bool:
-        if evidence.packets_lost < 0:
-            return self.rules.proof == "sent"
-        sent = max(1, evidence.packets_sent)
-        return 1.0 - evidence.packets_lost / sent >= self.rules.delivered_fraction
+        fraction = evidence.delivery.fraction
+        return self.rules.proof == "sent" if fraction is None else fraction >= self.rules.delivered_fraction
+
+    def reported(self, evidence: Evidence) -> None:
+        """What is now known of how its notice arrived: a party that rests on it rests on it as it is here."""
+        party = self._parties.get(evidence.leg)
+        if party is not None and party.evidence is not None and party.evidence.evidence_id == evidence.evidence_id:
+            party.evidence = evidence
 
     def stayed(self, leg: LegHandle) -> State:
         """The party is still there, so long after the notice as the rules ask for."""
@@ -335,7 +339,13 @@ def evidence_row(evidence: Evidence, recording_id: str) -> EvidenceRow:
         evidence.started_ns,
         evidence.ended_ns,
         evidence.how,
-        evidence.packets_sent,
-        evidence.packets_lost,
+        evidence.delivery.packets_sent,
+        evidence.delivery.packets_lost,
         json.dumps(dict(evidence.detail)),
+        evidence.delivery.ssrc,
+        evidence.delivery.first_sequence,
+        evidence.delivery.last_sequence,
+        evidence.delivery.reported_sequence,
+        evidence.delivery.reported_before,
+        evidence.delivery.reporter,
     )

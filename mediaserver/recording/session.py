@@ -61,6 +61,7 @@ class JournalRecording:
         self._row: RecordingRow | None = None
         self._packets_lost = 0
         self._held: dict[LegHandle, bool] = {}
+        self._evidence_put: dict[str, tuple[Evidence, ConsentState]] = {}  # and what it proved
         self._ended = False
         self.failure = ""
         self.on_failure: Callable[[str], None] | None = None  # told once, at once
@@ -120,6 +121,19 @@ class JournalRecording:
         self._put_evidence(evidence, state, ConsentState.IMPLIED)
         await self._follow("notice")
         return state
+
+    async def notice_reported(self, notice: Notice) -> None:
+        """A report that covers the notice came after its end: all that rests on it says so from now on."""
+        delivery = notice.delivery
+        for evidence_id, (evidence, state) in list(self._evidence_put.items()):
+            if evidence.leg == notice.leg and evidence.started_ns == notice.started_ns:
+                reported = replace(evidence, delivery=delivery)
+                self._consent.reported(reported)
+                self._put_evidence(reported, state, state)
+                self._note(notice.leg, Kind.EVENT, {"notice_report": {"evidence": evidence_id, **asdict(delivery)}})
+        fraction = delivery.fraction
+        if fraction is not None and fraction < self.rules.delivered_fraction:
+            log.warning("recording.notice_lost", call=self.call_id, recording=self.recording_id, delivered=fraction)
 
     async def stayed(self, leg: LegHandle) -> None:
         """So long after its notice as the policy asks for, the party is still there."""
@@ -384,6 +398,7 @@ class JournalRecording:
     def _put_evidence(self, evidence: Evidence, state: ConsentState, permitted: ConsentState) -> None:
         """The row says what this evidence proves, whoever else has yet to hear the notice."""
         proven = permitted if state in FOLLOWS_PERMISSION else state
+        self._evidence_put[evidence.evidence_id] = evidence, proven
         self._recorder.store.put_evidence(evidence_row(replace(evidence, state=proven), self.recording_id))
 
     def _evidence(self, notice: Notice, digest: str) -> Evidence:
@@ -403,8 +418,7 @@ class JournalRecording:
             started_ns=notice.started_ns,
             ended_ns=notice.ended_ns,
             ended_wall=notice.ended_wall,
-            packets_sent=notice.delivery.packets_sent,
-            packets_lost=notice.delivery.packets_lost,
+            delivery=notice.delivery,
         )
 
     def _answer_evidence(self, leg: LegHandle, how: str, detail: Mapping[str, str]) -> Evidence:

@@ -129,12 +129,29 @@ def _proof(item: EvidenceRow) -> dict[str, Any]:
                 "started": _time(item.notice_started_ms / 1000),
                 "ended": _time(item.notice_ended_ms / 1000),
                 "rtp_packets_sent": item.packets_sent,
+                "rtp": _packets(item),
                 "rtcp_packets_lost": None if item.packets_lost < 0 else item.packets_lost,
+                "rtcp": _report(item),
                 "delivered": delivered,
             },
             "answer": json.loads(item.detail),
         },
     }
+
+
+def _packets(item: EvidenceRow) -> dict[str, int] | None:
+    """Extended sequence numbers (RFC 3550 §6.4.1) of the first and last packet that carried the notice."""
+    if item.rtp_first < 0:
+        return None
+    return {"ssrc": item.rtp_ssrc, "first_sequence": item.rtp_first, "last_sequence": item.rtp_last}
+
+
+def _report(item: EvidenceRow) -> dict[str, int | None] | None:
+    """The report that covers them, and the one its loss is counted from; null: the party sent none that does."""
+    if item.rtcp_highest < 0:
+        return None
+    before = None if item.rtcp_before < 0 else item.rtcp_before
+    return {"reporter": item.rtcp_reporter, "highest_sequence": item.rtcp_highest, "counted_from": before}
 
 
 def _attachment(purpose: str, at_ms: int, party: int, body: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, String, Table, Text
 
-HEAD_REVISION: Final = "0007"  # newest file under migrations/versions; lets a start skip importing Alembic
+HEAD_REVISION: Final = "0008"  # newest file under migrations/versions; lets a start skip importing Alembic
 
 metadata = MetaData()
 
@@ -200,6 +200,12 @@ consent_evidence = Table(
     Column("packets_sent", Integer, nullable=False, default=0, server_default="0"),  # of the notice
     Column("packets_lost", Integer, nullable=False, default=-1, server_default="-1"),  # by RTCP; -1: no report
     Column("detail", Text, nullable=False, default="{}", server_default="{}"),  # JSON
+    Column("rtp_ssrc", BigInteger, nullable=False, default=0, server_default="0"),  # of the notice's packets
+    Column("rtp_first", BigInteger, nullable=False, default=-1, server_default="-1"),  # extended sequence numbers
+    Column("rtp_last", BigInteger, nullable=False, default=-1, server_default="-1"),
+    Column("rtcp_highest", BigInteger, nullable=False, default=-1, server_default="-1"),  # by the report that covers
+    Column("rtcp_before", BigInteger, nullable=False, default=-1, server_default="-1"),  # by the one before them
+    Column("rtcp_reporter", BigInteger, nullable=False, default=0, server_default="0"),
     Index("consent_call", "call_id"),
     Index("consent_recording", "recording_id"),
 )

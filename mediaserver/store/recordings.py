@@ -82,6 +82,12 @@ class EvidenceRow:
     packets_sent: int = 0  # of the notice
     packets_lost: int = -1  # of those, by the party's RTCP; -1: it sent no report
     detail: str = "{}"  # JSON: what the way of answering adds
+    rtp_ssrc: int = 0  # of the packets that carried the notice
+    rtp_first: int = -1  # their extended sequence numbers, RFC 3550 §6.4.1; -1: not known
+    rtp_last: int = -1
+    rtcp_highest: int = -1  # the highest number received, by the report that covers them; -1: there is none
+    rtcp_before: int = -1  # the same by the last report before them; -1: there was none
+    rtcp_reporter: int = 0  # SSRC of who reported
 
 
 class RecordingStore:

@@ -9,7 +9,7 @@ import pytest
 
 from mediaserver.codecs.audio import Codec
 from mediaserver.ext.tap import TapRing
-from mediaserver.model import CodecName, CodecParams
+from mediaserver.model import CodecName, CodecParams, Direction
 from tests.sim.world import EVENT, G722, MS, OPUS, PCMU, Phone, World, sine
 
 HEARD_DB = -20.0
@@ -38,7 +38,33 @@ def test_a_prompt_of_any_rate_is_heard_in_any_codec_and_its_end_is_told(codec: C
     assert anna.level_db(700) == pytest.approx(-12.2, abs=1.5)
     assert anna.heard[0].marker
     assert not any(packet.marker for packet in anna.heard[1:])
-    assert world.of("play_ended") == [(anna.handle, 9, True)]
+    assert world.ended() == [(anna.handle, 9, True)]
+
+
+@pytest.mark.parametrize("codec", [PCMU, OPUS], ids=lambda c: c.name)
+def test_the_packets_that_carried_a_prompt_are_named_to_the_first_and_last_across_a_wrap(codec: CodecParams) -> None:
+    world = World()
+    anna = world.phone(codec, first_sequence=65_536 - 15)
+    for play_id in (1, 2, 3):
+        prompt(world, anna, 700, 200, play_id=play_id)
+        world.run(300 if play_id < 3 else 100)
+    world.do(world.worker.stop_play(anna.handle))
+    sent = [event[3] for event in world.of("play_ended")]
+    ranges = [range(first, last + 1) for _, first, last, _ in sent]
+    assert [len(one) for one in ranges] == [packets for *_, packets in sent] == [10, 10, 5]
+    assert [number & 0xFFFF for one in ranges for number in one] == [packet.sequence for packet in anna.heard]
+    assert 65_536 in ranges[1]
+    assert {ssrc for ssrc, *_ in sent} == {packet.ssrc for packet in anna.heard}
+    world.do(world.worker.publish(anna.handle))
+    assert world.worker.leg_stats(anna.handle)["sent_sequence"] == ranges[2].stop
+
+
+def test_of_a_prompt_played_to_who_holds_no_packet_is_named() -> None:
+    world = World()
+    anna = world.phone(direction=Direction.INACTIVE)
+    prompt(world, anna, 700, 100)
+    world.run(300)
+    assert world.of("play_ended") == [(anna.handle, 1, True, None)]
 
 
 def test_a_looped_prompt_plays_until_stopped() -> None:
@@ -46,11 +72,11 @@ def test_a_looped_prompt_plays_until_stopped() -> None:
     anna = world.phone()
     prompt(world, anna, 700, 130, loop=True)
     world.run(1000)
-    assert world.of("play_ended") == []
+    assert world.ended() == []
     world.do(world.worker.stop_play(anna.handle))
     count = len(anna.heard)
     world.run(200)
-    assert world.of("play_ended") == [(anna.handle, 1, False)]
+    assert world.ended() == [(anna.handle, 1, False)]
     assert len(anna.heard) == count
 
 
@@ -61,7 +87,7 @@ def test_another_prompt_replaces_the_first() -> None:
     world.run(300)
     prompt(world, anna, 1300, 1000, play_id=2)
     world.run(1500)
-    assert world.of("play_ended") == [(anna.handle, 1, False), (anna.handle, 2, True)]
+    assert world.ended() == [(anna.handle, 1, False), (anna.handle, 2, True)]
     assert anna.level_db(1300, last_s=0.9) > HEARD_DB
 
 
@@ -86,7 +112,7 @@ def test_closing_a_leg_in_mid_play_ends_the_play() -> None:
     prompt(world, anna, 700, 1000, play_id=5)
     world.run(200)
     world.do(world.worker.close_leg(anna.handle))
-    assert world.of("play_ended") == [(anna.handle, 5, False)]
+    assert world.ended() == [(anna.handle, 5, False)]
 
 
 def test_a_prompt_outlives_a_change_of_codec() -> None:
@@ -100,7 +126,7 @@ def test_a_prompt_outlives_a_change_of_codec() -> None:
     anna.heard.clear()
     world.run(2000)
     assert anna.level_db(700) > HEARD_DB
-    assert world.of("play_ended") == [(anna.handle, 1, True)]
+    assert world.ended() == [(anna.handle, 1, True)]
 
 
 def test_a_tone_keeps_its_cadence_and_ends_after_its_repeats() -> None:
@@ -111,7 +137,7 @@ def test_a_tone_keeps_its_cadence_and_ends_after_its_repeats() -> None:
     pcm = anna.pcm().astype(np.float64).reshape(-1, 160)
     loud = np.sqrt((pcm**2).mean(axis=1)) > 2000
     assert [(on, len(list(run))) for on, run in itertools.groupby(loud)][:3] == [(True, 10), (False, 15), (True, 10)]
-    assert world.of("play_ended") == [(anna.handle, 3, True)]
+    assert world.ended() == [(anna.handle, 3, True)]
 
 
 # --- digits we send

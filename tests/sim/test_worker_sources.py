@@ -440,6 +440,7 @@ def test_round_trip_time_and_what_the_peer_says_of_us_come_from_its_reports() ->
     assert got["rtcp_received"] == 1
     assert 20 * MS <= got["round_trip_ns"] <= 145 * MS
     assert (got["remote_fraction"], got["remote_packets_lost"], got["remote_jitter_ns"]) == (64, 12, 10 * MS)
+    assert (got["remote_highest"], got["remote_reporter"], got["remote_reports"]) == (100, boris.ssrc, 1)
 
 
 def test_rtcp_of_a_stranger_is_not_believed() -> None:

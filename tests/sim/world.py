@@ -156,13 +156,15 @@ class World:
         sound: Callable[[int, int], Pcm] | None = None,
         events: bool = False,
         ptime_ms: int = 20,
+        first_sequence: int | None = None,
         **settings: Any,
     ) -> Phone:
         """An opened leg with its stream set, and the phone that talks to it."""
         socket = self._next_socket
         self._next_socket += 2
         number = len(self.phones) + 1
-        _, handle = self.worker.open_leg(socket, socket + 1, 0xA000 + number, 1000 * number & 0x7FFF, 5000 * number)
+        begins = 1000 * number & 0x7FFF if first_sequence is None else first_sequence
+        _, handle = self.worker.open_leg(socket, socket + 1, 0xA000 + number, begins, 5000 * number)
         coder = Codec(codec.name, clock_hz=codec.clock_hz, complexity=0)
         address = MediaAddress("10.0.0.9", 4000 + 2 * number)
         phone = Phone(self, handle, socket, address, codec, coder, sound, ptime_ms, ssrc=0x5000 + number)
@@ -217,6 +219,10 @@ class World:
                     phone.speak()
             self.step()
             self.now_ns += MS
+
+    def ended(self) -> list[tuple[Any, ...]]:
+        """Leg, play, completed of what played; what was sent of it stands in `of("play_ended")`."""
+        return [event[:3] for event in self.of("play_ended")]
 
     def of(self, kind: str) -> list[tuple[Any, ...]]:
         return [event[1:] for event in self.events if event[0] == kind]

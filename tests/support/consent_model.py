@@ -12,6 +12,7 @@ from typing import get_args
 from mediaserver.errors import ConsentError
 from mediaserver.model import LegHandle, Masked
 from mediaserver.model_consent import Ask, ConsentRules, ConsentState
+from mediaserver.model_delivery import Delivery
 from mediaserver.recording.consent import PURPOSE, CallConsent, ConsentAuthority, Evidence
 
 PARTIES = tuple(LegHandle(0x100000001 + n) for n in range(4))
@@ -51,7 +52,7 @@ class Clerk:
 
 def evidence(leg: LegHandle, now: int, *, lost: int = -1, how: str = "notice") -> Evidence:
     return Evidence(f"e{leg}-{now}", "c1", leg, "1", Masked("100"), PURPOSE, "p", ConsentState.IMPLIED, "n", "ab", "en",
-                    now, now, 1.0, how, 100, lost)  # fmt: skip
+                    now, now, 1.0, how, Delivery(100, lost))  # fmt: skip
 
 
 def draw_rules(draw: random.Random) -> ConsentRules:

@@ -35,6 +35,7 @@ class FakeRecording:
         self.paused = False
         self.ended = False
         self.notices: list[Notice] = []
+        self.reported: list[Notice] = []
         self.sent_to: list[tuple[LegHandle, Any]] = []
         self.named_as: tuple[str, str] | None = None
         self.notes: list[tuple[LegHandle, dict[str, Any]]] = []
@@ -72,11 +73,16 @@ class FakeRecording:
         assert self.joined[leg] is ConsentState.UNKNOWN
         self._set(leg, ConsentState.NOTICE_PLAYING)
 
+    async def notice_reported(self, notice: Notice) -> None:
+        self.reported.append(notice)
+
     async def notice_finished(self, notice: Notice) -> ConsentState:
         assert self.joined[notice.leg] is ConsentState.NOTICE_PLAYING
         assert notice.ended_ns > notice.started_ns
         self.notices.append(notice)
         fraction = notice.delivery.fraction
+        if fraction is None and self.rules.proof == "rtcp":
+            return self._set(notice.leg, ConsentState.NOTICE_FAILED)
         if fraction is not None and fraction < self.rules.delivered_fraction:
             return self._set(notice.leg, ConsentState.NOTICE_FAILED)
         implied = self.rules.ask == "announce" or (self.rules.ask == "stay" and not self.rules.stay_s)

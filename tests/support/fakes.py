@@ -36,6 +36,7 @@ from mediaserver.model import (
     StreamSettings,
     TapHandle,
 )
+from mediaserver.model_delivery import PacketRange
 from mediaserver.model_news import LegNews
 from mediaserver.model_video import MediaTrack, TrackHandle, TrackSettings
 from mediaserver.model_voice import VoiceProcessing
@@ -67,6 +68,7 @@ class FakeLeg:
     port: int
     streams: list[StreamSettings] = field(default_factory=list)
     playing: PlayId | None = None
+    sequence: int = 0  # of the next packet; a playing takes a hundred
     heard: list[str] = field(default_factory=list)  # names of what was started, in order
     silence: bool = False  # is sent, because nothing plays
     dtmf: list[str] = field(default_factory=list)
@@ -106,6 +108,7 @@ class FakeEngine:
         self.rtcp: dict[LegHandle, int] = {}
         self.strangers: dict[LegHandle, int] = {}
         self.loss_per_play = 0
+        self.reports = False  # their far ends report by RTCP
         self.prompt_s: dict[str, float] = {}
         self._default_s = prompt_s
         self._clock = clock
@@ -325,7 +328,9 @@ class FakeEngine:
     def _finish(self, fake: FakeLeg, completed: bool) -> None:
         play_id, fake.playing, fake.timer = fake.playing, None, None
         if play_id is not None:
-            event = PlayFinished(fake.handle, play_id, completed)
+            first, fake.sequence = fake.sequence, fake.sequence + 100
+            sent = PacketRange(fake.handle & 0xFFFFFFFF, first, fake.sequence - 1, 100)
+            event = PlayFinished(fake.handle, play_id, completed, sent)
             asyncio.get_running_loop().call_soon(self.on_event, event)
 
     async def stop_play(self, leg: LegHandle) -> None:
@@ -358,10 +363,10 @@ class FakeEngine:
         fake = self._leg(leg)
         values: dict[str, Any] = {"level_dbov": self.levels.get(leg, -20.0), "rtcp_received": self.rtcp.get(leg, 0)}
         values["packets_stranger"] = self.strangers.get(leg, 0)
-        if self.loss_per_play:  # packets of a hundred, of which RTCP says so many were lost
-            played = len(fake.heard)
-            values |= {"packets_sent": 100 * played, "remote_packets_lost": self.loss_per_play * played}
-            values |= {"remote_loss_fraction": 0.1, "rtcp_received": played}
+        if self.loss_per_play or self.reports:  # packets of a hundred, of which RTCP says so many were lost
+            played = fake.sequence // 100
+            values |= {"remote_packets_lost": self.loss_per_play * played, "remote_highest": fake.sequence - 1}
+            values |= {"remote_reports": played, "remote_reporter": 7, "sent_sequence": fake.sequence}
         return leg_stats(fake.handle, **values)
 
 

@@ -123,6 +123,35 @@ async def test_a_notice_that_rtcp_says_was_lost_is_played_again_and_then_not_cal
     assert stage.leg().bridge is not None
 
 
+async def test_a_report_that_covers_the_notice_and_comes_later_is_told(
+    stage: Stage,
+) -> None:
+    recording = await connected(stage)
+    assert {notice.delivery.covered for notice in recording.notices} == {False}
+    assert recording.capturing
+    first = recording.notices[0].delivery
+    assert (first.packets_sent, first.last_sequence - first.first_sequence) == (100, 99)
+    stage.engine.reports = True
+    await stage.wait(0.2)
+    assert [(one.leg, one.delivery.packets_lost) for one in recording.reported] == [
+        (notice.leg, 0) for notice in recording.notices
+    ]
+    for one in recording.reported:
+        assert one.delivery.reported_sequence >= one.delivery.last_sequence
+
+
+async def test_where_only_rtcp_proves_a_far_end_that_never_reports_is_not_recorded(stage: Stage) -> None:
+    stage.recorder.policy = dataclasses.replace(DEFAULT_RULES, proof="rtcp", proof_s=3.0)
+    await stage.start(RECORDED)
+    await stage.call("600")
+    for _ in range(3):
+        await stage.wait(5.1)
+    assert stage.heard() == ["recording-notice"] * 3
+    (recording,) = stage.recorder.recordings
+    assert set(recording.joined.values()) == {ConsentState.NOTICE_FAILED}
+    assert not recording.capturing
+
+
 async def test_who_comes_back_from_hold_hears_the_notice_again_alone(stage: Stage) -> None:
     recording = await connected(stage)
     bob = stage.gateway.sessions[0]

@@ -10,6 +10,7 @@ from mediaserver.errors import ConsentError
 from mediaserver.model import ConsentToken, LegHandle, Masked
 from mediaserver.model_consent import ConsentRules
 from mediaserver.model_consent import ConsentState as State
+from mediaserver.model_delivery import Delivery
 from mediaserver.recording.consent import (
     PERMITTED,
     PURPOSE,
@@ -279,9 +280,9 @@ def test_a_policy_of_never_gives_no_token_whatever_is_said() -> None:
 def test_a_notice_counts_as_heard_only_if_enough_of_it_arrived(proof: str, sent: int, lost: int, state: State) -> None:
     consent = ConsentAuthority().open_call("c1", rules=ConsentRules("r", proof=proof))  # type: ignore[arg-type]
     consent.join(A)
-    consent.delivered(dataclasses.replace(evidence(A), packets_sent=sent, packets_lost=lost))
+    consent.delivered(dataclasses.replace(evidence(A), delivery=Delivery(sent, lost)))
     assert consent.state(A) is state
-    consent.delivered(dataclasses.replace(evidence(A), packets_sent=150, packets_lost=0))  # played again
+    consent.delivered(dataclasses.replace(evidence(A), delivery=Delivery(150, 0)))  # played again
     assert consent.state(A) is State.IMPLIED
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from mediaserver.errors import StorageError
-from mediaserver.model import Delivery, LegFacts, LegHandle, Masked, NoticeKind, TapBehind, TapHandle
+from mediaserver.model import LegFacts, LegHandle, Masked, NoticeKind, TapBehind, TapHandle
 from mediaserver.model_consent import Answer, ConsentRules, ConsentState
+from mediaserver.model_delivery import Delivery
 from mediaserver.model_video import Content
 from mediaserver.recording import catalogue, manifest
 from mediaserver.recording.journal import Kind
@@ -199,6 +200,29 @@ async def test_a_notice_that_was_lost_on_the_way_permits_nothing(room: Room) -> 
     await room.spool.flush()
     (row,) = await room.store.evidence(recording.recording_id)
     assert (row.state, row.packets_sent, row.packets_lost) == ("notice_failed", 150, 20)
+
+
+async def test_a_report_that_comes_later_completes_the_notice_and_the_answer_that_rests_on_it(room: Room) -> None:
+    a, b = room.leg(1), room.leg(2)
+    recording = await begin(room, ConsentRules("p"), a, b)
+    notice = room.notice(a)
+    known = dataclasses.replace(notice, delivery=Delivery(150, -1, 9, 100, 249))
+    await recording.leg_joined(a)
+    await recording.notice_finished(known)
+    await recording.answer(a.handle, Answer.GRANTED, "web", {})
+    reported = dataclasses.replace(known, delivery=Delivery(150, 2, 9, 100, 249, 251, 90, 7))
+    await recording.notice_reported(reported)
+    await recording.end()
+    await room.spool.flush()
+    rows = await room.store.evidence(recording.recording_id)
+    of_a = [row for row in rows if row.leg_id == "1"][-2:]
+    assert [row.state for row in of_a] == ["implied", "granted"]
+    for row in of_a:
+        assert (row.packets_sent, row.packets_lost, row.rtp_ssrc, row.rtp_first, row.rtp_last) == (150, 2, 9, 100, 249)
+        assert (row.rtcp_highest, row.rtcp_before, row.rtcp_reporter) == (251, 90, 7)
+    assert [row.rtcp_highest for row in rows if row.leg_id == "2"] == [-1]
+    said = [record.values for record in records(room.journals()[0]) if record.kind == Kind.EVENT]
+    assert [one["notice_report"]["reported_sequence"] for one in said if "notice_report" in one] == [251, 251]
 
 
 async def test_a_master_key_that_is_missing_fails_the_recording_and_not_the_server(

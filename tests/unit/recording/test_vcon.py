@@ -67,9 +67,19 @@ def test_each_party_has_its_own_basis_with_the_delivery_of_its_notice(tmp_path: 
     assert first["lawful_basis"] == "legitimate_interests"
     notice = first["proof_mechanisms"][0]["proof_data"]["notice"]
     assert (notice["sha256"], notice["rtp_packets_sent"], notice["delivered"]) == ("ab" * 32, 150, 0.98)
+    assert (notice["rtp"], notice["rtcp"]) == (None, None)  # of a recording made before they were kept
     assert first["expiration"] == "2026-09-22T14:13:20.000+00:00"
     assert [p["proof_data"]["collectionMethod"] for p in second["proof_mechanisms"]] == ["dtmf", "web"]
     assert second["purpose_grants"][0]["granted"] is False  # the last word counts
+
+
+def test_the_packets_of_a_notice_and_the_report_that_covers_them_are_named(tmp_path: Path) -> None:
+    known = replace(NOTICE, rtp_ssrc=9, rtp_first=65_530, rtp_last=65_679, rtcp_highest=65_690, rtcp_reporter=7)
+    vcon = made(tmp_path, [known, replace(known, leg_id="2", rtcp_highest=-1, packets_lost=-1, rtcp_before=4)])
+    told = [json.loads(a["body"])["proof_mechanisms"][0]["proof_data"]["notice"] for a in vcon["attachments"]]
+    assert told[0]["rtp"] == {"ssrc": 9, "first_sequence": 65_530, "last_sequence": 65_679}
+    assert told[0]["rtcp"] == {"reporter": 7, "highest_sequence": 65_690, "counted_from": None}
+    assert (told[1]["rtcp"], told[1]["delivered"]) == (None, None)
 
 
 @pytest.mark.parametrize(
