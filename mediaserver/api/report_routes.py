@@ -1,4 +1,4 @@
-"""Reports over reviews: per agent, queue or question and period, as JSON and as CSV.
+"""Reports over reviews: per agent, queue, question or reviewer and period, as JSON and as CSV.
 
 Knows HTTP and the store; sums are made by `recording.score_report`. Everybody gets what his queues show; the role qa,
 which is not to be led by others, only of calls that it has judged itself.
@@ -26,8 +26,13 @@ from mediaserver.store.score_reports import Asked, ScoreReports
 TEXTS = ("agent", "queue", "scorecard")
 GIVEN = ("by", "period", "from", "until", "offset", *TEXTS)
 OFFSET_MIN_MAX = 14 * 60  # Kiribati; the other end is -12 hours
-COLUMNS = ("name", "period", "calls", "reviews", "mean", "failed")
-QUESTION_COLUMNS = ("scorecard", "name", "text", "period", "calls", "reviews", "mean", "failed", *VALUES)
+COLUMNS = ("name", "period", "calls", "reviews", "mean", "failed", "compared")
+SHEETS = {
+    "agent": (*COLUMNS, "spread"),
+    "queue": (*COLUMNS, "spread"),
+    "reviewer": (*COLUMNS, "leaning", "distance"),
+    "question": ("scorecard", "name", "text", *COLUMNS[1:], "spread", *VALUES, "furthest"),
+}
 
 
 class ReportApi:
@@ -47,11 +52,12 @@ class ReportApi:
         kind, rows = await self._rows(who, request, "exported report")
         out = io.StringIO()
         sheet = csv.writer(out, quoting=csv.QUOTE_MINIMAL)
-        columns = QUESTION_COLUMNS if kind == "question" else COLUMNS
+        columns = SHEETS[kind]
         sheet.writerow([kind if name == "name" else name for name in columns])
         for row in rows:
             values = _json(row)
             values |= values.pop("answers", {})
+            values["furthest"] = "; ".join(f"{name} {away:+g}" for name, away in row.leanings.items() if away)
             sheet.writerow([words.safe_cell("" if values[name] is None else values[name]) for name in columns])
         return web.Response(
             text=out.getvalue(),
@@ -104,7 +110,8 @@ def _asked(who: Who, request: web.Request) -> tuple[Asked, str, str, int]:
 
 
 def _json(row: ReportRow) -> dict[str, Any]:
-    told: dict[str, Any] = {name: getattr(row, name) for name in COLUMNS}
+    told: dict[str, Any] = {name: getattr(row, name) for name in (*COLUMNS, "spread", "leaning", "distance")}
     if row.scorecard:
         told |= {"scorecard": row.scorecard, "text": row.text, "answers": dict(row.answers)}
+        told["leanings"] = dict(row.leanings)
     return told

@@ -37,12 +37,16 @@ class ScoreReports:
         self._database = database
 
     async def reviews(self, asked: Asked, *, answers: bool) -> AsyncIterator[list[dict[str, Any]]]:
-        """In pieces of at most PIECE_ROWS. answers: with what was answered, JSON text. Raises StorageError."""
+        """In pieces of at most PIECE_ROWS, those of one call one after the other. Raises StorageError.
+
+        answers: with what was answered, JSON text.
+        """
         query = select(
             call.recording_id,
             call.started_ms,
             call.agent,
             call.queue,
+            review.reviewer,
             review.scorecard,
             review.version,
             review.score,
@@ -65,6 +69,7 @@ class ScoreReports:
         if asked.judged_by:
             own = select(review.recording_id).where(review.reviewer == asked.judged_by)
             query = query.where(call.recording_id.in_(own))
+        query = query.order_by(review.recording_id)  # as the primary key of the reviews has them
         async with self._database.read() as connection, connection.stream(query) as result:
             async for piece in result.mappings().partitions(PIECE_ROWS):
                 yield [dict(row) for row in piece]

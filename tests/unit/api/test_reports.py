@@ -52,6 +52,26 @@ async def test_a_supervisor_reads_all_of_his_queues_by_agent_queue_and_question(
     assert await lines(await world.person("kate"), "by=queue") == [("sales", 2, 3, 60.0, 0)]
 
 
+async def test_how_far_reviewers_differ_is_read_by_question_and_by_person(world: World) -> None:
+    cards = ScorecardStore(world.database)
+    await cards.review(Review("r002", "quin", "basic", 1, {"hello": "no", "safe": "yes"}, 60.0, False, 6))
+    kate = await world.person("kate")
+    by_person = (await kate.ask("GET", "reports?by=reviewer"))["rows"]
+    assert [(one["name"], one["calls"], one["compared"], one["leaning"], one["distance"]) for one in by_person] == [
+        ("kate", 3, 1, 20.0, 20.0),
+        ("quin", 1, 1, -20.0, 20.0),
+    ]
+    hello, safe = (await kate.ask("GET", "reports?by=question"))["rows"]
+    assert (hello["compared"], hello["spread"], hello["leanings"]) == (1, 50.0, {"kate": 100.0, "quin": -100.0})
+    assert (safe["spread"], safe["leanings"]) == (0.0, {"kate": 0.0, "quin": 0.0})
+    (bob, eve) = (await kate.ask("GET", "reports?by=agent"))["rows"]
+    assert (bob["spread"], eve["compared"], eve["spread"]) == (None, 1, 10.0)
+    sheet = csv.DictReader(io.StringIO((await kate.ask("GET", "reports.csv?by=question")).decode()))
+    assert [(one["spread"], one["furthest"]) for one in sheet] == [("50.0", "kate +100; quin -100"), ("0.0", "")]
+    people = csv.DictReader(io.StringIO((await kate.ask("GET", "reports.csv?by=reviewer")).decode()))
+    assert [(one["reviewer"], one["leaning"]) for one in people] == [("kate", "20.0"), ("quin", "-20.0")]
+
+
 async def test_who_judges_blind_is_told_only_of_calls_he_has_judged(world: World) -> None:
     quin, aud = await world.person("quin"), await world.person("aud")
     assert await lines(quin, "by=agent") == [("eve", 1, 2, 70.0, 0)], "r004 would tell him what kate said of it"
@@ -80,7 +100,8 @@ async def test_the_sheet_has_no_formula_and_reading_is_logged(world: World) -> N
     ]
     assert [one["text"] for one in rows] == [HOSTILE, "'=SUM(A1)"]
     agents = list(csv.DictReader(io.StringIO((await kate.ask("GET", "reports.csv")).decode())))
-    assert agents[0] == {"agent": "bob", "period": "", "calls": "2", "reviews": "2", "mean": "20.0", "failed": "1"}
+    bob = {"agent": "bob", "period": "", "calls": "2", "reviews": "2", "mean": "20.0", "failed": "1"}
+    assert agents[0] == {**bob, "compared": "0", "spread": ""}
     assert await world.logged("exported report", 2) == [("kate", "", {}), ("kate", "", {"by": "question"})]
 
 

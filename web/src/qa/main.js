@@ -41,6 +41,7 @@ export class QaApp extends LitElement {
     this.live = [];
     this.ear = new Ear(() => this.requestUpdate());
     this.log = [];
+    this.logAsked = {};
     this.reports = newReports();
     this.assigned = [];
     this.answers = []; // of agents

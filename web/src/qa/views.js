@@ -1,7 +1,6 @@
 // The views beside the calls: the right each needs, what it asks for first, how it is drawn, and what its tab counts.
-import { ask } from "./api.js";
 import { loadMine, mineView, unanswered } from "./view-mine.js";
-import { liveView, logView } from "./view-more.js";
+import { liveView, loadLog, logView } from "./view-more.js";
 import { loadReports, reportsView } from "./view-reports.js";
 import { assignedView, loadAssigned, loadSampling, samplingView, waiting } from "./view-sampling.js";
 
@@ -11,5 +10,5 @@ export const VIEWS = {
   reports: { right: "report", load: loadReports, draw: reportsView },
   sampling: { right: "sample", load: loadSampling, draw: samplingView },
   live: { right: "live", load: (app) => app.refreshLive(), draw: liveView },
-  log: { right: "log", load: (app) => app.guarded(async () => (app.log = (await ask("GET", "log")).entries)), draw: logView },
+  log: { right: "log", load: (app) => loadLog(app), draw: logView },
 };
