@@ -31,7 +31,7 @@ column = review_calls.c
 class Search:
     """What is asked for; "" and None: no matter. Shares are 0..1, times UTC milliseconds."""
 
-    number: Masked | None = None  # caller or called begins with it
+    number: Masked | None = None  # caller or called begins with it; digits alone also behind a +
     agent: str = ""
     queue: str = ""
     consent: str = ""
@@ -161,9 +161,12 @@ def _filters(search: Search, queues: Sequence[str] | None) -> list[_Filter]:
     return found + _ranges(search)
 
 
-def _number(begins: str) -> _Filter:
+def _number(asked: str) -> _Filter:
+    """Digits alone are found behind a plus too: people leave it out."""
+    begins = (asked, "+" + asked) if asked.isascii() and asked.isdigit() else (asked,)
+
     def within(text: ColumnElement[str]) -> ColumnElement[bool]:
-        return and_(text >= begins, text < begins + LAST_CHARACTER)
+        return or_(*(and_(text >= first, text < first + LAST_CHARACTER) for first in begins))
 
     either = or_(within(column.caller), within(column.called))
     ids = union_all(_ids(within(column.caller)), _ids(within(column.called)))

@@ -87,7 +87,8 @@ def fits(one: dict[str, Any], asked: dict[str, Any]) -> bool:
         elif name in above:
             good = one[above[name]] is not None and one[above[name]] >= value
         elif name == "number":
-            good = one["caller"].startswith(value) or one["called"].startswith(value)
+            begins = (str(value), f"+{value}" if str(value).isdigit() else str(value))
+            good = one["caller"].startswith(begins) or one["called"].startswith(begins)
         elif name == "tag":
             good = value == "escalated" and int(one["recording_id"][1:]) % 10 == 0
         else:
@@ -101,6 +102,7 @@ FILTERS: list[dict[str, Any]] = [
     {},
     {"number": Masked("+749500011")},
     {"number": Masked("800")},
+    {"number": Masked("749500011")},  # as people type it
     {"number": Masked("%")},
     {"agent": "eve", "mos_below": 3.0},
     {"consent": "granted", "ended_by": "caller"},
@@ -111,6 +113,11 @@ FILTERS: list[dict[str, Any]] = [
     {"from_ms": 1_010_000, "until_ms": 1_030_000, "queue": "help"},
     {"agent": HOSTILE},
 ]
+
+
+async def test_a_number_is_found_without_its_plus_and_a_plus_is_not_left_out(search: CallSearch) -> None:
+    found = [len(await search.find(Search(number=Masked(text)), queues=None, limit=999)) for text in ("7495", "+800")]
+    assert found == [120, 0]
 
 
 @pytest.mark.parametrize("probe", [10, 10_000])
