@@ -1,8 +1,8 @@
 """How far reviewers of the same calls agree. Sans-I/O: what several said of one call in, sums out.
 
-A call counts when two or more judged it. Spread is the standard deviation among those who judged one call, in points of
-100, and its mean over the calls. A reviewer's leaning is his score less the mean of the others' of the same call: over 0
-he is milder than they are; its mean without the sign is his distance, which two mistakes in opposite ways do not hide.
+A call counts when two or more judged it. Spread is the standard deviation among those who judged one call, in points
+of 100, and its mean over the calls. A reviewer's leaning is his score less the mean of the others' of the same call:
+over 0 he is milder than they; its mean without the sign is his distance, which opposite mistakes do not hide.
 """
 
 from __future__ import annotations
