@@ -115,10 +115,10 @@ def test_ten_thousand_mutations_are_all_found(folder: Path) -> None:
         (lambda p: [*p[:5], p[4], *p[5:]], "1.journal: segment 4 stands at byte"),
         (lambda p: p[:-2], "1.journal: the last 2 segments are missing"),
         (
-            lambda p: [*p[:5], p[5][:-1] + b"\0", *p[6:]],
+            lambda p: [*p[:5], p[5][:-1] + bytes([p[5][-1] ^ 1]), *p[6:]],
             "1.journal: segment 5 was changed: segment 6 was written after",
         ),
-        (lambda p: [*p[:-1], p[-1][:-1] + b"\0"], "1.journal: segment 8, the last, was changed"),
+        (lambda p: [*p[:-1], p[-1][:-1] + bytes([p[-1][-1] ^ 1])], "1.journal: segment 8, the last, was changed"),
         (lambda p: [*p[:5], b"\0" * 64, *p[6:]], "1.journal: 64 bytes at"),
     ],
 )
