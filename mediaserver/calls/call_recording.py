@@ -33,6 +33,7 @@ class CallRecording:
         self._first: str | None = None  # kept of recordings that are over, or not the call's own
         self._tried = False
         self._refused = ""  # why nobody may be connected: the policy wants it recorded, and it cannot be
+        self._told: asyncio.Event | None = None  # that it cannot go on; set when it was heard
 
     @property
     def recording_id(self) -> str | None:
@@ -152,10 +153,15 @@ class CallRecording:
         self._call.tasks.spawn(self.cannot_record(reason), "recording lost")
 
     async def cannot_record(self, why: str) -> None:
-        """Everybody is told that it cannot go on, and the call ends."""
+        """Everybody is told that it cannot go on, and the call ends. Once: each journal that fails says so."""
+        if self._told is not None:
+            await self._told.wait()
+            return
+        self._told = asyncio.Event()
         log.error("call ended: its policy lets nobody talk unrecorded", why=why)
         await apologise(self._call.house, self._call.language, self._talking())
         self._call.end(Cause.REJECTED, "server", 503, "Recording Not Available")
+        self._told.set()
 
     def _talking(self) -> list[Leg]:
         return [leg for leg in self._call.legs if leg.answered and not leg.is_over]

@@ -338,7 +338,9 @@ async def fails_in_the_call(stage: Stage) -> None:
     assert stage.leg(0).bridge is not None
     lost: Callable[[str], None] | None = stage.recorder.recordings[0].on_failure
     assert lost is not None
-    lost("disk_full")
+    lost("disk_full")  # once for each journal: the second must not cut the sentence short
+    await stage.settle()
+    lost("disk_low")
     await stage.settle()
 
 
@@ -351,6 +353,7 @@ async def test_a_closed_policy_tells_the_parties_and_connects_nobody(
     stage.register("bob")
     await fails(stage)  # type: ignore[misc]
     assert stage.heard(0)[-1] == "technical-error"
+    assert stage.observer.ended == []
     await stage.wait(2.1)
     assert stage.observer.ended[0].cause is Cause.REJECTED
     assert stage.observer.ended[0].reason == "Recording Not Available"
