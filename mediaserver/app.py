@@ -188,7 +188,7 @@ class Server:
         )
         self.ways.take_calls(self.calls, self._answer_consent)
         live = LiveRoom(self.calls, self.ways.local_host)
-        self.review = Reviewing(database, facade, self.clock, lambda: len(self.calls), live)
+        self.review = Reviewing(database, facade, self.clock, lambda: len(self.calls), live, settings.oidc)
         self.http = HttpServer(settings, facade, self.metrics, self.transport, self.ways, self.review.api)
         self._started: list[tuple[str, Callable[[], Awaitable[object]]]] = []
         self._tasks: list[asyncio.Task[None]] = []

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mediaserver.api.live_routes import LiveRoom
+from mediaserver.api.oidc import Issuer
 from mediaserver.api.review_people import ReviewGate
 from mediaserver.api.review_routes import ReviewApi
 from mediaserver.api.review_words import search_of
 from mediaserver.clock import Clock
 from mediaserver.recording.findable import Findable
 from mediaserver.recording.sampling import Sampler
+from mediaserver.settings import OidcSettings
 from mediaserver.store.database import Database
 from mediaserver.store.review import ReviewStore
 from mediaserver.store.review_answers import AnswerStore
@@ -36,7 +38,9 @@ class Reviewing:
         clock: Clock,
         calls_running: Callable[[], int],
         live: LiveRoom,
+        oidc: OidcSettings,
     ) -> None:
+        """Raises ConfigError."""
         reviews, people = ReviewStore(database), ReviewerStore(database)
         search, sampling = CallSearch(database), SamplingStore(database)
         self.sampler = Sampler(sampling, people, search, search_of, clock)
@@ -54,4 +58,5 @@ class Reviewing:
             sampling,
             self.sampler,
             live,
+            Issuer(oidc, clock) if oidc.issuer else None,
         )

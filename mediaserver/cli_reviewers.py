@@ -56,6 +56,9 @@ def add(
         str | None, typer.Option(help="Password. Others on this machine may see it: --password-stdin hides it.")
     ] = None,
     password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read it from standard input.")] = False,
+    oidc: Annotated[
+        bool, typer.Option("--oidc", help="Without a password: who has this name at the issuer of [oidc].")
+    ] = False,
     update: Annotated[bool, typer.Option("--update", help="Change one that is there.")] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -63,15 +66,15 @@ def add(
     """Add a reviewer, or change one, with the password given, read from standard input, or asked for."""
     with told_as_text():
         from mediaserver.api.review_people import hash_password
-        from mediaserver.store.reviewers import Reviewer
-        from mediaserver.store.users import check_new_name
+        from mediaserver.store.reviewers import FROM_ISSUER, Reviewer, check_new_reviewer
 
-        word = password_of(password, password_stdin, shortest=REVIEW_PASSWORD_CHARS_MIN)
+        if oidc and (password is not None or password_stdin):
+            raise CommandFailed("who comes by the issuer has no password here: --oidc alone", Exit.USAGE)
+        word = "" if oidc else password_of(password, password_stdin, shortest=REVIEW_PASSWORD_CHARS_MIN)
         try:
-            check_new_name(name)
-            reviewer = Reviewer(
-                name, hash_password(word), role, tuple(queue) if queue else None, round(time.time() * 1000)
-            )
+            check_new_reviewer(name)
+            secret = FROM_ISSUER if oidc else hash_password(word)
+            reviewer = Reviewer(name, secret, role, tuple(queue) if queue else None, round(time.time() * 1000))
         except ValueError as error:
             raise CommandFailed(str(error), Exit.USAGE) from error
 
@@ -96,12 +99,13 @@ def list_reviewers(config: ConfigOption = None, as_json: JsonOption = False) -> 
             {
                 "name": one.name,
                 "role": one.role,
+                "by": "issuer" if one.from_issuer else "password",
                 "queues": "all" if one.queues is None else ", ".join(one.queues),
                 "created": time.strftime("%Y-%m-%d %H:%M", time.localtime(one.created_ms / 1000)),
             }
             for one in found
         ]
-        columns = {"name": "Reviewer", "role": "Role", "queues": "Queues", "created": "Added"}
+        columns = {"name": "Reviewer", "role": "Role", "by": "Signs in by", "queues": "Queues", "created": "Added"}
         show(rows, columns, as_json=as_json, empty="no reviewers yet: mediaserver reviewers add NAME")
 
 

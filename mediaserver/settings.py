@@ -90,6 +90,23 @@ class HttpSettings(Section):
     websocket_origins: list[str] = []  # whose pages may open SIP over WebSocket, besides our own: "https://host[:port]"
 
 
+class OidcSettings(Section):
+    """Signing in to the review page by an OpenID Connect issuer; without one, by password alone."""
+
+    issuer: str = ""  # as its tokens name it, to the letter; empty: none
+    client_id: str = ""
+    client_secret: SecretStr = SecretStr("")  # empty: a public client, PKCE alone
+    public_url: str = ""  # where browsers find us: "https://host[:port]"
+    name: str = "the company's account"  # on the page's button
+    scopes: list[str] = ["profile"]  # besides openid
+    name_claim: str = "preferred_username"  # what a reviewer is called
+    role_claim: str = ""  # whose values name roles; empty: only who stands in our own list comes in
+    roles: dict[str, Literal["qa", "supervisor", "admin", "auditor", "agent"]] = {}  # value: role; the first that fits
+    queues: dict[str, list[str]] = {}  # value: queues; empty: everybody sees all
+    clock_skew_s: Annotated[int, Field(ge=0, le=300)] = 30
+    ca_file: Path | None = None  # who vouches for its certificate; None: whom the system trusts
+
+
 class TokenSettings(Section):
     """Bearer tokens of pages, WHIP and WHEP."""
 
@@ -243,6 +260,7 @@ class Settings(Section):
     media: MediaSettings = MediaSettings()
     voice: VoiceSettings = VoiceSettings()
     http: HttpSettings = HttpSettings()
+    oidc: OidcSettings = OidcSettings()
     tokens: TokenSettings = TokenSettings()
     webrtc: WebrtcSettings = WebrtcSettings()
     store: StoreSettings = StoreSettings()

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from mediaserver.model import NOT_AUDIO, CodecName
 from mediaserver.model_video import VideoCodec
@@ -229,6 +230,33 @@ def _events(settings: Settings) -> Iterator[Complaint]:
         )
 
 
+def is_loopback_http(url: str) -> bool:
+    """Plain HTTP that does not leave this machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
+
+
+def _oidc(settings: Settings) -> Iterator[Complaint]:
+    oidc = settings.oidc
+    if not oidc.issuer:
+        return
+    for name in ("issuer", "public_url"):
+        url = getattr(oidc, name)
+        if not (url.startswith("https://") and urlsplit(url).hostname) and not is_loopback_http(url):
+            yield Complaint((("oidc", name), ("oidc", "issuer")), f'is "{url}"; allowed: https://HOST[:PORT]')
+    if not oidc.client_id:
+        yield Complaint(
+            (("oidc", "client_id"), ("oidc", "issuer")), "is not set; it is the name that the issuer knows us by"
+        )
+    if bool(oidc.role_claim) != bool(oidc.roles):
+        missing = "roles" if oidc.role_claim else "role_claim"
+        yield Complaint(
+            (("oidc", missing), ("oidc", "role_claim")),
+            'is not set, but the other half is; try role_claim = "groups" and roles = { "qa-team" = "qa" }, or '
+            "neither: then who may come in is said by mediaserver reviewers add NAME --oidc",
+        )
+
+
 _CHECKS: tuple[Check, ...] = (
     _port_range,
     _tcp_ports_differ,
@@ -242,4 +270,5 @@ _CHECKS: tuple[Check, ...] = (
     _store,
     _s3,
     _events,
+    _oidc,
 )

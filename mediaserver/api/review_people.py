@@ -122,15 +122,19 @@ class ReviewGate:
 
     async def sign_in(self, request: web.Request, user: str, password: str) -> tuple[Who, str]:
         """The person and the cookie's value. Raises Refused."""
-        self._slow_down(request)
+        self.slow_down(request)
         reviewer = await self._store.get(user)
         stored = _nobody if reviewer is None else reviewer.password_hash
         if not await self._fits(request, password, stored) or reviewer is None:
             self._failed(request, "password", reviewer)
+        return await self.welcome(reviewer)
+
+    async def welcome(self, reviewer: Reviewer) -> tuple[Who, str]:
+        """Whoever has made sure who he is: the person and the cookie's value."""
         return await self._begin(reviewer, None, self.now_ms() + REVIEW_SESSION_S_MAX * 1000)
 
     async def sign_in_shared(self, request: web.Request, token: str) -> tuple[Who, str]:
-        self._slow_down(request)
+        self.slow_down(request)
         share = await self._store.share(now_ms=self.now_ms(), token_sha256=sha256(token))
         if share is None:
             self._failed(request, "link", None)
@@ -153,7 +157,7 @@ class ReviewGate:
 
     async def change_password(self, request: web.Request, who: Who, old: str, new: str) -> None:
         """All other sessions of this person end. Raises Refused, ValueError."""
-        self._slow_down(request)
+        self.slow_down(request)
         reviewer = await self._store.get(who.name)
         if reviewer is None or not await self._fits(request, old, reviewer.password_hash):
             self._failed(request, "old password", reviewer)
@@ -165,15 +169,20 @@ class ReviewGate:
         if len(password) > REVIEW_PASSWORD_CHARS_MAX:
             return False
         async with self._places:  # each takes 64 MiB: a crowd of guessers must not take them all at once
-            self._slow_down(request)
+            self.slow_down(request)
             return await asyncio.to_thread(password_fits, password, stored)
 
-    def _slow_down(self, request: web.Request) -> None:
+    def slow_down(self, request: web.Request) -> None:
+        """Raises Refused when too much went wrong from there."""
         source, now_ns = request.remote or "", self._clock.now_ns()
         if self._failures.too_many(source, now_ns):
             response = refusal(429, "slow_down", "too many wrong passwords from your address; wait a minute")
             response.headers["Retry-After"] = str(self._failures.retry_after_s(source, now_ns))
             raise Refused(response)
+
+    def failed_elsewhere(self, request: web.Request) -> None:
+        """A sign-in that did not fit, judged by somebody else: it slows its source down as a wrong password does."""
+        self._failures.add(request.remote or "", self._clock.now_ns())
 
     def _failed(self, request: web.Request, what: str, reviewer: Reviewer | None) -> NoReturn:
         """A name that is nobody's is not logged: people type their password there."""

@@ -1,4 +1,4 @@
-"""What the review page asks: people, found calls, one call with lanes, audio, comments, tags, links, the access log.
+"""What the review page asks: found calls, one call with lanes, audio, comments, tags, links, the access log.
 
 Knows HTTP and the stores. Every answer that shows something of a recording is written into the access log first. What
 a person's queues do not show is answered as if it were not there.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 
@@ -18,10 +18,13 @@ from mediaserver.api.answer_routes import AnswerApi
 from mediaserver.api.answers import SECURITY_HEADERS
 from mediaserver.api.facade import Facade, NotFound
 from mediaserver.api.live_routes import LiveApi, LiveRoom
+from mediaserver.api.oidc import Issuer
+from mediaserver.api.oidc_routes import OidcApi
 from mediaserver.api.picture_routes import PictureApi, played_body
 from mediaserver.api.report_routes import ReportApi
 from mediaserver.api.review_audio import asked_range, send
-from mediaserver.api.review_people import RIGHTS, ReviewGate, Who, give_cookie, sha256, take_cookie
+from mediaserver.api.review_people import ReviewGate, sha256
+from mediaserver.api.review_sessions import SessionApi
 from mediaserver.api.review_visits import Visits
 from mediaserver.api.routes import BadRequest
 from mediaserver.api.sampling_routes import SamplingApi
@@ -29,7 +32,6 @@ from mediaserver.api.scoring_routes import ScoringApi
 from mediaserver.limits import (
     REVIEW_CSV_ROWS_MAX,
     REVIEW_PAGE_ROWS_MAX,
-    REVIEW_PASSWORD_CHARS_MAX,
     REVIEW_SEARCHES_MAX,
     REVIEW_SHARE_S_MAX,
     REVIEW_TAGS_MAX,
@@ -49,6 +51,10 @@ CSV_PAGE = 1_000
 AudioOf = Callable[[str], Awaitable[SealedAudio]]
 
 
+class Room(Protocol):
+    def routes(self, address: str) -> list[web.RouteDef]: ...
+
+
 class ReviewApi:
     def __init__(
         self,
@@ -64,29 +70,29 @@ class ReviewApi:
         sampling: SamplingStore,
         sampler: Sampler,
         live: LiveRoom,
+        issuer: Issuer | None = None,
     ) -> None:
+        """issuer: by which one may sign in besides; None: by password alone."""
         self._gate, self._people, self._store, self._search = gate, people, store, search
         self._facade, self._audio = facade, audio
         visits = Visits(gate, search, store)
         self._of, self._note = visits.call_of, visits.note
         self.live = LiveApi(visits, facade, live)
-        self._rooms = (
+        oidc = None if issuer is None else OidcApi(issuer, gate, people, visits.note)
+        self._rooms: list[Room] = [
+            SessionApi(visits, gate, people, oidc),
             ScoringApi(visits, scorecards, answers),
             self.live,
             AnswerApi(visits, answers, scorecards),
             PictureApi(visits, facade),
             ReportApi(visits, reports),
             SamplingApi(visits, sampling, people, sampler),
-        )
+            *([] if oidc is None else [oidc]),
+        ]
 
     def routes(self) -> list[web.RouteDef]:
         call = ADDRESS + "calls/{id}"
         return [
-            web.post(ADDRESS + "sign-in", self._sign_in),
-            web.post(ADDRESS + "sign-in-shared", self._sign_in_shared),
-            web.post(ADDRESS + "sign-out", self._sign_out),
-            web.post(ADDRESS + "password", self._password),
-            web.get(ADDRESS + "me", self._me),
             web.get(ADDRESS + "calls", self._calls),
             web.get(ADDRESS + "calls.csv", self._csv),
             web.get(call, self._call),
@@ -107,49 +113,6 @@ class ReviewApi:
             web.get(ADDRESS + "log", self._log),
             *(route for room in self._rooms for route in room.routes(ADDRESS)),
         ]
-
-    # -- people
-
-    async def _sign_in(self, request: web.Request) -> web.Response:
-        body = await words.body_of(request, ("user", "password"))
-        user = words.text_of(body, "user", 64)
-        password = body["password"] if isinstance(body["password"], str) else ""
-        return await self._welcome(*await self._gate.sign_in(request, user, password))
-
-    async def _sign_in_shared(self, request: web.Request) -> web.Response:
-        body = await words.body_of(request, ("token",))
-        return await self._welcome(*await self._gate.sign_in_shared(request, words.text_of(body, "token", 128)))
-
-    async def _welcome(self, who: Who, token: str) -> web.Response:
-        await self._note(who, "signed in")
-        response = web.json_response(_me(who))
-        give_cookie(response, token, max(1, (who.session.expires_ms - self._gate.now_ms()) // 1000))
-        return response
-
-    async def _sign_out(self, request: web.Request) -> web.Response:
-        who = await self._gate.who(request, "")
-        await self._people.end(who.session.token_sha256)
-        response = web.Response(status=204)
-        take_cookie(response)
-        return response
-
-    async def _password(self, request: web.Request) -> web.Response:
-        who = await self._gate.who(request, "")
-        if who.share is not None:
-            raise NotFound("a link has no password")
-        body = await words.body_of(request, ("old", "new"))
-        old, new = (body[name] if isinstance(body[name], str) else "" for name in ("old", "new"))
-        if len(new) > REVIEW_PASSWORD_CHARS_MAX:
-            raise BadRequest("the new password is too long")
-        try:
-            await self._gate.change_password(request, who, old, new)
-        except ValueError as error:
-            raise BadRequest(str(error)) from error
-        await self._note(who, "password")
-        return web.Response(status=204)
-
-    async def _me(self, request: web.Request) -> web.Response:
-        return web.json_response(_me(await self._gate.who(request, "")))
 
     # -- finding
 
@@ -379,17 +342,3 @@ def _asked(request: web.Request) -> dict[str, str]:
 
 def _range(share: Share) -> dict[str, float | None]:
     return {"from": share.from_ms / 1000, "to": None if share.to_ms is None else share.to_ms / 1000}
-
-
-def _me(who: Who) -> dict[str, Any]:
-    answer: dict[str, Any] = {
-        "name": who.name,
-        "role": who.role,
-        "rights": sorted(RIGHTS[who.role]),
-        "queues": who.queues,
-        "csrf": who.session.csrf,
-        "expires": who.session.expires_ms / 1000,
-    }
-    if who.share is not None:
-        answer["recording"] = who.share.recording_id
-    return answer

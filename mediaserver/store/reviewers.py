@@ -16,9 +16,12 @@ from sqlalchemy.exc import IntegrityError
 from mediaserver.errors import StorageError
 from mediaserver.store.database import Database
 from mediaserver.store.models import review_sessions, review_shares, reviewers
-from mediaserver.store.users import check_name
+from mediaserver.store.users import check_name, check_new_name
 
 ROLES = ("qa", "supervisor", "admin", "auditor", "agent")
+# In the place of a password's hash: this person comes by the issuer. With the SHA-256 of issuer and subject behind it
+# once somebody came: the name is theirs then. No password fits it.
+FROM_ISSUER = "oidc:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +35,19 @@ class Reviewer:
     created_ms: int
 
     def __post_init__(self) -> None:
-        check_name(self.name)
+        check_name(self.name.replace("@", ".", 1))  # may be an address of mail
         if self.role not in ROLES:
             raise ValueError(f"reviewer {self.name}: the role is one of {', '.join(ROLES)}, got {self.role!r}")
+
+    @property
+    def from_issuer(self) -> bool:
+        return self.password_hash.startswith(FROM_ISSUER)
+
+
+def check_new_reviewer(name: str) -> str:
+    """The name, when a new reviewer may have it. Raises ValueError."""
+    check_new_name(name.replace("@", ".", 1))
+    return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +157,11 @@ class ReviewerStore:
     async def end(self, token_sha256: str) -> None:
         async with self._database.write() as connection:
             await connection.execute(delete(review_sessions).where(review_sessions.c.token_sha256 == token_sha256))
+
+    async def end_all(self, reviewer: str) -> None:
+        """Of one person."""
+        async with self._database.write() as connection:
+            await connection.execute(delete(review_sessions).where(review_sessions.c.reviewer == reviewer))
 
     # -- share links
 

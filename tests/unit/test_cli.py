@@ -179,6 +179,14 @@ def test_a_piped_password_that_nobody_reads_names_the_option(mediaserver: Any) -
     )
 
 
+def test_a_reviewer_of_the_issuer_gets_no_password(mediaserver: Any) -> None:
+    add = ("reviewers", "add", "olga@example.org", "--oidc")
+    assert mediaserver(*add, "--password", "a-long-password")[0] == Exit.USAGE
+    assert mediaserver(*add)[0] == Exit.OK
+    code, out, _ = mediaserver("reviewers", "list", "--json")
+    assert (code, [(one["name"], one["by"]) for one in json.loads(out)]) == (Exit.OK, [("olga@example.org", "issuer")])
+
+
 def test_no_recordings_is_no_error(mediaserver: Any) -> None:
     code, out, _ = mediaserver("recordings", "list")
     assert (code, "dial 602" in out) == (Exit.OK, True)

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from sqlalchemy import insert
 
 from mediaserver.api.live_routes import LiveRoom
+from mediaserver.api.oidc import Issuer
 from mediaserver.api.review_people import COOKIE, ReviewGate
 from mediaserver.api.review_routes import ADDRESS, ReviewApi
 from mediaserver.api.review_words import search_of
@@ -22,7 +23,7 @@ from mediaserver.api.server import secure_app
 from mediaserver.clock import VirtualClock
 from mediaserver.recording.sampling import Sampler
 from mediaserver.recording.sealed import SealedAudio, SealedSink
-from mediaserver.settings import HttpSettings
+from mediaserver.settings import HttpSettings, OidcSettings
 from mediaserver.store.database import Database, open_database
 from mediaserver.store.models import review_calls
 from mediaserver.store.review import ReviewStore
@@ -123,7 +124,7 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(tmp_path: Path) -> AsyncIterator[World]:
+async def open_world(tmp_path: Path, oidc: OidcSettings | None = None) -> AsyncIterator[World]:
     database = await open_database("", tmp_path / "data")
     people, store, clock, facade = ReviewerStore(database), ReviewStore(database), VirtualClock(), FakeFacade()
     for name, (role, queues) in PEOPLE.items():
@@ -146,6 +147,7 @@ async def open_world(tmp_path: Path) -> AsyncIterator[World]:
     api = ReviewApi(
         ReviewGate(people, clock), people, store, search, facade, audio, ScorecardStore(database),
         ScoreReports(database), AnswerStore(database), sampling, sampler, LiveRoom(live, lambda _request: "127.0.0.1"),
+        None if oidc is None else Issuer(oidc, clock),
     )  # fmt: skip
     app = secure_app(HttpSettings(admin_password=SecretStr("secret")), facade)
     app.add_routes(api.routes())

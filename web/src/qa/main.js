@@ -18,7 +18,8 @@ import { callView, paintWave } from "./view-call.js";
 import { passwordView } from "./view-password.js";
 import { newReports } from "./view-reports.js";
 import { loadAssigned } from "./view-sampling.js";
-import { helpView, listView, signInView } from "./view-search.js";
+import { helpView, listView } from "./view-search.js";
+import { asked, begin, signInView } from "./view-sign-in.js";
 import { VIEWS } from "./views.js";
 import { say } from "./words.js";
 
@@ -29,7 +30,7 @@ export class QaApp extends LitElement {
     super();
     this.me = undefined; // undefined: not known yet; null: nobody
     this.tab = "calls";
-    this.filters = Object.fromEntries([...new URLSearchParams(location.search)].filter(([name]) => name !== "call"));
+    this.filters = asked();
     this.calls = [];
     this.after = null;
     this.busy = false;
@@ -76,7 +77,7 @@ export class QaApp extends LitElement {
     };
     requestAnimationFrame(paint);
     setInterval(() => this.tab === "live" && !document.hidden && this.refreshLive(), LIVE_MS);
-    this.begin();
+    begin(this);
   }
 
   again() {
@@ -108,33 +109,6 @@ export class QaApp extends LitElement {
     }
   }
 
-  async begin() {
-    const token = /^#share=([\w-]+)$/.exec(location.hash)?.[1];
-    if (token) {
-      history.replaceState(null, "", "/qa"); // the secret does not stay in the address bar
-      await this.guarded(async () => this.enter(await ask("POST", "sign-in-shared", { body: { token } })));
-      if (!this.me) this.problem = say("link_over");
-    } else {
-      await this.guarded(async () => this.enter(await ask("GET", "me")));
-      this.problem = "";
-    }
-    if (this.me === undefined) this.me = null;
-    this.requestUpdate();
-  }
-
-  async signIn(user, password) {
-    this.busy = true;
-    this.requestUpdate();
-    try {
-      this.problem = "";
-      await this.enter(await ask("POST", "sign-in", { body: { user, password } }));
-    } catch (error) {
-      this.problem = !(error instanceof Refused) ? say("unreachable") : error.status === 401 ? say("wrong") : error.status === 429 ? say("slow_down") : error.message;
-    }
-    this.busy = false;
-    this.requestUpdate();
-  }
-
   async enter(me) {
     this.me = take(me);
     if (me.recording) return this.show(me.recording);
@@ -150,9 +124,11 @@ export class QaApp extends LitElement {
     this.ear.end();
     this.player.unload();
     this.guarded(async () => {
-      await ask("POST", "sign-out");
+      const said = await ask("POST", "sign-out");
+      if (said?.leave) return location.assign(said.leave); // out of the issuer, too
       this.me = null;
       this.open = null;
+      this.issuer = (await ask("GET", "ways")).issuer;
     });
   }
 
@@ -374,7 +350,7 @@ export class QaApp extends LitElement {
     return html`${tabs.length > 1
       ? html`<div class="tabs" role="group" aria-label=${say("views")}>${tabs.map(([name, { count }]) => html`<button type="button" class="quiet tiny" aria-pressed=${this.tab === name}
           @click=${() => this.go(name)}>${say(`tab_${name}`)}${count?.(this) ? html` <span class="badge">${count(this)}</span>` : nothing}</button>`)}</div>` : nothing}
-      ${this.me.recording ? html`<span class="badge who">${say("guest")}</span>` : html`<button type="button" class="quiet tiny who" title=${say("change_password")} aria-label=${`${this.me.name}: ${say("change_password")}`}
+      ${!this.me.password ? html`<span class="badge who">${this.me.recording ? say("guest") : this.me.name}</span>` : html`<button type="button" class="quiet tiny who" title=${say("change_password")} aria-label=${`${this.me.name}: ${say("change_password")}`}
         @click=${() => ((this.changing = { problem: "" }), this.requestUpdate())}>${this.me.name}</button>`}
       <button type="button" class="quiet tiny keys" @click=${() => ((this.help = true), this.requestUpdate())}>${say("keys")}</button>
       <button type="button" class="quiet tiny" aria-label=${say("sign_out")} @click=${() => this.signOut()}>${icon("signOut")}</button>`;

@@ -1,4 +1,4 @@
-// Signing in, filters and what was found, and the keys.
+// Filters and what was found, and the keys.
 import { html, nothing } from "lit";
 import { icon } from "../common/icons.js";
 import { address } from "./api.js";
@@ -9,25 +9,6 @@ import { say } from "./words.js";
 
 const CONSENTS = ["granted", "implied", "withdrawn", "denied", "notice_failed"];
 const ENDED = ["caller", "callee", "server"];
-
-export function signInView(app) {
-  const submit = (event) => {
-    event.preventDefault();
-    const form = new FormData(event.target);
-    if (!app.busy) app.signIn(String(form.get("user")).trim(), String(form.get("password")));
-  };
-  return html`<section class="sign-in">
-    <div class="pitch"><span class="mark">${icon("pulse")}</span>
-      <h2>${say("lead_title")}</h2><p class="faint">${say("lead")}</p></div>
-    <form class="sheet" @submit=${submit} aria-label=${say("sign_in")}>
-      <label class="field">${say("user")}<input name="user" autocomplete="username" autocapitalize="none" spellcheck="false" required></label>
-      <label class="field">${say("password")}<input name="password" type="password" autocomplete="current-password" required></label>
-      <div role="alert">${app.problem ? html`<p class="note bad">${icon("alert")}<span>${app.problem}</span></p>` : nothing}</div>
-      <button class="primary" aria-disabled=${app.busy}>${say(app.busy ? "signing_in" : "sign_in")}</button>
-      <small class="hint">${say("sign_in_hint")}</small>
-    </form>
-  </section>`;
-}
 
 export const seconds = (date, end) => (date ? String(Math.floor(new Date(`${date}T00:00`).getTime() / 1000) + (end ? 86_400 : 0)) : "");
 export const dated = (value, end) => (value ? new Date((Number(value) - (end ? 86_400 : 0)) * 1000).toLocaleDateString("sv") : "");

@@ -4,6 +4,7 @@ export const en = {
   sign_in: "Sign in", signing_in: "Signing in…", sign_out: "Sign out", user: "Name", password: "Password", change_password: "Change password", old_password: "Password until now", new_password: "New password, 10 characters or more", new_again: "New password again",
   not_same: "The new passwords differ.", wrong_old: "The password until now is wrong.", password_changed: "The password is changed; your other sessions have ended.",
   sign_in_hint: "Your administrator gives you an account: ./run mediaserver reviewers add NAME",
+  or: "or", sign_in_by: "Sign in with {issuer}", oidc_again: "The sign-in took too long or was begun in another window. Try again.", oidc_refused: "The sign-in was not accepted. Try again, or ask your administrator.", oidc_unknown: "Your account may not review calls. Ask your administrator.", oidc_unavailable: "The sign-in service does not answer. Try again later, or use a password.",
   wrong: "The name or the password is wrong.", slow_down: "Too many wrong passwords. Wait a minute.", session_over: "The session is over. Sign in again.",
   link_over: "This link is over, or was taken back.", unreachable: "The server does not answer.", guest: "Guest",
   views: "Views", tab_calls: "Calls", tab_live: "Live", tab_log: "Access log", keys: "Keys",
