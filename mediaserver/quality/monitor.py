@@ -16,20 +16,18 @@ from typing import Protocol
 import structlog
 
 from mediaserver.clock import Clock
-from mediaserver.errors import MediaError, StorageError
+from mediaserver.errors import MediaError
 from mediaserver.limits import QUALITY_LEGS_PER_TURN_MAX
 from mediaserver.model import CallFacts, CodecName, CodecParams, LegFacts, LegHandle, LegStats, StreamSettings
 from mediaserver.model_news import ClientStats
+from mediaserver.quality.retention import Retention
 from mediaserver.quality.score import Score, score_client, score_received, score_sent
 from mediaserver.settings import QualitySettings
-from mediaserver.store.quality import HOUR_MS, QualityEvent, QualityRow, QualityStore
+from mediaserver.store.quality import QualityEvent, QualityRow, QualityStore
 
 log = structlog.get_logger(__name__)
 
 TURN_S = 0.1  # between two looks at who is due
-PRUNE_S = 600.0
-ROLL_UP_AFTER_MS = 120_000  # an hour is summed when its last rows have had the time to reach the database
-ROLL_UP_HOURS_MAX = 48  # in one go, after a long standstill
 ONE_WAY_PACKETS = 250  # five seconds at 20 ms: shorter calls may end before the far end has said anything
 RECEIVED, SENT = "received", "sent"
 CLIENT = "client"  # what its page says it hears of us: the same way as SENT, measured by the browser
@@ -119,11 +117,10 @@ class QualityMonitor:
         on_end: OnEnd | None = None,
     ) -> None:
         self._interval_ns = round(settings.interval_s * 1e9)
-        self._retention_ms = settings.retention_days * 86_400_000
         self._engine = engine
         self._store = store
         self._clock = clock
-        self._hours_retention_ms = settings.hours_retention_days * 86_400_000
+        self._retention = Retention(settings, store, clock)
         self._on_row = on_row
         self._on_end = on_end
         self._watched: dict[LegHandle, _Watched] = {}
@@ -134,7 +131,7 @@ class QualityMonitor:
     async def start(self) -> None:
         self._tasks = [
             asyncio.create_task(self._run(), name="quality-monitor"),
-            asyncio.create_task(self._prune(), name="quality-retention"),
+            asyncio.create_task(self._retention.run(), name="quality-retention"),
         ]
 
     async def stop(self) -> None:
@@ -346,33 +343,6 @@ class QualityMonitor:
                 self.poll(self._clock.now_ns())
             except Exception:
                 log.exception("quality.monitor_failed")
-
-    async def _prune(self) -> None:
-        while True:
-            try:
-                now_ms = round(self._clock.wall() * 1000)
-                await self.roll_up(now_ms)
-                deleted = await self._store.prune(now_ms - self._retention_ms)
-                deleted += await self._store.prune_hours(now_ms - self._hours_retention_ms)
-                if deleted:
-                    log.info("quality.pruned", rows=deleted)
-            except StorageError as error:
-                log.warning("quality.prune_failed", error=str(error))
-            await asyncio.sleep(PRUNE_S)
-
-    async def roll_up(self, now_ms: int) -> None:
-        """Sums every whole hour that has not been summed; the newest one again, for rows that came late."""
-        hour = await self._store.last_hour()
-        if hour is None:
-            first = await self._store.first_interval()
-            if first is None:
-                return
-            hour = first // HOUR_MS * HOUR_MS
-        for _ in range(ROLL_UP_HOURS_MAX):
-            if hour + HOUR_MS + ROLL_UP_AFTER_MS > now_ms:
-                return
-            await self._store.roll_up(hour)
-            hour += HOUR_MS
 
 
 def _trunk(leg: LegFacts) -> str:

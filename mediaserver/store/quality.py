@@ -200,10 +200,11 @@ class QualityStore:
             found: int | None = (await connection.execute(select(func.max(quality_hours.c.hour_ms)))).scalar()
             return found
 
-    async def first_interval(self) -> int | None:
-        """Start of the oldest interval kept."""
+    async def first_interval(self, from_ms: int = 0) -> int | None:
+        """Start of the oldest interval kept that began then or later."""
+        start = quality_intervals.c.start_ms
         async with self._database.read() as connection:
-            found: int | None = (await connection.execute(select(func.min(quality_intervals.c.start_ms)))).scalar()
+            found: int | None = (await connection.execute(select(func.min(start)).where(start >= from_ms))).scalar()
             return found
 
     async def prune(self, before_ms: int) -> int:

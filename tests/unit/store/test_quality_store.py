@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from mediaserver.clock import VirtualClock
+from mediaserver.quality.retention import Retention
+from mediaserver.settings import QualitySettings
 from mediaserver.store.database import Database, open_database
 from mediaserver.store.quality import HOUR_MS, QualityEvent, QualityStore, percentile_of
 from mediaserver.store.spool import Spool
@@ -68,6 +71,25 @@ async def test_summing_again_replaces_and_never_doubles(store: tuple[QualityStor
     (hour,) = await quality.hours(HOUR, HOUR + 1)
     assert hour.intervals == 3
     assert await quality.last_hour() == HOUR
+
+
+async def test_hours_are_summed_again_after_a_long_silence(store: tuple[QualityStore, Spool]) -> None:
+    """A weekend without a call, longer than what is summed in one go: Monday's hours are summed all the same."""
+    quality, _ = store
+    monday = HOUR + 100 * HOUR_MS
+    await put(store, 4.0, 4.0)
+    await put(store, 3.0, at_ms=monday)
+    retention = Retention(QualitySettings(), quality, VirtualClock())
+    await retention.roll_up(HOUR + 2 * HOUR_MS)
+    assert await quality.last_hour() == HOUR
+    await retention.roll_up(monday + 2 * HOUR_MS)
+    assert [(hour.hour_ms, hour.intervals) for hour in await quality.hours(HOUR, monday + 1)] == [
+        (HOUR, 2),
+        (monday, 1),
+    ]
+    await retention.round(monday + 1_000 * 86_400_000)
+    assert await quality.of_call("c1") == []
+    assert await quality.hours(HOUR, monday + 1) == []
 
 
 async def test_intervals_are_pruned_and_their_hour_stays(store: tuple[QualityStore, Spool]) -> None:
