@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from bisect import bisect_left
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import floor
 
 import structlog
 
@@ -24,9 +24,10 @@ log = structlog.get_logger(__name__)
 
 LOOK_S = 5.0
 SLOTS = 10  # a window is forgotten in so many steps
-# MOS by tenths from 1.0 to 4.5: what a percentile is read from.
-STEPS = tuple(1.0 + 0.1 * n for n in range(36))
 PERCENTILE = 0.05
+DIRECTIONS = ("received", "sent")  # what a page measured itself is told beside these, not counted twice
+
+Line = tuple[str, str]  # direction and scale: scores of different scales never share a percentile
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,29 +45,39 @@ class Alert:
 class _Window:
     """Counts of the last `window_s`, in slots that age together."""
 
-    slots: deque[list[int]] = field(default_factory=lambda: deque([[0] * len(STEPS)], maxlen=SLOTS))
+    # Of each slot, by direction and scale: MOS in hundredths, rounded down -> intervals.
+    scores: deque[dict[Line, Counter[int]]] = field(default_factory=lambda: deque([{}], maxlen=SLOTS))
     one_way: deque[int] = field(default_factory=lambda: deque([0], maxlen=SLOTS))
     ended: deque[int] = field(default_factory=lambda: deque([0], maxlen=SLOTS))
 
     def turn(self) -> None:
-        self.slots.append([0] * len(STEPS))
+        self.scores.append({})
         self.one_way.append(0)
         self.ended.append(0)
 
+    def count(self, row: QualityRow) -> None:
+        counts = self.scores[-1].setdefault((row.direction, row.scale), Counter())
+        counts[floor(row.mos * 100 + 1e-6)] += 1
+
     @property
     def empty(self) -> bool:
-        return not any(map(any, self.slots)) and not any(self.ended)
+        return not any(self.scores) and not any(self.ended)
 
-    def percentile(self) -> tuple[float, int]:
-        """(5th percentile, how many there are)."""
-        counts = [sum(column) for column in zip(*self.slots, strict=True)]
-        total = sum(counts)
-        reached = 0
-        for step, count in zip(STEPS, counts, strict=True):
-            reached += count
-            if total and reached >= PERCENTILE * total:
-                return step, total
-        return STEPS[-1], total
+    @property
+    def lines(self) -> set[Line]:
+        return {line for slot in self.scores for line in slot}
+
+    def percentile(self, line: Line) -> tuple[float, int]:
+        """(5th percentile, of how many)."""
+        counts: Counter[int] = Counter()
+        for slot in self.scores:
+            counts.update(slot.get(line, {}))
+        total, reached = counts.total(), 0
+        for hundredths in sorted(counts):
+            reached += counts[hundredths]
+            if reached >= PERCENTILE * total:
+                return hundredths / 100, total
+        return 4.5, total
 
 
 class Alerts:
@@ -86,17 +97,17 @@ class Alerts:
         self._windows: dict[str, _Window] = {}
         self._turned_ns = clock.now_ns()
         self._task: asyncio.Task[None] | None = None
-        self.firing: dict[tuple[str, str], Alert] = {}
+        self.firing: dict[tuple[str, ...], Alert] = {}  # by name and values of its labels
 
     # -- what happens
 
     def score(self, row: QualityRow) -> None:
         """An interval of a leg; only those of trunks are watched here, each for itself."""
-        if row.whole_call or not row.trunk:
+        if row.whole_call or not row.trunk or row.direction not in DIRECTIONS:
             return
         window = self._window(row.trunk)
         if window is not None:
-            window.slots[-1][min(len(STEPS) - 1, bisect_left(STEPS, row.mos - 1e-9))] += 1
+            window.count(row)
 
     def leg_ended(self, trunk: str, one_way: bool) -> None:
         """trunk: "" for phones and browsers of our own users."""
@@ -128,15 +139,18 @@ class Alerts:
                 del self._windows[trunk]
         lag_s, most_s = self._lag_s(), self._settings.recording_lag_s
         self._judge(
-            "recording_lag", "", lag_s > most_s, lag_s, most_s, f"recordings reach the disk {lag_s:.1f} s after capture"
+            "recording_lag", {}, lag_s > most_s, lag_s, most_s, f"recordings reach the disk {lag_s:.1f} s after capture"
         )
 
     def _judge_mos(self, trunk: str, window: _Window) -> None:
-        value, count = window.percentile()
         least = self._settings.mos_low
-        enough = count >= self._settings.intervals_min
-        text = f"one in twenty intervals of trunk {trunk} is at MOS {value:.1f} or below ({count} intervals)"
-        self._judge("trunk_mos_low", trunk, enough and value < least, value, least, text)
+        told = {(key[2], key[3]) for key in self.firing if key[:2] == ("trunk_mos_low", trunk)}
+        for direction, scale in sorted(window.lines | told):
+            value, count = window.percentile((direction, scale))
+            bad = count >= self._settings.intervals_min and value < least
+            labels = {"trunk": trunk, "dir": direction, "scale": scale}
+            text = f"one in twenty of {count} intervals of trunk {trunk} ({direction}) is at MOS {value:.2f} or below"
+            self._judge("trunk_mos_low", labels, bad, value, least, text)
 
     def _judge_one_way(self, trunk: str, window: _Window) -> None:
         ended, one_way = sum(window.ended), sum(window.one_way)
@@ -144,19 +158,22 @@ class Alerts:
         most = self._settings.one_way_share_max
         where = f"trunk {trunk}" if trunk else "our own phones"
         text = f"{one_way} of {ended} calls by {where} were heard in one direction only"
-        self._judge("one_way_audio", trunk, one_way > 0 and share > most, share, most, text)
+        labels = {"trunk": trunk} if trunk else {}
+        self._judge("one_way_audio", labels, one_way > 0 and share > most, share, most, text)
 
-    def _judge(self, name: str, trunk: str, bad: bool, value: float, threshold: float, text: str) -> None:
-        present = self.firing.get((name, trunk))
+    def _judge(
+        self, name: str, labels: Mapping[str, str], bad: bool, value: float, threshold: float, text: str
+    ) -> None:
+        key = (name, *labels.values())
+        present = self.firing.get(key)
         if bad == (present is not None):
             return
-        labels = {"trunk": trunk} if trunk else {}
         since = self._clock.wall() if present is None else present.since
         alert = Alert(name, bad, labels, round(value, 4), threshold, since, text)
         if bad:
-            self.firing[name, trunk] = alert
+            self.firing[key] = alert
         else:
-            del self.firing[name, trunk]
+            del self.firing[key]
         log.warning("alert" if bad else "alert.over", alert=name, value=alert.value, text=text)
         self._tell(alert)
 

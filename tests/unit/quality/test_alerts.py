@@ -1,5 +1,7 @@
 """Alerts begin once, end once, and judge nobody by a handful of calls."""
 
+import dataclasses
+
 from mediaserver.clock import VirtualClock
 from mediaserver.quality.alerts import Alert, Alerts
 from mediaserver.settings import AlertSettings
@@ -28,21 +30,42 @@ class Desk:
         return [(alert.name, alert.firing) for alert in self.told]
 
 
-def row(trunk: str, mos: float, *, whole_call: bool = False) -> QualityRow:
-    import dataclasses
-
-    return dataclasses.replace(score(mos, whole_call=whole_call), trunk=trunk)
+def row(trunk: str, mos: float, **changes: object) -> QualityRow:
+    return dataclasses.replace(score(mos), trunk=trunk, **changes)
 
 
 def test_a_trunk_whose_worst_twentieth_is_bad_is_told_once_and_again_when_it_is_over() -> None:
     desk = Desk()
     desk.scores("carrier", *[4.2] * 36, *[3.0] * 4)
     assert desk.after(5) == [("trunk_mos_low", True)]
-    assert desk.told[0].labels == {"trunk": "carrier"}
+    assert desk.told[0].labels == {"trunk": "carrier", "dir": "received", "scale": "nb"}
     assert desk.told[0].value == 3.0
     assert desk.after(5) == []
     desk.scores("carrier", *[4.3] * 100)
     assert desk.after(5) == [("trunk_mos_low", False)]
+
+
+def test_a_worst_twentieth_a_hair_below_the_threshold_is_below_it() -> None:
+    desk = Desk()
+    desk.scores("low", *[4.2] * 36, *[3.55] * 4)
+    desk.scores("enough", *[4.2] * 36, *[3.6] * 4)
+    assert desk.after(5) == [("trunk_mos_low", True)]
+    assert (desk.told[0].labels["trunk"], desk.told[0].value) == ("low", 3.55)
+
+
+def test_scales_and_directions_are_judged_each_for_itself_and_a_pages_own_figures_not_at_all() -> None:
+    """Thirty bad narrowband intervals sent are a tenth of that line, and a hundredth of all that the trunk carries."""
+    desk = Desk()
+    for _ in range(900):
+        desk.alerts.score(row("carrier", 4.4, scale="wb", direction="sent"))
+        desk.alerts.score(row("carrier", 4.3))
+        desk.alerts.score(row("carrier", 1.2, direction="client"))
+    for mos in [4.2] * 270 + [2.5] * 30:
+        desk.alerts.score(row("carrier", mos, direction="sent"))
+    assert desk.after(5) == [("trunk_mos_low", True)]
+    assert desk.told[0].labels == {"trunk": "carrier", "dir": "sent", "scale": "nb"}
+    assert desk.after(305) == [("trunk_mos_low", False)]
+    assert desk.alerts._windows == {}
 
 
 def test_one_bad_interval_in_a_hundred_or_a_handful_of_bad_ones_is_no_alert() -> None:
