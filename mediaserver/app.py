@@ -278,9 +278,10 @@ class Server:
         made = turn_credentials(secret, user, self.clock.wall(), webrtc.turn_ttl_s)
         return (IceServer(urls, made.username, made.password),)
 
-    async def _answer_consent(self, call_id: str, leg_id: str, agree: bool) -> str:
+    async def _answer_consent(self, call_id: str, leg_id: str, agree: bool, purposes: Sequence[str]) -> str:
         """A page's button. Raises LookupError when nothing of this party is being recorded."""
-        return await self.calls.consent_desk.answer(call_id, leg_id, "granted" if agree else "denied", "web", {})
+        answer = "granted" if agree else "denied"
+        return await self.calls.consent_desk.answer(call_id, leg_id, answer, "web", {}, purposes)
 
     def _on_invite(self, session: InviteSession) -> None:
         self.calls.on_invite(session)

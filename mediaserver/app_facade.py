@@ -152,15 +152,19 @@ class ServerFacade:
         except LookupError as error:
             raise Conflict(str(error)) from error
 
-    async def consent(self, call_id: str, leg_id: str, answer: ConsentAnswer) -> str:
+    async def consent(self, call_id: str, leg_id: str, answer: ConsentAnswer, purposes: Sequence[str] = ()) -> str:
         try:
-            return await self._server.calls.consent_desk.answer(call_id, leg_id, answer, "api", {})
+            return await self._server.calls.consent_desk.answer(call_id, leg_id, answer, "api", {}, purposes)
         except LookupError as error:
             raise NotFound(str(error)) from error
 
     def consent_states(self, call_id: str) -> Mapping[str, str]:
         self.call(call_id)
         return {leg: state.value for leg, state in self._server.calls.consent_desk.states(call_id).items()}
+
+    def consent_purposes(self, call_id: str) -> Mapping[str, Mapping[str, str]]:
+        found = self._server.calls.consent_desk.purposes(call_id)
+        return {leg: {name: state.value for name, state in own.items()} for leg, own in found.items()}
 
     # -- users
 

@@ -138,6 +138,7 @@ SHIP_PAUSE_S_MAX: Final = 300.0
 SHIP_TROUBLED_MAX: Final = 1_000  # recordings whose own trouble is remembered; the oldest is tried again at once
 STORED_BYTES_MAX: Final = 4_194_304  # of a stored.json: 50,000 parts, days of a busy room
 RENDER_KEPT_S: Final = 3_600.0  # a rendered file that nobody asks for again goes after that: PCM takes room
+PURPOSES_MAX: Final = 8  # of one policy; each party has a state for each
 CONSENT_POLICIES_MAX: Final = 1_000  # each call walks the matches in order
 REORDER_NS_MAX: Final = 2_000_000_000  # a packet later than this is not put back into its place when rendering
 PICTURE_PACKETS_WAITING_MAX: Final = 4_096  # behind a missing one when a film is made: 2 s of 16 Mbit/s

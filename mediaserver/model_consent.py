@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from mediaserver.model import Masked
 
@@ -36,7 +36,28 @@ class Answer(enum.StrEnum):
     WITHDRAWN = "withdrawn"
 
 
+class Said(NamedTuple):
+    """One answer of a party, and how it was given."""
+
+    answer: Answer
+    how: str
+    detail: dict[str, str]
+    purposes: tuple[str, ...] = ()  # (): all
+
+
 Ask = Literal["announce", "stay", "press", "prior", "never"]
+
+
+@dataclass(frozen=True, slots=True)
+class PurposeRules:
+    """What a recording is for, and how it is asked for. Of a policy that names none, the policy itself is the one."""
+
+    name: str
+    ask: Ask | None = None  # None, here and below: as the policy
+    agree_key: str = ""  # ask "press"; "": as the policy. One key may say yes to several
+    lawful_basis: str = ""
+    retention_days: int | None = None  # 0: until somebody deletes it
+    listeners: tuple[str, ...] = ()  # roles of the review page that may hear what is kept for this alone; (): all
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +84,28 @@ class ConsentRules:
     lawful_basis: str = "legitimate_interests"  # words of draft-howe-vcon-lawful-basis
     jurisdiction: str = ""
     purpose: str = "recording"
+    purposes: tuple[PurposeRules, ...] = ()  # several; each party may permit one and refuse another
     pictures: bool = True  # who may be captured, may be seen: camera and screen are recorded beside the sound
     retention_days: int = 0  # 0: until somebody deletes it
+
+    def each(self) -> tuple[PurposeRules, ...]:
+        """The purposes, with nothing left open."""
+        own = self.purposes or (PurposeRules(self.purpose),)
+        return tuple(
+            PurposeRules(
+                one.name,
+                self.ask if one.ask is None or self.ask == "never" else one.ask,
+                one.agree_key or self.agree_key,
+                one.lawful_basis or self.lawful_basis,
+                self.retention_days if one.retention_days is None else one.retention_days,
+                one.listeners,
+            )
+            for one in own
+        )
+
+    def asking(self, *asks: Ask) -> tuple[str, ...]:
+        """Names of the purposes that are asked for in one of these ways."""
+        return tuple(one.name for one in self.each() if one.ask in asks)
 
 
 DEFAULT_RULES = ConsentRules("announce-and-stay")

@@ -47,6 +47,14 @@ TEXTS: dict[str, tuple[str, str]] = {
         "This call is recorded. If you do not agree, please hang up now.",
         "Этот разговор записывается. Если вы не согласны, пожалуйста, положите трубку.",
     ),
+    "recording-notice-supervised": (
+        "This call is recorded, and others may listen to it. If you do not agree, please hang up now.",
+        "Этот разговор записывается, и его могут слушать другие. Если вы не согласны, пожалуйста, положите трубку.",
+    ),
+    "press-1-for-training": (
+        "This call is recorded. If it may also be used for training, please press one.",
+        "Этот разговор записывается. Если его можно использовать и для обучения, нажмите единицу.",
+    ),
     "press-1-to-agree": (
         "This call is to be recorded. To agree, please press one.",
         "Разговор будет записан. Если вы согласны, нажмите единицу.",

@@ -136,8 +136,12 @@ class Facade(Protocol):
         Raises NotFound, Conflict when there is nothing to stop or pause, or nothing can be recorded.
         """
 
-    async def consent(self, call_id: str, leg_id: str, answer: ConsentAnswer) -> str:
-        """A party's answer, told by the operator. Returns its state now. Raises NotFound."""
+    async def consent(self, call_id: str, leg_id: str, answer: ConsentAnswer, purposes: Sequence[str] = ()) -> str:
+        """A party's answer to these purposes or all, told by the operator. Returns its state now. Raises NotFound."""
+        ...
+
+    def consent_purposes(self, call_id: str) -> Mapping[str, Mapping[str, str]]:
+        """As `consent_states`, for each purpose of the policy."""
         ...
 
     def consent_states(self, call_id: str) -> Mapping[str, str]:

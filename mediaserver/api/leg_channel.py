@@ -93,17 +93,17 @@ class _LegListener:
         elif isinstance(message, said.Stats):
             self._people.take_stats(self._call_id, self._leg, message.report.stats())
         elif isinstance(message, said.Consent):
-            task = asyncio.get_running_loop().create_task(self._agree(message.agree), name="consent")
+            task = asyncio.get_running_loop().create_task(self._agree(message), name="consent")
             self._answering.add(task)
             task.add_done_callback(self._answering.discard)
         else:
             raise said.BadMessage(f"{message.type}: on a data channel there are chat, consent and stats")
 
-    async def _agree(self, agree: bool) -> None:
+    async def _agree(self, message: said.Consent) -> None:
         consent = self._consent()
         try:
             if consent is None:
                 raise LookupError(self._call_id)
-            await consent(self._call_id, self._leg.leg_id, agree)
+            await consent(self._call_id, self._leg.leg_id, message.agree, message.purposes)
         except LookupError:
             self.tell({"type": "error", "code": "not_found", "message": "nobody asks this party for consent now"})

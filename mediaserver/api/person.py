@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 import structlog
@@ -40,7 +40,7 @@ class CallRoom(Protocol):
     ) -> Outcome: ...
 
 
-AnswerConsent = Callable[[str, str, bool], Awaitable[str]]
+AnswerConsent = Callable[[str, str, bool, Sequence[str]], Awaitable[str]]  # call, leg, agrees, to which purposes
 """call id, leg id, whether the party agrees: the party's state then. Raises LookupError when nobody asks."""
 
 
@@ -198,7 +198,7 @@ class Person:
         if self._consent is None:
             raise CannotDo("not_found", "nobody asks for consent")
         try:
-            return {"state": await self._consent(call_id, leg.leg_id, message.agree)}
+            return {"state": await self._consent(call_id, leg.leg_id, message.agree, message.purposes)}
         except LookupError as error:
             raise CannotDo("not_found", "nobody asks this party for consent now") from error
 

@@ -13,6 +13,7 @@ from aiohttp import web
 from mediaserver.api.facade import ConsentAnswer, Facade, FilmFormat, RecordAction
 from mediaserver.api.review_audio import send
 from mediaserver.api.routes import BadRequest
+from mediaserver.limits import PURPOSES_MAX
 
 REASON_CHARACTERS_MAX = 100  # it stands in the signed manifest
 PAUSE_S_MAX = 3_600
@@ -72,15 +73,20 @@ class RecordingApi:
 
     async def _states(self, request: web.Request) -> web.Response:
         call_id = request.match_info["id"]
-        return web.json_response({"id": call_id, "consent": dict(self._facade.consent_states(call_id))})
+        states = dict(self._facade.consent_states(call_id))
+        purposes = {leg: dict(own) for leg, own in self._facade.consent_purposes(call_id).items()}
+        return web.json_response({"id": call_id, "consent": states, "purposes": purposes})
 
     async def _answer(self, request: web.Request) -> web.Response:
         body = await _body(request)
         answer = body.get("answer")
-        if set(body) != {"answer"} or answer not in get_args(ConsentAnswer):
-            raise BadRequest(f"answer must be one of {', '.join(get_args(ConsentAnswer))}")
+        if not {"answer"} <= set(body) <= {"answer", "purposes"} or answer not in get_args(ConsentAnswer):
+            raise BadRequest(f"answer must be one of {', '.join(get_args(ConsentAnswer))}; beside it only purposes")
+        purposes = body.get("purposes", [])
+        if not isinstance(purposes, list) or len(purposes) > PURPOSES_MAX or not all(type(p) is str for p in purposes):
+            raise BadRequest(f"purposes must be a list of at most {PURPOSES_MAX} names; without one all are meant")
         call_id, leg_id = request.match_info["id"], request.match_info["leg"]
-        state = await self._facade.consent(call_id, leg_id, cast(ConsentAnswer, answer))
+        state = await self._facade.consent(call_id, leg_id, cast(ConsentAnswer, answer), purposes)
         return web.json_response({"id": call_id, "leg": leg_id, "state": state})
 
 

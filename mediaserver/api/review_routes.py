@@ -76,7 +76,7 @@ class ReviewApi:
         self._gate, self._people, self._store, self._search = gate, people, store, search
         self._facade, self._audio = facade, audio
         visits = Visits(gate, search, store)
-        self._of, self._note = visits.call_of, visits.note
+        self._of, self._note, self._hears = visits.call_of, visits.note, visits.may_hear
         self.live = LiveApi(visits, facade, live)
         oidc = None if issuer is None else OidcApi(issuer, gate, people, visits.note)
         self._rooms: list[Room] = [
@@ -157,6 +157,7 @@ class ReviewApi:
         who, call = await self._of(request, "")
         await self._note(who, "opened", call)
         answer: dict[str, Any] = {"call": words.call_json(call)}
+        answer["call"]["hear"] = await self._hears(who, call)
         if who.share is not None:
             kept = ("id", "started", "length")
             return web.json_response(

@@ -10,10 +10,13 @@ from typing import Any
 
 from aiohttp import web
 
+from mediaserver.api.answers import Refused, refusal
 from mediaserver.api.facade import NotFound
 from mediaserver.api.review_people import ReviewGate, Who
 from mediaserver.store.review import ReviewStore
 from mediaserver.store.review_search import CallSearch, FoundCall
+
+HEARING = ("listen", "share")
 
 
 class Visits:
@@ -43,7 +46,14 @@ class Visits:
             found = None
         if found is None:
             raise NotFound("there is no such recording")
+        if right in HEARING and not await self.may_hear(who, found):
+            raise Refused(refusal(403, "forbidden", "what this recording is kept for is not yours to hear"))
         return who, found
+
+    async def may_hear(self, who: Who, call: FoundCall) -> bool:
+        """Its policy may name who hears what is kept for one purpose alone. A link is vouched for by who made it."""
+        listeners = await self._store.listeners(call.recording_id)
+        return not listeners or who.share is not None or who.role in listeners.split(",")
 
     async def note(
         self,

@@ -13,6 +13,7 @@ from mediaserver.limits import (
     CHAT_CHARS_MAX,
     PAGE_MESSAGES_BURST_MAX,
     PAGE_MESSAGES_PER_S_MAX,
+    PURPOSES_MAX,
     SDP_BYTES_MAX,
     TOKEN_CHARS_MAX,
 )
@@ -121,6 +122,7 @@ class OfLeg(Message):
 class Consent(OfLeg):
     type: Literal["consent"]
     agree: bool
+    purposes: Annotated[list[Annotated[str, Field(max_length=32)]], Field(max_length=PURPOSES_MAX)] = []  # []: all
 
 
 class Record(OfLeg):

@@ -17,7 +17,7 @@ from mediaserver.calls.house import House
 from mediaserver.calls.leg import Leg
 from mediaserver.errors import MediaServerError
 from mediaserver.model import Notice
-from mediaserver.model_consent import Answer, ConsentRules
+from mediaserver.model_consent import Answer, ConsentRules, Said
 
 log = structlog.get_logger()
 _TRIES = 3  # a notice that was interrupted, or did not arrive, is played again so often
@@ -72,17 +72,28 @@ class Asking:
                 return notice, arrival
         raise MediaServerError(f"the notice {prompt!r} was interrupted {_TRIES} times")
 
-    async def key(self, leg: Leg, answered: asyncio.Event) -> tuple[Answer, str, dict[str, str]] | None:
-        """The key that agrees or refuses; silence is a no. None: it answered another way meanwhile."""
+    async def keys(self, leg: Leg, answered: asyncio.Event) -> list[Said] | None:
+        """What it says by keys to the purposes that are asked for so: each has a key for yes, one key is a no to the
+
+        rest, and so is silence. None: it answered another way meanwhile.
+        """
         leg.voice.forget_digits()
-        keys = {self._rules.agree_key: Answer.GRANTED, self._rules.refuse_key: Answer.DENIED}
+        open_ = {one.name: one.agree_key for one in self._rules.each() if one.ask == "press"}
+        found: list[Said] = []
+        digit = ""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._rules.answer_s):
-                while not leg.is_over and not answered.is_set():
+                while open_ and digit != self._rules.refuse_key and not leg.is_over and not answered.is_set():
                     digit = await _digit(leg, answered)
-                    if digit in keys:
-                        return keys[digit], "dtmf", {"key": digit}
-        return None if answered.is_set() else (Answer.DENIED, "dtmf", {"key": ""})
+                    if agreed := tuple(name for name, key in open_.items() if key == digit):
+                        found.append(Said(Answer.GRANTED, "dtmf", {"key": digit}, agreed))
+                        open_ = {name: key for name, key in open_.items() if name not in agreed}
+        if answered.is_set():
+            return None
+        if open_:
+            key = digit if digit == self._rules.refuse_key else ""
+            found.append(Said(Answer.DENIED, "dtmf", {"key": key}, tuple(open_)))
+        return found
 
 
 async def _digit(leg: Leg, answered: asyncio.Event) -> str:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, cast
 from weakref import WeakKeyDictionary
 
 import structlog
 
 from mediaserver.model import LegHandle
-from mediaserver.model_consent import Answer, ConsentState
+from mediaserver.model_consent import Answer, ConsentState, Said
 from mediaserver.settings import RecordingSettings
 
 if TYPE_CHECKING:
@@ -64,15 +64,24 @@ class ConsentDesk:
 
     # -- what is asked
 
-    async def answer(self, call_id: str, leg_id: str, answer: str, how: str, evidence: Mapping[str, str]) -> str:
-        """A party says "granted", "denied" or "withdrawn". Returns its state now.
+    async def answer(
+        self,
+        call_id: str,
+        leg_id: str,
+        answer: str,
+        how: str,
+        evidence: Mapping[str, str],
+        purposes: Sequence[str] = (),
+    ) -> str:
+        """A party says "granted", "denied" or "withdrawn", to these purposes or all. Returns its state now.
 
         how: web, dtmf, sip, api … evidence: what shows it, e.g. a session's id. Raises LookupError: no such party is in
         a running recording; ValueError: no such answer.
         """
         for leg, recording in list(self._entries.values()):
             if (leg.call_id, leg.leg_id) == (call_id, leg_id):
-                return await recording.answer(leg, Answer(answer), how, dict(evidence))
+                said = Said(Answer(answer), how, dict(evidence), tuple(purposes))
+                return await recording.answer(leg, said)
         raise LookupError(f"party {leg_id} of call {call_id} is in no running recording")
 
     def states(self, call_id: str) -> dict[str, ConsentState]:
@@ -82,6 +91,12 @@ class ConsentDesk:
             if leg.call_id == call_id and (state := recording.states().get(handle)) is not None:
                 found[leg.leg_id] = state
         return found
+
+    def purposes(self, call_id: str) -> dict[str, dict[str, ConsentState]]:
+        """The same for each purpose of the policy."""
+        return {
+            leg.leg_id: recording.purposes(leg) for leg, recording in self._entries.values() if leg.call_id == call_id
+        }
 
     def recordings(self, call_id: str) -> list[NotedRecording]:
         """Those that any party of the call is in: its own, or its room's."""
@@ -151,7 +166,7 @@ class ConsentDesk:
         entry = self._entries.get(leg.voice.handle)
         if settings.withdraw_code and typed.endswith(settings.withdraw_code):
             if entry is not None:
-                await entry[1].answer(leg, Answer.WITHDRAWN, "dtmf", {"key": settings.withdraw_code})
+                await entry[1].answer(leg, Said(Answer.WITHDRAWN, "dtmf", {"key": settings.withdraw_code}))
         elif _is_ours(leg) and (code := next((code for code in acts if code and typed.endswith(code)), None)):
             await self.act(leg, acts[code], "keypad")
 
@@ -169,7 +184,7 @@ class ConsentDesk:
         word = found[1].lower()
         if word == "withdraw":
             if entry is not None:
-                await entry[1].answer(leg, Answer.WITHDRAWN, "sip", {"info": content_type})
+                await entry[1].answer(leg, Said(Answer.WITHDRAWN, "sip", {"info": content_type}))
         elif _is_ours(leg):
             begins = word == "on" and not self.recordings(leg.call_id)
             act = "start" if begins else {"on": "resume", "off": "pause"}.get(word, word)
@@ -185,7 +200,7 @@ class ConsentDesk:
             return
         before, self._preferred[leg.voice.handle] = self._preferred.get(leg.voice.handle), preference
         if preference == "off":
-            await entry[1].answer(leg, Answer.WITHDRAWN, "sip", {"recordpref": preference})
+            await entry[1].answer(leg, Said(Answer.WITHDRAWN, "sip", {"recordpref": preference}))
         elif _is_ours(leg) and preference == "pause":
             await self.pause(leg.call_id, "recordpref")
         elif _is_ours(leg) and before == "pause":

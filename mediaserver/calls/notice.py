@@ -32,7 +32,7 @@ from mediaserver.model import (
     PromptHandle,
     PromptHeard,
 )
-from mediaserver.model_consent import DEFAULT_RULES, Answer, ConsentCase, ConsentRules, ConsentState
+from mediaserver.model_consent import DEFAULT_RULES, Answer, ConsentCase, ConsentRules, ConsentState, Said
 from mediaserver.model_news import RecordingNews, RecordingState
 
 log = structlog.get_logger()
@@ -49,7 +49,7 @@ _NEWS = {
 
 @dataclass(slots=True)
 class _Party:
-    """One leg of this recording. notice, answer: what it heard and said, told to the recorder by `cover`."""
+    """One leg of this recording. notice, said: what it heard and said, told to the recorder by `cover`."""
 
     leg: Leg
     facts: LegFacts
@@ -57,10 +57,22 @@ class _Party:
     prompt: str
     notice: Notice | None = None
     arrival: Arrival | None = None  # of the notice
-    answer: tuple[Answer, str, dict[str, str]] | None = None
-    told: bool = False  # the recorder knows the answer already
+    said: list[Said] = field(default_factory=list)
+    decided: set[str] = field(default_factory=set)  # purposes it has answered for, told or not
     covered: bool = False
     answered: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def says(self, said: Said, rules: ConsentRules) -> bool:
+        """Its last word on a purpose counts. True."""
+        named = set(said.purposes or (one.name for one in rules.each()))
+        kept = [one._replace(purposes=tuple(p for p in self._of(one, rules) if p not in named)) for one in self.said]
+        self.said = [*(one for one in kept if one.purposes), said]
+        self.decided |= named
+        return True
+
+    @staticmethod
+    def _of(said: Said, rules: ConsentRules) -> tuple[str, ...]:
+        return said.purposes or tuple(one.name for one in rules.each())
 
 
 class NotedRecording:
@@ -143,6 +155,10 @@ class NotedRecording:
     def paused(self) -> bool:
         return self._recording.paused
 
+    def purposes(self, leg: Leg) -> dict[str, ConsentState]:
+        """Its state for each purpose, as the recorder has them."""
+        return self._recording.purposes(leg.voice.handle)
+
     def states(self) -> dict[LegHandle, ConsentState]:
         """As the recorder has them; what a party heard and said that `cover` is still to tell counts already."""
         states = self._recording.states()
@@ -152,8 +168,8 @@ class NotedRecording:
         return states
 
     def _untold(self, party: _Party) -> ConsentState:
-        if party.answer is not None and not party.told:
-            return ConsentState(party.answer[0].value)
+        if party.said:
+            return ConsentState(max(party.said, key=lambda one: one.answer is Answer.GRANTED).answer.value)
         if party.notice is None:
             return ConsentState.NOTICE_PLAYING
         return ConsentState.NOTICE_DELIVERED if self._asking.arrived(party.notice) else ConsentState.NOTICE_FAILED
@@ -219,14 +235,11 @@ class NotedRecording:
         identity = leg.party.identity
         ours = identity is not None and not identity.startswith("trunk:")
         if leg.record.preference == "off":  # its phone said so in its description (RFC 7866)
-            party.answer = (Answer.DENIED, "sip", {"recordpref": "off"})
-            return True
-        if rules.ask == "prior" or (rules.prior_for_users and ours):
-            party.answer = (Answer.GRANTED, "prior", {"identity": identity or ""})
-            return True
+            return party.says(Said(Answer.DENIED, "sip", {"recordpref": "off"}), rules)
+        if not rules.asking("announce", "stay", "press") or (rules.prior_for_users and ours):
+            return party.says(Said(Answer.GRANTED, "prior", {"identity": identity or ""}), rules)
         if _agreed_by_token(leg):
-            party.answer = (Answer.GRANTED, "token", {"session": leg.facts().sip_call_id})
-            return True
+            return party.says(Said(Answer.GRANTED, "token", {"session": leg.facts().sip_call_id}), rules)
         self._recording.notice_started(leg.voice.handle)
         heard = await self._asking.deliver(
             leg, party.prompt, party.language, lambda: self._news(leg, RecordingState.NOTICE)
@@ -234,16 +247,19 @@ class NotedRecording:
         if heard is None:
             return False
         party.notice, party.arrival = heard
-        if rules.ask == "press" and party.answer is None:
+        if set(rules.asking("press")) - party.decided:
             self._news(leg, RecordingState.ASKING)
-            party.answer = await self._asking.key(leg, party.answered) or party.answer
+            for said in await self._asking.keys(leg, party.answered) or ():
+                party.says(said, rules)
+            if rest := tuple(name for name in rules.asking("press") if name not in party.decided):
+                party.says(Said(Answer.DENIED, "dtmf", {"key": ""}, rest), rules)
         return not leg.is_over
 
     async def cover(self, *legs: Leg) -> None:
         """Parties that have heard and answered may be captured; those who have not, or are covered, are passed over."""
         for leg in legs:
             party = self._parties.get(leg.voice.handle)
-            if party is None or party.covered or self._ended or (party.notice is None and party.answer is None):
+            if party is None or party.covered or self._ended or (party.notice is None and not party.decided):
                 continue
             party.covered = True
             try:
@@ -256,15 +272,14 @@ class NotedRecording:
         self._tell_elsewhere()
 
     async def _conclude(self, handle: LegHandle, party: _Party) -> None:
-        state = ConsentState.UNKNOWN
         if party.notice is not None:
-            state = await self._recording.notice_finished(party.notice)
+            await self._recording.notice_finished(party.notice)
             if party.arrival is not None and not party.notice.delivery.covered:
                 self._tasks.spawn(self._confirm(party.notice, party.arrival), "reports of a notice")
-        if party.answer is not None and not party.told:
-            answer, how, detail = party.answer
-            await self._recording.answer(handle, answer, how, detail)
-        elif state is ConsentState.NOTICE_DELIVERED and self._rules.ask == "stay":
+        for said in party.said:
+            await self._recording.answer(handle, *said)
+        party.said.clear()
+        if party.notice is not None and self._rules.stay_s and self._rules.asking("stay"):
             self._tasks.spawn(self._stay(handle), "stays on the line")
 
     async def _confirm(self, notice: Notice, arrival: Arrival) -> None:
@@ -279,18 +294,21 @@ class NotedRecording:
 
     # -- what a party says, and comes back from
 
-    async def answer(self, leg: Leg, answer: Answer, how: str, detail: dict[str, str]) -> ConsentState:
-        """At any moment of the call. Raises LookupError for a leg that is not in this recording."""
+    async def answer(self, leg: Leg, said: Said) -> ConsentState:
+        """At any moment of the call. Raises LookupError for a leg that is not in this recording, and for a purpose."""
         party = self._parties.get(leg.voice.handle)
         if party is None or self._ended:
             raise LookupError("this party is in no running recording")
+        if unknown := set(said.purposes) - {one.name for one in self._rules.each()}:
+            raise LookupError(f"policy {self._rules.name} records for no such purpose: {min(unknown)[:40]!r}")
         if party.covered:
-            return await self._recording.answer(leg.voice.handle, answer, how, detail)
-        party.answer, party.told = (answer, how, detail), answer is not Answer.GRANTED
+            return await self._recording.answer(leg.voice.handle, *said)
+        party.says(said, self._rules)
         party.answered.set()
-        if party.told:  # a no holds at once; `cover` tells a yes: another party may still be to come
-            return await self._recording.answer(leg.voice.handle, answer, how, detail)
-        return ConsentState.GRANTED
+        if said.answer is Answer.GRANTED:  # `cover` tells it: another party may still be to come
+            return ConsentState.GRANTED
+        party.said.remove(said)
+        return await self._recording.answer(leg.voice.handle, *said)  # a no holds at once
 
     async def returned(self, leg: Leg) -> None:
         """Back from hold: whoever speaks there now is unknown again and hears the notice, alone."""
@@ -300,7 +318,7 @@ class NotedRecording:
         state = self._recording.states().get(leg.voice.handle)
         if state in (ConsentState.DENIED, ConsentState.WITHDRAWN):
             return
-        party.covered, party.told, party.notice, party.answer = False, False, None, None
+        party.covered, party.notice, party.said, party.decided = False, None, [], set()
         party.answered.clear()
         if await self._inform(party):
             await self.cover(leg)

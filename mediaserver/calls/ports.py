@@ -199,8 +199,14 @@ class Recording(Protocol):
     async def stayed(self, leg: LegHandle) -> None:
         """It is still there, so long after the notice as the policy asks for."""
 
-    async def answer(self, leg: LegHandle, answer: Answer, how: str, detail: Mapping[str, str]) -> ConsentState:
-        """It said yes or no. Raises LookupError for a party that is not in it."""
+    def purposes(self, leg: LegHandle) -> dict[str, ConsentState]:
+        """Its state for each purpose of the policy; none of a party that is not in it."""
+        ...
+
+    async def answer(
+        self, leg: LegHandle, answer: Answer, how: str, detail: Mapping[str, str], purposes: Sequence[str] = ()
+    ) -> ConsentState:
+        """It said yes or no, to these purposes or all. Raises LookupError for a party, or a purpose, not in it."""
         ...
 
     async def prompt_played(self, heard: PromptHeard) -> None:

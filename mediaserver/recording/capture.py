@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -59,6 +59,7 @@ class Capture:
         self._taps: dict[LegHandle, TapHandle] = {}
         self.forwarding = Forwarding(recorder)
         self.pictures = Pictures(recorder, self)
+        self._of: dict[LegHandle, list[LegFile]] = {}  # every journal of a leg whose key is there
         self._tombs: list[tuple[LegFile, str, str]] = []  # file, reason, actor
         self.files: list[LegFile] = []
         self.directory: Path | None = None
@@ -82,17 +83,26 @@ class Capture:
         self._shuts += 1
         for leg in self._taps:
             file = self._open[leg]
-            if not file.sink.window_closed and (everybody or not self._consent.may_capture(leg)):
+            if not file.sink.window_closed and (everybody or not self._fits(leg, file)):
                 file.sink.close_window(now_ns)
                 self.forwarding.shut(leg, now_ns)
-        self.pictures.shut(now_ns, lambda leg: not everybody and self._consent.may_capture(leg))
+        self.pictures.shut(now_ns, lambda leg: not everybody and self._fits(leg, self._open.get(leg)))
+
+    def _fits(self, leg: LegHandle, file: LegFile | None) -> bool:
+        """What it says now may be captured, and for the very purposes this journal is for."""
+        in_force = self._consent.in_force(leg)
+        return bool(in_force) and (file is None or in_force.keys() == file.purposes)
 
     async def open_taps(self, legs: Mapping[LegHandle, LegFacts]) -> None:
         """Of all legs that may be captured and are not. Raises OSError if a journal cannot be made."""
         silent = [leg for leg in legs if leg not in self._taps and self._consent.may_capture(leg)]
+        for leg in silent:
+            if leg in self._open and not self._fits(leg, self._open[leg]):
+                await self._retire(leg)
         if silent:
             # All files before the first tap: parties start at one moment, not one file creation apart.
-            await asyncio.to_thread(self._create_files, [legs[leg] for leg in silent])
+            wanted = [(legs[leg], frozenset(self._consent.in_force(leg))) for leg in silent]
+            await asyncio.to_thread(self._create_files, wanted)
         for leg in silent:
             await self._open_tap(leg)
         await self.pictures.follow([legs[leg] for leg in legs if leg in self._taps])
@@ -116,6 +126,9 @@ class Capture:
             return False
         now_ns, shuts = self._recorder.clock.now_ns(), self._shuts
         token = self._consent.token(leg, now_ns)
+        in_force = self._consent.in_force(leg)
+        if in_force.keys() != file.purposes:
+            return False
         evidence = self._consent.evidence(leg)
         try:
             tap = await open_tap(token)
@@ -125,8 +138,10 @@ class Capture:
             return False
         taps[key] = tap
         self._recorder.taps[tap] = (self._recording, file)
-        file.windows.append(Window(now_ns, now_ns, evidence.evidence_id))
-        opening = note(Kind.OPEN, now_ns, {"evidence": asdict(evidence)})
+        purposes = {name: one.evidence_id for name, one in in_force.items()}
+        file.windows.append(Window(now_ns, now_ns, evidence.evidence_id, "", purposes))
+        every = [asdict(one) for one in in_force.values()]
+        opening = note(Kind.OPEN, now_ns, {"evidence": asdict(evidence), "purposes": purposes, "every": every})
         attached = self._recorder.writer.attach(file, ring, opening, now_ns)
         self.first_ns = self.first_ns or now_ns
         if shuts != self._shuts:
@@ -173,26 +188,28 @@ class Capture:
         return closed_ns
 
     async def close_forbidden(self, reason: str) -> None:
-        """Taps of all legs that may not be captured any more."""
-        await self.close_taps([leg for leg in self._taps if not self._consent.may_capture(leg)], reason)
+        """Taps of all legs that may not be captured any more, or not for these purposes."""
+        await self.close_taps([leg for leg in self._taps if not self._fits(leg, self._open[leg])], reason)
 
     # -- files
 
-    def _create_files(self, legs: Sequence[LegFacts]) -> None:
+    def _create_files(self, legs: Sequence[tuple[LegFacts, frozenset[str]]]) -> None:
         """Blocking. Raises OSError."""
         if self.directory is None:
             self.directory = catalogue.begin(
                 self._recorder.root, self._recording.relative_directory, self._recording.recording_id
             )
-        for facts in legs:
+        for facts, purposes in legs:
             if facts.handle not in self._open:
                 index = sum(not file.sink.video for file in self.files)
                 name = catalogue.journal_name(self.directory, facts.leg_id, index)
-                file = self.create_file(name, facts)
+                file = self.create_file(name, facts, purposes)
                 self._open[facts.handle] = file
                 self.files.append(file)
 
-    def create_file(self, name: str, facts: LegFacts, pictures: Mapping[str, Any] | None = None) -> LegFile:
+    def create_file(
+        self, name: str, facts: LegFacts, purposes: frozenset[str], pictures: Mapping[str, Any] | None = None
+    ) -> LegFile:
         """The journal and, before it, its wrapped key: a journal that nobody can open is worth nothing.
 
         pictures: what its header says beyond that of the party's sound. Blocking. Raises OSError.
@@ -204,25 +221,49 @@ class Capture:
         keys.write_key(path, self._ring.wrap(key, recording_id, path.name))
         sealer, key_id, now_ns = Sealer(key), keys.fingerprint(key), self._recorder.clock.now_ns()
         clear = {"recording": recording_id, "journal": path.name, "key": key_id}
-        header = {**self._header(facts, now_ns), **(pictures or {})}
+        header = {**self._header(facts, now_ns), "purposes": sorted(purposes), **(pictures or {})}
         descriptor, size = create(path, sealer, clear, header, now_ns)
         video = pictures is not None
         sink = LegSink(descriptor, key, sealer.number, sealer.previous, size, journal_id(key_id), video)
-        return LegFile(path, descriptor, sink, key_id, facts.leg_id)
+        file = LegFile(path, descriptor, sink, key_id, facts.leg_id, purposes, set(purposes))
+        self._of.setdefault(facts.handle, []).append(file)
+        return file
 
-    async def shred(self, leg: LegHandle, reason: str, actor: str) -> None:
-        """Destroys the keys of what this leg's journals hold; what it says later gets new ones. Its taps are closed."""
-        sound = self._open.pop(leg, None)
-        files = self.pictures.take(leg) + ([] if sound is None else [sound])
+    async def _retire(self, leg: LegHandle) -> None:
+        """What this leg says from now on is for other purposes: a journal, and a key, of its own. Its tap is closed."""
+        files = [*self.pictures.take(leg), self._open.pop(leg)]
+        await self._end(files, "purposes")
+
+    async def _end(self, files: Sequence[LegFile], reason: str) -> None:
+        ending = note(Kind.END, self._recorder.clock.now_ns(), {"reason": reason})
+        for file in files:
+            if not file.finished:
+                await asyncio.wrap_future(self._recorder.writer.finish(file, ending))
+                file.finished = True
+
+    @property
+    def held(self) -> frozenset[str]:
+        """The purposes that something here is kept for."""
+        return frozenset().union(*(file.held for file in self.files))
+
+    async def shred(self, leg: LegHandle, purposes: Collection[str], reason: str, actor: str) -> None:
+        """Takes purposes from what this leg's journals hold, and destroys the keys of what is held for none any more.
+
+        What it says later gets a journal of its own. Its taps are closed, or their windows are.
+        """
+        for file in self._of.get(leg, ()):
+            file.held -= set(purposes)
+        files = [file for file in self._of.get(leg, ()) if not file.held]
+        self._of[leg] = [file for file in self._of.get(leg, ()) if file.held]
+        if self._open.get(leg) in files:
+            del self._open[leg]
+            self.pictures.take(leg)
         for file in files:
             try:
                 await asyncio.to_thread(erasing.begin, file.path, reason, actor)
             except OSError as error:  # a full disk keeps no word: without the mark a crash from here on may
                 log.error("recording.erasure_not_marked", path=str(file.path), error=error.strerror)
-        ending = note(Kind.END, self._recorder.clock.now_ns(), {"reason": reason})
-        for file in files:
-            await asyncio.wrap_future(self._recorder.writer.finish(file, ending))
-            file.finished = True
+        await self._end(files, reason)
         if files:
             await asyncio.wrap_future(self._recorder.writer.forget())
         for file in files:
@@ -237,10 +278,7 @@ class Capture:
         """Every journal complete and on the disk, the manifest signed, the mark gone."""
         if self.directory is None:
             return
-        ending = note(Kind.END, self._recorder.clock.now_ns(), {"reason": reason})
-        for file in self.files:
-            if not file.finished:
-                await asyncio.wrap_future(self._recorder.writer.finish(file, ending))
+        await self._end(self.files, reason)
         try:
             await asyncio.to_thread(self._close_manifest, self.directory, state)
             await asyncio.to_thread(catalogue.finished, self._recorder.root, self._recording.recording_id)

@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import enum
 import hmac
-import json
 import secrets
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from hashlib import sha256
 
 from mediaserver.errors import ConsentError
-from mediaserver.model import ConsentToken, LegHandle, Masked
+from mediaserver.model import ConsentToken, LegHandle
 from mediaserver.model_consent import DEFAULT_RULES, ConsentRules
 from mediaserver.model_consent import ConsentState as State
-from mediaserver.model_delivery import UNPROVEN, Delivery
-from mediaserver.store.recordings import EvidenceRow
-
-PURPOSE = "recording"
+from mediaserver.recording.evidence import PURPOSE as PURPOSE
+from mediaserver.recording.evidence import Evidence as Evidence
 
 
 class Event(enum.StrEnum):
@@ -40,7 +37,7 @@ class Event(enum.StrEnum):
     RETENTION_OVER = "retention_over"
 
 
-OnTransition = Callable[[LegHandle, State, State], None]
+OnTransition = Callable[[LegHandle, str, State, State], None]  # leg, purpose, before, after
 
 # Only in these does a byte of the party reach a disk.
 PERMITTED = frozenset({State.IMPLIED, State.GRANTED})
@@ -83,29 +80,20 @@ TRANSITIONS: dict[tuple[State, Event], State | None] = {
 # Nobody knows yet what such a party wants.
 OPEN = frozenset({State.UNKNOWN, State.NOTICE_PLAYING, State.NOTICE_DELIVERED, State.NOTICE_FAILED})
 REFUSALS = frozenset({State.DENIED, State.WITHDRAWN, State.EXPIRED})
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """Why one party may be recorded: what it heard, in which language, from when to when. Stored for good."""
-
-    evidence_id: str
-    call_id: str
-    leg: LegHandle
-    leg_id: str
-    party: Masked
-    purpose: str
-    policy: str
-    state: State  # the permitted state it led to
-    prompt: str
-    prompt_sha256: str  # of the very file that was played
-    language: str
-    started_ns: int
-    ended_ns: int
-    ended_wall: float
-    how: str = "notice"  # or what said yes or no: dtmf, web, sip, api, prior, token
-    delivery: Delivery = UNPROVEN  # of the notice
-    detail: Mapping[str, str] = field(default_factory=dict)  # what the way of answering adds: a session, a key
+# What a party with several purposes is, said in one word: the first of these that one of them is.
+MOST_FIRST = (
+    State.GRANTED,
+    State.IMPLIED,
+    State.PAUSED,
+    State.SUSPENDED_BY_JOINER,
+    State.NOTICE_PLAYING,
+    State.NOTICE_DELIVERED,
+    State.UNKNOWN,
+    State.NOTICE_FAILED,
+    State.WITHDRAWN,
+    State.DENIED,
+    State.EXPIRED,
+)
 
 
 class ConsentAuthority:
@@ -139,14 +127,19 @@ class ConsentAuthority:
 
 
 @dataclass(slots=True)
-class _Party:
+class _Held:
+    """One purpose of one party."""
+
     state: State = State.UNKNOWN
     permitted_as: State = State.IMPLIED  # where RESUME and JOINER_CLEARED lead back to
     evidence: Evidence | None = None
 
 
 class CallConsent:
-    """The parties of one call. Changes by its methods only; `may_capture` is the one question the recorder asks."""
+    """The parties of one call, each with every purpose. Changes by its methods only.
+
+    `may_capture` is the one question the recorder asks: a party is captured while at least one purpose permits it.
+    """
 
     def __init__(
         self,
@@ -157,7 +150,8 @@ class CallConsent:
     ) -> None:
         self._authority = authority
         self._on_transition = on_transition
-        self._parties: dict[LegHandle, _Party] = {}
+        self._asks = {one.name: one.ask for one in rules.each()}
+        self._parties: dict[LegHandle, dict[str, _Held]] = {}
         self._paused = False
         self.call_id = call_id
         self.rules = rules
@@ -165,10 +159,11 @@ class CallConsent:
 
     def join(self, leg: LegHandle) -> None:
         """A party is there who has heard nothing; again: it is unknown anew, whatever it said before."""
-        before = self._parties.get(leg)
-        self._parties[leg] = _Party()
-        if before is not None and before.state is not State.UNKNOWN and self._on_transition is not None:
-            self._on_transition(leg, before.state, State.UNKNOWN)
+        before = self._parties.get(leg, {})
+        self._parties[leg] = {purpose: _Held() for purpose in self._asks}
+        for purpose, held in before.items():
+            if held.state is not State.UNKNOWN and self._on_transition is not None:
+                self._on_transition(leg, purpose, held.state, State.UNKNOWN)
         self._settle()
 
     def leave(self, leg: LegHandle) -> None:
@@ -176,34 +171,37 @@ class CallConsent:
         self._parties.pop(leg, None)
         self._settle()
 
-    def happens(self, leg: LegHandle, event: Event) -> State:
-        """Applies one event to one party. Raises ConsentError for a party that is not there."""
-        self._move(leg, event)
+    def happens(self, leg: LegHandle, event: Event, purpose: str | None = None) -> State:
+        """Applies one event to one party; to one purpose, or all. Raises ConsentError for one that is not there."""
+        for name in self._named(leg, purpose):
+            self._move(leg, name, event)
         self._settle()
-        return self._party(leg).state
+        return self.state(leg, purpose)
 
     def delivered(self, evidence: Evidence) -> None:
-        """The party heard the notice to its end; where the rules ask for no more, it is IMPLIED by staying.
+        """The party heard the notice to its end; where its purpose asks for no more, that is IMPLIED by staying.
 
         Fewer of its packets than the rules ask for: NOTICE_FAILED. Raises ConsentError for what proves no notice.
         """
-        party = self._party(evidence.leg)
+        leg, purpose = evidence.leg, evidence.purpose
+        held = self._held(leg, purpose)
         if evidence.call_id != self.call_id or evidence.ended_ns < evidence.started_ns or not evidence.prompt_sha256:
             raise ConsentError(
                 f"evidence {evidence.evidence_id} does not prove a notice in call {self.call_id}: it must name this "
                 "call, the prompt's SHA-256 and an end after its start"
             )
         if not self._arrived(evidence):
-            if party.state is not State.NOTICE_PLAYING:
-                self._move(evidence.leg, Event.NOTICE_STARTED)
-            self._move(evidence.leg, Event.NOTICE_BROKEN)
+            if held.state is not State.NOTICE_PLAYING:
+                self._move(leg, purpose, Event.NOTICE_STARTED)
+            self._move(leg, purpose, Event.NOTICE_BROKEN)
             self._settle()
             return
-        if party.state in OPEN:
-            party.evidence = evidence
-        self._move(evidence.leg, Event.NOTICE_ENDED)
-        if self.rules.ask == "announce" or (self.rules.ask == "stay" and not self.rules.stay_s):
-            self._move(evidence.leg, Event.STAYED)
+        if held.state in OPEN:
+            held.evidence = evidence
+        self._move(leg, purpose, Event.NOTICE_ENDED)
+        ask = self._asks[purpose]
+        if ask == "announce" or (ask == "stay" and not self.rules.stay_s):
+            self._move(leg, purpose, Event.STAYED)
         self._settle()
 
     def _arrived(self, evidence: Evidence) -> bool:
@@ -212,26 +210,37 @@ class CallConsent:
 
     def reported(self, evidence: Evidence) -> None:
         """What is now known of how its notice arrived: a party that rests on it rests on it as it is here."""
-        party = self._parties.get(evidence.leg)
-        if party is not None and party.evidence is not None and party.evidence.evidence_id == evidence.evidence_id:
-            party.evidence = evidence
+        held = self._parties.get(evidence.leg, {}).get(evidence.purpose)
+        if held is not None and held.evidence is not None and held.evidence.evidence_id == evidence.evidence_id:
+            held.evidence = evidence
 
     def stayed(self, leg: LegHandle) -> State:
         """The party is still there, so long after the notice as the rules ask for."""
-        return self.happens(leg, Event.STAYED) if self.rules.ask == "stay" else self.state(leg)
+        for purpose, ask in self._asks.items():
+            if ask == "stay":
+                self._move(leg, purpose, Event.STAYED)
+        self._settle()
+        return self.state(leg)
 
     def agreed(self, evidence: Evidence) -> State:
-        """The party said yes; from now on that is what its permission rests on. Raises ConsentError without a way."""
-        party = self._party(evidence.leg)
+        """The party said yes to a purpose; from now on that is what its permission rests on.
+
+        Raises ConsentError without a way. Returns the state of that purpose.
+        """
+        leg, purpose = evidence.leg, evidence.purpose
+        held = self._held(leg, purpose)
         if evidence.call_id != self.call_id or not evidence.how:
             raise ConsentError(f"evidence {evidence.evidence_id} does not prove an answer in call {self.call_id}")
-        if (party.state, Event.AGREED) in TRANSITIONS:
-            party.evidence = evidence
-        return self.happens(evidence.leg, Event.AGREED)
+        if (held.state, Event.AGREED) in TRANSITIONS:
+            held.evidence = evidence
+        return self.happens(leg, Event.AGREED, purpose)
 
-    def refused(self, leg: LegHandle) -> State:
-        """The party said no: DENIED before it was captured, WITHDRAWN after."""
-        return self.happens(leg, Event.REFUSED if self.state(leg) in OPEN else Event.WITHDRAW)
+    def refused(self, leg: LegHandle, purpose: str | None = None) -> State:
+        """The party said no, to one purpose or all: DENIED before it was captured for it, WITHDRAWN after."""
+        for name in self._named(leg, purpose):
+            self._move(leg, name, Event.REFUSED if self._held(leg, name).state in OPEN else Event.WITHDRAW)
+        self._settle()
+        return self.state(leg, purpose)
 
     def pause(self) -> None:
         """Nobody is captured until `resume`, whoever joins or agrees meanwhile."""
@@ -240,24 +249,37 @@ class CallConsent:
 
     def resume(self) -> None:
         self._paused = False
-        for leg in self._parties:
-            if self._parties[leg].state is State.PAUSED:
-                self._move(leg, Event.RESUME)
+        for leg, party in self._parties.items():
+            for purpose, held in party.items():
+                if held.state is State.PAUSED:
+                    self._move(leg, purpose, Event.RESUME)
         self._settle()
 
     @property
     def paused(self) -> bool:
         return self._paused
 
-    def state(self, leg: LegHandle) -> State:
-        return self._party(leg).state
+    def state(self, leg: LegHandle, purpose: str | None = None) -> State:
+        """Of one purpose, or the one that permits most: what the party is to whoever knows no purposes."""
+        if purpose is not None:
+            return self._held(leg, purpose).state
+        return min((held.state for held in self._party(leg).values()), key=MOST_FIRST.index)
 
     def states(self) -> dict[LegHandle, State]:
-        return {leg: party.state for leg, party in self._parties.items()}
+        return {leg: self.state(leg) for leg in self._parties}
 
-    def evidence(self, leg: LegHandle) -> Evidence:
-        """What the party's permission rests on. Raises ConsentError if there is nothing."""
-        evidence = self._party(leg).evidence
+    def purposes(self, leg: LegHandle) -> dict[str, State]:
+        """Of each purpose. Raises ConsentError for a party that is not there."""
+        return {purpose: held.state for purpose, held in self._party(leg).items()}
+
+    def evidence(self, leg: LegHandle, purpose: str | None = None) -> Evidence:
+        """What the party's permission rests on; of no purpose in particular: of the first that permits, or was heard.
+
+        Raises ConsentError if there is nothing.
+        """
+        found = [held.evidence for name, held in self._party(leg).items() if purpose in (None, name)]
+        some = [*self.in_force(leg).values()] if purpose is None else []
+        evidence = next((one for one in (*some, *found) if one is not None), None)
         if evidence is None:
             raise ConsentError(f"leg {leg:#x} of call {self.call_id} has heard no notice")
         return evidence
@@ -266,26 +288,39 @@ class CallConsent:
         return tuple(self._parties)
 
     def may_capture(self, leg: LegHandle) -> bool:
-        """Whether this party may be captured now. False for one that is not there."""
-        party = self._parties.get(leg)
-        if party is None or party.state not in PERMITTED or party.evidence is None or self.rules.ask == "never":
+        """Whether this party may be captured now, for whatever. False for one that is not there."""
+        return bool(self.in_force(leg))
+
+    def in_force(self, leg: LegHandle) -> dict[str, Evidence]:
+        """The purposes this party may be captured for now, and the one piece of evidence each rests on."""
+        return {
+            purpose: held.evidence
+            for purpose, held in self._parties.get(leg, {}).items()
+            if held.evidence is not None and self._permits(purpose, held)
+        }
+
+    def _permits(self, purpose: str, held: _Held) -> bool:
+        if held.state not in PERMITTED or self._asks[purpose] == "never":
             return False
-        return self.rules.parties == "each" or all(p.state in PERMITTED for p in self._parties.values())
+        return self.rules.parties == "each" or all(
+            party[purpose].state in PERMITTED for party in self._parties.values()
+        )
 
     def token(self, leg: LegHandle, now_ns: int) -> ConsentToken:
         """A sealed token for one leg. Raises ConsentError unless this party may be captured now."""
-        party = self._party(leg)
-        if not self.may_capture(leg) or party.evidence is None:
-            states = ", ".join(f"leg {other:#x} is {p.state}" for other, p in self._parties.items())
+        self._party(leg)
+        rests_on = list(self.in_force(leg).values())
+        if not rests_on:
+            states = ", ".join(f"leg {other:#x} is {state}" for other, state in self.states().items())
             raise ConsentError(
                 f"call {self.call_id}: no token for leg {leg:#x} while {states}; policy {self.rules.name} lets a party "
                 "be captured only with its permission, and only while the others' states allow it"
             )
-        if now_ns < party.evidence.ended_ns:
+        if now_ns < max(evidence.ended_ns for evidence in rests_on):
             raise ConsentError(f"call {self.call_id}: a token cannot be older than the notice it rests on")
-        return self._authority._grant(self.call_id, leg, party.evidence.evidence_id, now_ns, self.rules.pictures)
+        return self._authority._grant(self.call_id, leg, rests_on[0].evidence_id, now_ns, self.rules.pictures)
 
-    def _party(self, leg: LegHandle) -> _Party:
+    def _party(self, leg: LegHandle) -> dict[str, _Held]:
         try:
             return self._parties[leg]
         except KeyError:
@@ -293,59 +328,44 @@ class CallConsent:
                 f"leg {leg:#x} is no party of call {self.call_id}; announce it with join first"
             ) from None
 
-    def _settle(self) -> None:
-        """What the state of one, or a pause, means for all."""
-        waiting = self.rules.joiner == "all" and any(party.state in OPEN for party in self._parties.values())
-        for leg, party in self._parties.items():
-            if self._paused and party.state in PERMITTED | {State.SUSPENDED_BY_JOINER}:
-                self._move(leg, Event.PAUSE)
-            elif waiting and party.state in PERMITTED:
-                self._move(leg, Event.JOINER)
-            elif not waiting and party.state is State.SUSPENDED_BY_JOINER:
-                self._move(leg, Event.JOINER_CLEARED)
+    def _held(self, leg: LegHandle, purpose: str) -> _Held:
+        try:
+            return self._party(leg)[purpose]
+        except KeyError:
+            raise ConsentError(
+                f"policy {self.rules.name} knows no purpose {purpose!r}; known: {', '.join(self._asks)}"
+            ) from None
 
-    def _move(self, leg: LegHandle, event: Event) -> None:
-        party = self._party(leg)
-        key = (party.state, event)
+    def _named(self, leg: LegHandle, purpose: str | None) -> tuple[str, ...]:
+        if purpose is None:
+            return tuple(self._party(leg))
+        self._held(leg, purpose)
+        return (purpose,)
+
+    def _settle(self) -> None:
+        """What the state of one, or a pause, means for all: purpose by purpose."""
+        for purpose in self._asks:
+            waiting = self.rules.joiner == "all" and any(
+                party[purpose].state in OPEN for party in self._parties.values()
+            )
+            for leg, party in self._parties.items():
+                state = party[purpose].state
+                if self._paused and state in PERMITTED | {State.SUSPENDED_BY_JOINER}:
+                    self._move(leg, purpose, Event.PAUSE)
+                elif waiting and state in PERMITTED:
+                    self._move(leg, purpose, Event.JOINER)
+                elif not waiting and state is State.SUSPENDED_BY_JOINER:
+                    self._move(leg, purpose, Event.JOINER_CLEARED)
+
+    def _move(self, leg: LegHandle, purpose: str, event: Event) -> None:
+        held = self._held(leg, purpose)
+        key = (held.state, event)
         if key not in TRANSITIONS:
             self.ignored[event] += 1
             return
-        before, after = party.state, TRANSITIONS[key] or party.permitted_as
+        before, after = held.state, TRANSITIONS[key] or held.permitted_as
         if after in PERMITTED:
-            party.permitted_as = after
-        party.state = after
+            held.permitted_as = after
+        held.state = after
         if self._on_transition is not None:
-            self._on_transition(leg, before, after)
-
-
-def evidence_row(evidence: Evidence, recording_id: str) -> EvidenceRow:
-    """For the table consent_evidence."""
-    length_ms = round((evidence.ended_ns - evidence.started_ns) / 1e6)
-    ended_ms = round(evidence.ended_wall * 1000)
-    return EvidenceRow(
-        evidence.evidence_id,
-        evidence.call_id,
-        recording_id,
-        evidence.leg_id,
-        evidence.party,
-        evidence.purpose,
-        evidence.state.value,
-        evidence.policy,
-        evidence.prompt,
-        evidence.prompt_sha256,
-        evidence.language,
-        ended_ms - length_ms,
-        ended_ms,
-        evidence.started_ns,
-        evidence.ended_ns,
-        evidence.how,
-        evidence.delivery.packets_sent,
-        evidence.delivery.packets_lost,
-        json.dumps(dict(evidence.detail)),
-        evidence.delivery.ssrc,
-        evidence.delivery.first_sequence,
-        evidence.delivery.last_sequence,
-        evidence.delivery.reported_sequence,
-        evidence.delivery.reported_before,
-        evidence.delivery.reporter,
-    )
+            self._on_transition(leg, purpose, before, after)

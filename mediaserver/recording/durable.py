@@ -44,6 +44,8 @@ class LegFile:
     sink: LegSink  # what is in the file: how many segments, the digest of the last
     key_id: str = ""
     leg_id: str = ""
+    purposes: frozenset[str] = frozenset()  # all that it holds may be kept for; one journal, one set
+    held: set[str] = field(default_factory=set)  # of those, not withdrawn from what was captured already
     windows: list[Window] = field(default_factory=list)
     packets_lost: int = 0  # of the open tap
     failure: str = ""

@@ -134,6 +134,7 @@ class Window:
     to_ns: int
     evidence: str
     reason: str = ""
+    purposes: dict[str, str] = field(default_factory=dict)  # in force, and the evidence of each; {}: `evidence` alone
 
 
 @dataclass(slots=True)
@@ -242,6 +243,14 @@ class Summary:
     ending: dict[str, Any] = field(default_factory=dict)  # what the END record says
 
 
+def opened(record: Record) -> Window:
+    """The window an OPEN record begins; how it ends, a later one says."""
+    evidence, purposes = record.values.get("evidence"), record.values.get("purposes")
+    evidence_id = str(evidence.get("evidence_id", "")) if isinstance(evidence, dict) else ""
+    found = {str(name): str(one) for name, one in purposes.items()} if isinstance(purposes, dict) else {}
+    return Window(record.arrival_ns, record.arrival_ns, evidence_id, "interrupted", found)
+
+
 def summarize(path: Path, key: bytes | None = None) -> Summary:
     """Reads the whole file. Raises OSError; ValueError if it has no header of this format, or the key is another's."""
     header: dict[str, Any] = {}
@@ -258,9 +267,7 @@ def summarize(path: Path, key: bytes | None = None) -> Summary:
             header = header or record.values
         elif record.kind == Kind.OPEN:
             first_ns = first_ns or record.arrival_ns
-            evidence = record.values.get("evidence")
-            evidence_id = str(evidence.get("evidence_id", "")) if isinstance(evidence, dict) else ""
-            windows.append(Window(record.arrival_ns, record.arrival_ns, evidence_id, "interrupted"))
+            windows.append(opened(record))
         elif record.kind == Kind.CLOSE:
             last_ns = max(last_ns, record.arrival_ns)
             if windows:

@@ -63,7 +63,7 @@ class Pictures:
             sound = self._capture.file(leg.handle)
             assert sound is not None
             name = catalogue.picture_name(sound.path, source.content)
-            file = await asyncio.to_thread(self._capture.create_file, name, leg, header(source))
+            file = await asyncio.to_thread(self._capture.create_file, name, leg, sound.purposes, header(source))
             self._files[key] = file
             self._capture.files.append(file)
         else:

@@ -17,9 +17,10 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from mediaserver.errors import ConfigError
-from mediaserver.limits import CONSENT_POLICIES_MAX
-from mediaserver.model_consent import DEFAULT_RULES, ConsentCase, ConsentRules
+from mediaserver.limits import CONSENT_POLICIES_MAX, PURPOSES_MAX
+from mediaserver.model_consent import DEFAULT_RULES, ConsentCase, ConsentRules, PurposeRules
 from mediaserver.settings import SHIPPED_CONFIG_DIR, RecordingSettings
+from mediaserver.store.reviewers import ROLES
 
 log = structlog.get_logger(__name__)
 NOTHING = ConsentRules("never", ask="never")
@@ -27,6 +28,8 @@ _RULES = TypeAdapter(ConsentRules)
 E164_DIGITS_MIN = 8  # with the country: Niue has the shortest; 101 is an extension, not a number in the US
 US_AREA_DIGITS = 4  # 1 and the area
 _DIGITS = frozenset("0123456789")
+_PURPOSE = re.compile(r"[a-z0-9_-]{1,32}", re.ASCII)
+LISTENERS = tuple(role for role in ROLES if role != "auditor")  # who hears no recording needs no leave
 _NATIONAL_US = re.compile(r"[2-9]\d{2}[2-9]\d{6}")  # as trunks in North America send their own country's numbers
 
 
@@ -133,12 +136,32 @@ def _rules(path: Path, name: str, values: Mapping[str, Any]) -> ConsentRules:
     given = {key: value for key, value in values.items() if key != "about"}
     if unknown := sorted(set(given) - known):
         raise ConfigError(f"{path}: policy.{name}.{unknown[0]}: unknown key; known: about, {', '.join(sorted(known))}")
+    _check_purposes(f"{path}: policy.{name}.purposes", given.get("purposes", []))
     try:
         return _RULES.validate_python({"name": name, **given})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise ConfigError(f"{path}: policy.{name}.{where}: {first['msg']}") from None
+
+
+def _check_purposes(where: str, tables: Any) -> None:
+    """What types do not say. Raises ConfigError."""
+    known = {field.name for field in fields(PurposeRules)}
+    tables = [table for table in tables if isinstance(table, dict)] if isinstance(tables, list) else []
+    if len(tables) > PURPOSES_MAX:
+        raise ConfigError(f"{where}: {len(tables)} purposes; allowed: {PURPOSES_MAX}")
+    for table in tables:
+        if unknown := sorted(set(table) - known):
+            raise ConfigError(f"{where}.{unknown[0]}: unknown key; known: {', '.join(sorted(known))}")
+        if not _PURPOSE.fullmatch(str(table.get("name", ""))):
+            raise ConfigError(f"{where}.name: {table.get('name')!r}; a purpose is named by a-z, 0-9, _ and -, up to 32")
+        listeners = table.get("listeners", [])
+        if strange := [role for role in listeners if role not in LISTENERS]:
+            raise ConfigError(f"{where}.listeners: {strange[0]!r} is no role; known: {', '.join(LISTENERS)}")
+    names = [table["name"] for table in tables]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"{where}: one purpose is named twice")
 
 
 def _digits(number: str) -> str:

@@ -27,6 +27,7 @@ from mediaserver.recording.film_render import RenderedFilm, render_film
 from mediaserver.recording.heard import HeardPlayer
 from mediaserver.recording.lanes import LaneSink, PeakSink, Target
 from mediaserver.recording.mixdown import LegPlayer, is_wideband
+from mediaserver.recording.one_party import as_one, parties, together
 from mediaserver.recording.played import PromptTrack
 from mediaserver.recording.sealed import SealedSink as SealedPcm
 from mediaserver.recording.sealed import SealedWriter
@@ -92,14 +93,16 @@ def render(
     start_ns = min(leg.opened_ns for leg in legs)
     frames = _length(legs, start_ns, rate_hz)
     player_of = HeardPlayer if heard else LegPlayer
-    players = [player_of(leg, start_ns, rate_hz) for leg in legs]
-    played = [PromptTrack(leg, prompts, start_ns, rate_hz) for leg in legs] if prompts is not None else []
-    wide = {"one": 1, "two": min(2, len(legs)), "each": len(legs)}[channels]
-    with open_sink(form, output, rate_hz, wide, frames, legs, start_ns, seal) as sink:
+    groups = parties(legs)
+    voices = [[player_of(leg, start_ns, rate_hz) for leg in group] for group in groups]
+    told = [as_one(group) for group in groups]
+    played = [PromptTrack(leg, prompts, start_ns, rate_hz) for leg in told] if prompts is not None else []
+    wide = {"one": 1, "two": min(2, len(told)), "each": len(told)}[channels]
+    with open_sink(form, output, rate_hz, wide, frames, told, start_ns, seal) as sink:
         done = 0
         while done < frames:
             count = min(rate_hz, frames - done)
-            blocks = [player.read(count) for player in players]
+            blocks = [together([player.read(count) for player in own]) for own in voices]
             for track, block in zip(played, blocks, strict=False):
                 track.add_to(block, done)
             sink.write_blocks(blocks)
@@ -110,8 +113,8 @@ def render(
         rate_hz=rate_hz,
         channels=wide,
         packets=sum(leg.packets for leg in legs),
-        packets_misplaced=sum(player.packets_misplaced for player in players),
-        packets_undecodable=sum(player.packets_undecodable for player in players),
+        packets_misplaced=sum(player.packets_misplaced for own in voices for player in own),
+        packets_undecodable=sum(player.packets_undecodable for own in voices for player in own),
         bytes_skipped=sum(leg.read.bytes_skipped for leg in legs),
     )
 

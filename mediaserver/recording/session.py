@@ -7,9 +7,8 @@ and files follow it (`capture.py`).
 from __future__ import annotations
 
 import asyncio
-import secrets
 import socket
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,15 +18,16 @@ import structlog
 from mediaserver import __version__
 from mediaserver.errors import ConsentError, StorageError
 from mediaserver.model import CallFacts, LegFacts, LegHandle, Notice, NoticeKind, PromptHeard, StreamSettings
-from mediaserver.model_consent import Answer, ConsentRules, ConsentState
+from mediaserver.model_consent import Answer, ConsentRules, ConsentState, PurposeRules
 from mediaserver.recording import announce, catalogue
 from mediaserver.recording.announce import RecordingEvent
 from mediaserver.recording.capture import Capture
-from mediaserver.recording.consent import Event, Evidence, evidence_row
+from mediaserver.recording.consent import MOST_FIRST, Event
 from mediaserver.recording.durable import LegFile
 from mediaserver.recording.journal import Kind, note
 from mediaserver.recording.keys import KeyRing
 from mediaserver.recording.played import FOLDER, keep
+from mediaserver.recording.proofs import Proofs, delete_after_ms, listeners
 from mediaserver.recording.sealed import SUFFIX, SealedShelf, whole_audio
 from mediaserver.store.recordings import RecordingRow
 
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from mediaserver.recording.recorder import JournalRecorder
 
 log = structlog.get_logger(__name__)
-DAY_MS = 86_400_000
-FOLLOWS_PERMISSION = frozenset({ConsentState.SUSPENDED_BY_JOINER, ConsentState.PAUSED})  # only who may be captured
 
 
 class JournalRecording:
@@ -55,13 +53,14 @@ class JournalRecording:
         self.call_id = call.call_id
         self.rules = rules
         self._consent = recorder.authority.open_call(call.call_id, self._moved, rules)
+        self._proofs = Proofs(recorder.store, recorder.clock, self._consent, self.recording_id)
         self._capture = Capture(recorder, self, self._consent, ring, self._header, rules)
         self._lock = asyncio.Lock()  # opening and closing taps takes turns; permission itself never waits for it
         self._legs: dict[LegHandle, LegFacts] = {}
         self._row: RecordingRow | None = None
         self._packets_lost = 0
         self._held: dict[LegHandle, bool] = {}
-        self._evidence_put: dict[str, tuple[Evidence, ConsentState]] = {}  # and what it proved
+        self._shown: dict[LegHandle, ConsentState] = {}
         self._ended = False
         self.failure = ""
         self.on_failure: Callable[[str], None] | None = None  # told once, at once
@@ -84,6 +83,10 @@ class JournalRecording:
 
     def states(self) -> dict[LegHandle, ConsentState]:
         return self._consent.states()
+
+    def purposes(self, leg: LegHandle) -> dict[str, ConsentState]:
+        """Its state for each purpose; none of a party that is not there."""
+        return self._consent.purposes(leg) if leg in self._legs else {}
 
     # -- driven by the call room
 
@@ -111,51 +114,73 @@ class JournalRecording:
             return ConsentState.NOTICE_FAILED
         if self._ended or notice.leg not in self._legs:
             return ConsentState.UNKNOWN
-        evidence = self._evidence(notice, digest)
-        try:
-            self._consent.delivered(evidence)
-        except ConsentError as error:
-            log.error("recording.evidence_refused", call=self.call_id, error=str(error))
-            return ConsentState.NOTICE_FAILED
-        state = self._consent.state(notice.leg)
-        self._put_evidence(evidence, state, ConsentState.IMPLIED)
+        for one in self.rules.each():
+            try:
+                self._told_of(one, notice, digest)
+            except ConsentError as error:
+                log.error("recording.evidence_refused", call=self.call_id, error=str(error))
+                return ConsentState.NOTICE_FAILED
         await self._follow("notice")
-        return state
+        return self._consent.state(notice.leg)
+
+    def _told_of(self, purpose: PurposeRules, notice: Notice, digest: str) -> None:
+        """One notice tells of every purpose. What the party agreed to in a contract needs no more than that."""
+        facts = self._legs[notice.leg]
+        if purpose.ask == "prior":
+            evidence = self._proofs.of_answer(facts, purpose.name, "prior", {})
+            self._consent.agreed(evidence)
+            self._proofs.put(evidence, ConsentState.GRANTED)
+            return
+        evidence = self._proofs.of_notice(facts, purpose.name, notice, digest)
+        self._consent.delivered(evidence)
+        self._proofs.put(evidence, ConsentState.IMPLIED)
 
     async def notice_reported(self, notice: Notice) -> None:
         """A report that covers the notice came after its end: all that rests on it says so from now on."""
-        delivery = notice.delivery
-        for evidence_id, (evidence, state) in list(self._evidence_put.items()):
-            if evidence.leg == notice.leg and evidence.started_ns == notice.started_ns:
-                reported = replace(evidence, delivery=delivery)
-                self._consent.reported(reported)
-                self._put_evidence(reported, state, state)
-                self._note(notice.leg, Kind.EVENT, {"notice_report": {"evidence": evidence_id, **asdict(delivery)}})
-        fraction = delivery.fraction
+        for evidence in self._proofs.reported(notice):
+            report = {"evidence": evidence.evidence_id, **asdict(notice.delivery)}
+            self._note(notice.leg, Kind.EVENT, {"notice_report": report})
+        fraction = notice.delivery.fraction
         if fraction is not None and fraction < self.rules.delivered_fraction:
             log.warning("recording.notice_lost", call=self.call_id, recording=self.recording_id, delivered=fraction)
 
     async def stayed(self, leg: LegHandle) -> None:
         """So long after its notice as the policy asks for, the party is still there."""
         if not self._ended and leg in self._legs:
-            before, state = self._consent.state(leg), self._consent.stayed(leg)
-            if before is ConsentState.NOTICE_DELIVERED and state is not before:
-                self._put_evidence(self._consent.evidence(leg), state, ConsentState.IMPLIED)
+            before = self._consent.purposes(leg)
+            self._consent.stayed(leg)
+            for purpose, state in self._consent.purposes(leg).items():
+                if before[purpose] is ConsentState.NOTICE_DELIVERED and state is not before[purpose]:
+                    self._proofs.put(self._consent.evidence(leg, purpose), ConsentState.IMPLIED)
             await self._follow("stayed")
 
-    async def answer(self, leg: LegHandle, answer: Answer, how: str, detail: Mapping[str, str]) -> ConsentState:
-        """The party said yes or no, at whatever moment. A no ends its channel at once; the call goes on.
+    async def answer(
+        self, leg: LegHandle, answer: Answer, how: str, detail: Mapping[str, str], purposes: Sequence[str] = ()
+    ) -> ConsentState:
+        """The party said yes or no to these purposes, or all, at whatever moment. The call goes on.
 
-        Raises LookupError for a party that is not in this recording.
+        A no ends its channel at once, unless another purpose holds it. Raises LookupError for a party that is not in
+        this recording, or a purpose that its policy does not know.
         """
         if self._ended or leg not in self._legs:
             raise LookupError("this party is not in a running recording")
-        evidence = self._answer_evidence(leg, how, detail)
-        state = self._consent.agreed(evidence) if answer is Answer.GRANTED else self._consent.refused(leg)
-        self._put_evidence(evidence, state, ConsentState.GRANTED)
+        known = [one.name for one in self.rules.each() if one.ask != "never"]
+        if unknown := [name for name in purposes if name not in known]:
+            raise LookupError(f"policy {self.rules.name} records for no such purpose: {unknown[0][:40]!r}")
+        named = [name for name in known if name in purposes or not purposes]
+        for name in named:
+            evidence = self._proofs.of_answer(self._legs[leg], name, how, detail)
+            if answer is Answer.GRANTED:
+                self._consent.agreed(evidence)
+            else:
+                self._consent.refused(leg, name)
+            self._proofs.put(evidence, ConsentState.GRANTED)
+        state = min((self._consent.state(leg, name) for name in named), key=MOST_FIRST.index)
         await self._follow(state.value)
         if answer is not Answer.GRANTED and self.rules.withdrawal == "retroactive":  # also of who is asked anew
-            await self._to_its_end(self._shred(leg, how))
+            await self._to_its_end(self._shred(leg, named, how))
+        if self._row is not None and not self._ended:
+            self._put_row("capturing")
         return state
 
     async def pause(self, reason: str) -> None:
@@ -263,13 +288,16 @@ class JournalRecording:
 
     # -- inside
 
-    def _moved(self, leg: LegHandle, before: ConsentState, after: ConsentState) -> None:
+    def _moved(self, leg: LegHandle, purpose: str, before: ConsentState, after: ConsentState) -> None:
         self._recorder.count_transition(before, after)
         name, facts = announce.OF_CONSENT.get(after), self._legs.get(leg)
         if name is not None and facts is not None:
-            self._tell(name, {"leg": facts.leg_id, "role": facts.role, "from": before.value, "policy": self.rules.name})
-        if self.on_state is not None:
-            self.on_state(leg, after)
+            said = {"leg": facts.leg_id, "role": facts.role, "from": before.value, "policy": self.rules.name}
+            self._tell(name, {**said, "purpose": purpose})
+        state = self._consent.state(leg)
+        if self.on_state is not None and self._shown.get(leg) is not state:
+            self._shown[leg] = state
+            self.on_state(leg, state)
 
     def _tell(self, name: str, facts: Mapping[str, str]) -> None:
         wall = self._recorder.clock.wall()
@@ -321,9 +349,9 @@ class JournalRecording:
         if self.failure:
             await self._finish()
 
-    async def _shred(self, leg: LegHandle, actor: str) -> None:
+    async def _shred(self, leg: LegHandle, purposes: Sequence[str], actor: str) -> None:
         async with self._lock:
-            await self._capture.shred(leg, "withdrawn", actor)
+            await self._capture.shred(leg, purposes, "withdrawn", actor)
 
     async def _finish(self) -> None:
         async with self._lock:
@@ -377,13 +405,16 @@ class JournalRecording:
                 self._call.called,
                 started_ms,
                 policy=self.rules.name,
-                purpose=self.rules.purpose,
+                purpose=self.rules.each()[0].name,
                 route=self._call.route or "",
-                delete_after_ms=started_ms + self.rules.retention_days * DAY_MS if self.rules.retention_days else None,
             )
+        held = self._capture.held
         self._row = replace(
             self._row,
             state=state,
+            purposes=",".join(one.name for one in self.rules.each() if one.name in held),
+            listeners=listeners(self.rules, held),
+            delete_after_ms=delete_after_ms(self.rules, held, self._row.started_ms),
             caller=self._call.caller,
             called=self._call.called,
             ended_ms=self._row.started_ms + round(length_ns / 1e6) if ended else None,
@@ -394,53 +425,6 @@ class JournalRecording:
             failure=self.failure,
         )
         self._recorder.store.put(self._row)
-
-    def _put_evidence(self, evidence: Evidence, state: ConsentState, permitted: ConsentState) -> None:
-        """The row says what this evidence proves, whoever else has yet to hear the notice."""
-        proven = permitted if state in FOLLOWS_PERMISSION else state
-        self._evidence_put[evidence.evidence_id] = evidence, proven
-        self._recorder.store.put_evidence(evidence_row(replace(evidence, state=proven), self.recording_id))
-
-    def _evidence(self, notice: Notice, digest: str) -> Evidence:
-        facts = self._legs[notice.leg]
-        return Evidence(
-            evidence_id=secrets.token_hex(12),
-            call_id=self.call_id,
-            leg=notice.leg,
-            leg_id=facts.leg_id,
-            party=facts.number,
-            purpose=self.rules.purpose,
-            policy=self.rules.name,
-            state=ConsentState.IMPLIED,
-            prompt=notice.prompt,
-            prompt_sha256=digest,
-            language=notice.language,
-            started_ns=notice.started_ns,
-            ended_ns=notice.ended_ns,
-            ended_wall=notice.ended_wall,
-            delivery=notice.delivery,
-        )
-
-    def _answer_evidence(self, leg: LegHandle, how: str, detail: Mapping[str, str]) -> Evidence:
-        """An answer rests on the notice that was heard before it, if one was."""
-        facts, clock = self._legs[leg], self._recorder.clock
-        now_ns, wall = clock.now_ns(), clock.wall()
-        try:
-            heard = self._consent.evidence(leg)
-        except ConsentError:
-            heard = None
-        state = ConsentState.GRANTED
-        blank = Evidence("", self.call_id, leg, facts.leg_id, facts.number, self.rules.purpose, self.rules.name,
-                         state, "", "", "", now_ns, now_ns, wall)  # fmt: skip
-        return replace(
-            heard or blank,
-            evidence_id=secrets.token_hex(12),
-            state=state,
-            ended_ns=now_ns,
-            ended_wall=wall,
-            how=how,
-            detail=dict(detail),
-        )
 
 
 def codec_map(stream: StreamSettings) -> dict[str, dict[str, Any]]:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mediaserver.recording.journal import Kind, ReadStats, Record, Window, records
+from mediaserver.recording.journal import Kind, ReadStats, Record, Window, opened, records
 
 KNOT_NS = 5_000_000_000  # one point of the curve per 5 s: 250 packets, of which the earliest counts
 DEADBAND_NS = 1_000_000  # smaller deviations are jitter, not drift: such audio is placed bit for bit
@@ -245,9 +245,7 @@ class Surveyor:
             leg.codecs.add(record.arrival_ns, record.values.get("codecs"))
         elif record.kind == Kind.OPEN:
             leg.opened_ns = leg.opened_ns or record.arrival_ns
-            evidence = record.values.get("evidence")
-            evidence_id = str(evidence.get("evidence_id", "")) if isinstance(evidence, dict) else ""
-            leg.windows.append(Window(record.arrival_ns, record.arrival_ns, evidence_id, "interrupted"))
+            leg.windows.append(opened(record))
         elif record.kind == Kind.CLOSE:
             leg.closed_ns = max(leg.closed_ns, record.arrival_ns)
             if leg.windows:

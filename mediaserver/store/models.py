@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, String, Table, Text
 
-HEAD_REVISION: Final = "0008"  # newest file under migrations/versions; lets a start skip importing Alembic
+HEAD_REVISION: Final = "0009"  # newest file under migrations/versions; lets a start skip importing Alembic
 
 metadata = MetaData()
 
@@ -161,6 +161,8 @@ recordings = Table(
     Column("bytes", BigInteger, nullable=False, default=0),
     Column("legs", Integer, nullable=False, default=0),
     Column("packets_lost", BigInteger, nullable=False, default=0),  # not captured because the writer was behind
+    Column("purposes", Text, nullable=False, default="", server_default=""),  # kept for; with commas
+    Column("listeners", Text, nullable=False, default="", server_default=""),  # roles that may hear it; "": all
     Column("failure", Text, nullable=False, default=""),
     Column("policy", String(64), nullable=False, default="", server_default=""),
     Column("purpose", String(32), nullable=False, default="recording", server_default="recording"),

@@ -46,6 +46,8 @@ class RecordingRow:
     bytes: int = 0
     legs: int = 0
     packets_lost: int = 0  # not captured because the writer was behind
+    purposes: str = ""  # what something of it is kept for, with commas; "": `purpose` alone
+    listeners: str = ""  # roles that may hear it, with commas; "": all that may hear recordings
     failure: str = ""
     policy: str = ""  # the consent policy that covered it
     purpose: str = "recording"

@@ -138,6 +138,12 @@ class ReviewStore:
                 "mos": mos.scalar_one(),
             }
 
+    async def listeners(self, recording_id: str) -> str:
+        """Roles that may hear it, with commas; "": all that may hear recordings. Raises StorageError."""
+        query = select(recordings.c.listeners).where(recordings.c.recording_id == recording_id)
+        async with self._database.read() as connection:
+            return str((await connection.execute(query)).scalar() or "")
+
     async def put(self, columns: Mapping[str, Any]) -> None:
         """A whole row, or some columns of one that is there."""
         if "call_id" not in columns:

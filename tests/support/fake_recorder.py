@@ -36,6 +36,7 @@ class FakeRecording:
         self.ended = False
         self.notices: list[Notice] = []
         self.reported: list[Notice] = []
+        self.answered_for: list[tuple[Answer, tuple[str, ...]]] = []
         self.sent_to: list[tuple[LegHandle, Any]] = []
         self.named_as: tuple[str, str] | None = None
         self.notes: list[tuple[LegHandle, dict[str, Any]]] = []
@@ -101,8 +102,14 @@ class FakeRecording:
         if leg in self.joined:
             self._set(leg, ConsentState.IMPLIED)
 
-    async def answer(self, leg: LegHandle, answer: Answer, how: str, detail: Mapping[str, str]) -> ConsentState:
+    def purposes(self, leg: LegHandle) -> dict[str, ConsentState]:
+        return {"recording": self.joined[leg]} if leg in self.joined else {}
+
+    async def answer(
+        self, leg: LegHandle, answer: Answer, how: str, detail: Mapping[str, str], purposes: Sequence[str] = ()
+    ) -> ConsentState:
         self.answers.append((leg, answer, how, dict(detail)))
+        self.answered_for.append((answer, tuple(purposes)))
         return self._set(leg, ConsentState(answer.value))
 
     async def prompt_played(self, heard: PromptHeard) -> None:

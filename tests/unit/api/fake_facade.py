@@ -95,6 +95,7 @@ class FakeFacade:
     known: dict[str, str] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
     recorded: list[tuple[str, str, float | None]] = field(default_factory=list)
+    answered: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     counted: ServerCounters = field(default_factory=ServerCounters)
     filmed: list[tuple[str, str | None, str | None]] = field(default_factory=list)
     there: set[str] = field(default_factory=lambda: {"r1"})
@@ -122,15 +123,19 @@ class FakeFacade:
             raise Conflict("it is not being recorded")
         self.recorded.append((action, reason, resume_after_s))
 
-    async def consent(self, call_id: str, leg_id: str, answer: ConsentAnswer) -> str:
+    async def consent(self, call_id: str, leg_id: str, answer: ConsentAnswer, purposes: Sequence[str] = ()) -> str:
         self.call(call_id)
         if leg_id != "1":
             raise NotFound("no such party")
+        self.answered.append((answer, tuple(purposes)))
         return answer
 
     def consent_states(self, call_id: str) -> Mapping[str, str]:
         self.call(call_id)
         return {"1": "implied"}
+
+    def consent_purposes(self, call_id: str) -> Mapping[str, Mapping[str, str]]:
+        return {"1": {"contract": "implied", "training": "denied"}}
 
     async def users(self) -> Sequence[UserView]:
         return [UserView(name) for name in self.known]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -248,7 +248,7 @@ async def test_chat_consent_and_measurements_are_about_a_leg_of_ones_own(pages: 
     page, session = await pages.in_call()
     asked: list[tuple[str, str, bool]] = []
 
-    async def consent(call_id: str, leg_id: str, agree: bool) -> str:
+    async def consent(call_id: str, leg_id: str, agree: bool, purposes: Sequence[str]) -> str:
         asked.append((call_id, leg_id, agree))
         if not agree:
             raise LookupError(call_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -45,7 +45,7 @@ class Call:
         self.people.leg_opened("call1", leg("ann"), STREAM)
         self.people.leg_opened("call1", leg(None, "2"), STREAM)
 
-    async def consent(self, call_id: str, leg_id: str, agree: bool) -> str:
+    async def consent(self, call_id: str, leg_id: str, agree: bool, purposes: Sequence[str]) -> str:
         self.asked.append((call_id, leg_id, agree))
         if not agree:
             raise LookupError(call_id)

@@ -65,11 +65,20 @@ async def test_what_makes_no_sense_is_refused(api: Client, path: str, body: Any,
         assert (await answer.json())["error"]["message"]
 
 
-async def test_a_party_s_answer_is_told_and_its_state_shown(api: Client) -> None:
+async def test_a_party_s_answer_is_told_and_its_state_shown(api: Client, facade: FakeFacade) -> None:
     async with api.post("/api/v1/calls/c1/legs/1/consent", json={"answer": "withdrawn"}, headers=CHANGING) as answer:
         assert await answer.json() == {"id": "c1", "leg": "1", "state": "withdrawn"}
     async with api.get("/api/v1/calls/c1/consent", headers=CHANGING) as answer:
-        assert await answer.json() == {"id": "c1", "consent": {"1": "implied"}}
+        purposes = {"1": {"contract": "implied", "training": "denied"}}
+        assert await answer.json() == {"id": "c1", "consent": {"1": "implied"}, "purposes": purposes}
+    one = {"answer": "denied", "purposes": ["training"]}
+    async with api.post("/api/v1/calls/c1/legs/1/consent", json=one, headers=CHANGING) as answer:
+        assert answer.status == 200
+    assert facade.answered == [("withdrawn", ()), ("denied", ("training",))]
+    for wrong in ("training", [1], ["p"] * 9):
+        body = {"answer": "denied", "purposes": wrong}
+        async with api.post("/api/v1/calls/c1/legs/1/consent", json=body, headers=CHANGING) as answer:
+            assert answer.status == 400
 
 
 async def test_without_the_password_or_from_another_page_nothing_is_changed(api: Client, facade: FakeFacade) -> None:

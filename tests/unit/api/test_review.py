@@ -7,11 +7,16 @@ import base64
 import csv
 import io
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 
 from mediaserver.api.review_people import COOKIE
+from mediaserver.model import Masked
+from mediaserver.store.models import recordings
+from mediaserver.store.recordings import RecordingRow
 from mediaserver.store.reviewers import Reviewer
 from tests.unit.api.review_world import CALL, HASH, HOSTILE, PASSWORD, PEOPLE, Browser, World, open_world
 
@@ -105,6 +110,22 @@ async def test_a_change_needs_the_token_that_other_sites_cannot_read(world: Worl
     assert (await kate.ask("GET", "calls?tag=good"))["calls"][0]["id"] == "r002"
     await kate.ask("DELETE", f"{CALL}/tags/good", 204)
     assert (await kate.ask("GET", "calls?tag=good"))["calls"] == []
+
+
+async def test_what_is_kept_for_a_purpose_with_listeners_of_its_own_is_heard_by_them_alone(world: World) -> None:
+    kept = RecordingRow("r002", "c2", "complete", "call", "2026/01/01/r002", Masked("1"), Masked("2"), 1,
+                        purposes="contract", listeners="admin,supervisor")  # fmt: skip
+    async with world.database.write() as connection:
+        await connection.execute(insert(recordings), {name: str(value) if isinstance(value, Masked) else value
+                                                      for name, value in asdict(kept).items()})  # fmt: skip
+    for name, hears in (("kate", True), ("root", True), ("quin", False)):
+        person = await world.person(name)
+        assert (await person.ask("GET", CALL))["call"]["hear"] is hears
+        await person.ask("GET", f"{CALL}/audio.wav", 200 if hears else 403)
+    kate, guest = await world.person("kate"), Browser(world.client)
+    made = await kate.ask("POST", f"{CALL}/shares", 201, json={"hours": 1})
+    await guest.follow(made["path"].partition("#share=")[2])
+    await guest.ask("GET", f"{CALL}/audio.wav")  # who may hear it has vouched for the guest
 
 
 async def test_each_role_may_do_its_own_and_no_more(world: World) -> None:

@@ -12,7 +12,7 @@ import pytest
 from mediaserver.calls.consent import Act
 from mediaserver.errors import StorageError
 from mediaserver.model import Cause
-from mediaserver.model_consent import DEFAULT_RULES, Answer, ConsentRules, ConsentState
+from mediaserver.model_consent import DEFAULT_RULES, Answer, ConsentRules, ConsentState, PurposeRules
 from mediaserver.sip.session import InfoReceived
 from tests.support.fake_recorder import FakeRecording
 from tests.unit.calls.stage import Stage
@@ -150,6 +150,35 @@ async def test_where_only_rtcp_proves_a_far_end_that_never_reports_is_not_record
     (recording,) = stage.recorder.recordings
     assert set(recording.joined.values()) == {ConsentState.NOTICE_FAILED}
     assert not recording.capturing
+
+
+SEVERAL = dataclasses.replace(
+    DEFAULT_RULES,
+    purposes=(PurposeRules("contract"), PurposeRules("training", "press"), PurposeRules("research", "press", "5")),
+)
+
+
+@pytest.mark.parametrize(
+    ("keys", "answers"),
+    [
+        ("15", [(Answer.GRANTED, ("training",)), (Answer.GRANTED, ("research",))]),
+        ("12", [(Answer.GRANTED, ("training",)), (Answer.DENIED, ("research",))]),
+        ("2", [(Answer.DENIED, ("training", "research"))]),
+        ("5", [(Answer.GRANTED, ("research",)), (Answer.DENIED, ("training",))]),
+        ("", [(Answer.DENIED, ("training", "research"))]),
+    ],
+)
+async def test_each_purpose_that_asks_for_a_key_is_answered_by_its_own_and_the_rest_is_a_no(
+    keys: str, answers: list[tuple[Answer, tuple[str, ...]]], stage: Stage
+) -> None:
+    stage.recorder.policy = SEVERAL
+    await stage.start(RECORDED)
+    await stage.call("600")
+    await stage.wait(2.1)
+    await stage.press(keys)
+    await stage.wait(10.0)
+    (recording,) = stage.recorder.recordings
+    assert recording.answered_for == answers
 
 
 async def test_who_comes_back_from_hold_hears_the_notice_again_alone(stage: Stage) -> None:

@@ -15,7 +15,8 @@ SHIPPED = Path(__file__).resolve().parents[3] / "config" / "prompts"
 NEEDED = {
     "welcome", "echo-intro", "recording-notice", "press-1-to-agree", "message-intro", "message-playback",
     "message-empty", "message-deleted", "conference-join", "conference-alone", "not-available", "no-route",
-    "technical-error", "please-wait", "invalid-choice", "thank-you", "goodbye",
+    "technical-error", "please-wait", "invalid-choice", "thank-you", "goodbye", "recording-notice-supervised",
+    "press-1-for-training",
 }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from mediaserver.recording.policy import NOTHING, load_policies
 from mediaserver.settings import SHIPPED_CONFIG_DIR, RecordingSettings
 
 HEAD = 'title = "T"\nsource = "a law that is somewhere"\nadvice = "ask your lawyer"\n'
+PURPOSE = "[[policy.a.purposes]]\nname = 'training'\n"
 
 
 def load(**settings: Any) -> Any:
@@ -91,6 +92,11 @@ def test_an_operators_own_file_matches_by_queue_trunk_and_direction(tmp_path: Pa
         ('title = "T"\n', r"source"),
         (HEAD + '[policy.a]\nask = "hope"\n', r"policy\.a\.ask: .*announce"),
         (HEAD + "[policy.a]\ncolour = 1\n", r"policy\.a\.colour: unknown key; known: about, after_hold"),
+        (HEAD + PURPOSE + "colour = 1\n", r"policy\.a\.purposes\.colour: unknown key"),
+        (HEAD + PURPOSE + 'ask = "hope"\n', r"policy\.a\.purposes\.0\.ask"),
+        (HEAD + PURPOSE + 'listeners = ["boss"]\n', r"listeners: 'boss' is no role; known: qa, supervisor"),
+        (HEAD + PURPOSE + "[[policy.a.purposes]]\nname = 'training'\n", r"named twice"),
+        (HEAD + "[[policy.a.purposes]]\nname = 'A B'\n", r"a purpose is named by"),
         (HEAD + '[[match]]\npolicy = "nowhere"\n', r"there is no policy 'nowhere'; known:"),
     ],
 )
@@ -98,6 +104,16 @@ def test_a_wrong_file_is_refused_with_its_place(text: str, words: str, tmp_path:
     (tmp_path / "own.toml").write_text(text)
     with pytest.raises(ConfigError, match=words):
         load(consent_dir=tmp_path, consent_profiles=["own"])
+
+
+def test_each_purpose_says_how_it_is_asked_for_and_the_policy_what_it_leaves_open() -> None:
+    rules = load(consent_policy="quality-and-training").find(case("1"))
+    contract, training = rules.each()
+    assert (contract.ask, contract.retention_days, contract.listeners) == ("stay", 1_095, ("supervisor", "admin"))
+    assert (training.ask, training.agree_key, training.lawful_basis) == ("press", "1", "consent")
+    assert (rules.asking("press"), rules.asking("stay", "press")) == (("training",), ("contract", "training"))
+    (only,) = load(consent_policy="announce-and-press").find(case("1")).each()  # one that names none is one itself
+    assert (only.name, only.ask, only.lawful_basis) == ("recording", "press", "consent")
 
 
 def test_a_profile_that_does_not_exist_is_named(tmp_path: Path) -> None:

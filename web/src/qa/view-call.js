@@ -23,7 +23,7 @@ export function callView(app) {
       ${call.tags ? badges(call) : nothing}
       ${call.consent === undefined ? nothing : facts(call)}
     </header>
-    ${app.may("listen") ? playerView(app) : html`<p class="note">${icon("info")}<span>${say("not_yours_to_hear")}</span></p>`}
+    ${app.may("listen") && call.hear !== false ? playerView(app) : html`<p class="note">${icon("info")}<span>${say("not_yours_to_hear")}</span></p>`}
     ${app.open.entries.length ? html`<section class="sheet told" aria-labelledby="told-title"><h3 id="told-title">${say("what_happened")}</h3>${eventList(app)}</section>` : nothing}
     ${app.may("find") ? scoreView(app) : nothing}
     ${app.may("comment") ? notesView(app) : nothing}

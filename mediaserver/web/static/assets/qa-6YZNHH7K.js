@@ -129,7 +129,7 @@ var ne=globalThis,oe=ne.ShadowRoot&&(ne.ShadyCSS===void 0||ne.ShadyCSS.nativeSha
       ${e.tags?ee(e):h}
       ${e.consent===void 0?h:xa(e)}
     </header>
-    ${t.may("listen")?Sa(t):l`<p class="note">${$("info")}<span>${r("not_yours_to_hear")}</span></p>`}
+    ${t.may("listen")&&e.hear!==!1?Sa(t):l`<p class="note">${$("info")}<span>${r("not_yours_to_hear")}</span></p>`}
     ${t.open.entries.length?l`<section class="sheet told" aria-labelledby="told-title"><h3 id="told-title">${r("what_happened")}</h3>${Aa(t)}</section>`:h}
     ${t.may("find")?Xt(t):h}
     ${t.may("comment")?Ea(t):h}
