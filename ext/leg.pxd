@@ -7,6 +7,7 @@ from mediaserver.ext.keypad cimport Keypad
 from mediaserver.ext.mix cimport SpeakerState
 from mediaserver.ext.net cimport Address, address_equal
 from mediaserver.ext.packet cimport Packet
+from mediaserver.ext.pauses cimport Pauses
 from mediaserver.ext.play cimport Play
 from mediaserver.ext.playout cimport Playout, PlayoutStats
 from mediaserver.ext.processing cimport LegVoice
@@ -114,6 +115,7 @@ cdef struct LegSnapshot:               # what Python reads; the order of model.L
     uint32_t remote_reports            # how many about what we send
     uint32_t sent_sequence             # extended number of the next packet to it
     int64_t remote_jitter_ns
+    int64_t unheard_ns                 # it sent nothing
     uint64_t rtcp_received
     uint64_t rtcp_sent
     int32_t relayed
@@ -225,6 +227,7 @@ cdef struct Leg:
     int32_t pcm_rate
     int32_t pcm_kind                   # PlayoutKind
     uint64_t frames_clipped            # decoded frames of 20 ms
+    Pauses pauses
     LegVoice* processing               # what is done to its voice before others hear it; NULL: nothing
     int16_t pcm[TICK_SAMPLES_MAX]      # what it said in this tick, at pcm_rate
     # --- RTCP

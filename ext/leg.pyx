@@ -25,6 +25,7 @@ from mediaserver.ext.keypad cimport keypad_busy, keypad_press
 from mediaserver.ext.net cimport address_equal, address_same_host
 from mediaserver.ext.outgoing cimport outgoing_rtp
 from mediaserver.ext.packet cimport PACKET_BYTES
+from mediaserver.ext.pauses cimport PAUSE_NS, pause_ended
 from mediaserver.ext.playout cimport (
     PUT_OVERFLOW,
     PUT_QUEUED,
@@ -284,6 +285,7 @@ cdef int receive_rtp(Context* ctx, Leg* leg, Packet* packet, const Address* sour
     cdef int parsed
     cdef bint pinned
     cdef ReceiverVerdict verdict
+    cdef uint16_t before
     cdef const PayloadType* payload
     if is_stranger(leg, source):
         leg.packets_stranger += 1
@@ -312,6 +314,7 @@ cdef int receive_rtp(Context* ctx, Leg* leg, Packet* packet, const Address* sour
         return 0
     if leg.video is not NULL and packet.data[0] & 0x10:
         video_overhear(<VideoLeg*>leg.video, packet)
+    before = leg.receiver.sequence_max
     verdict = rtp_receiver_step(&leg.receiver, packet)
     if verdict == SOURCE_STALE:
         leg.packets_bad += 1
@@ -319,6 +322,9 @@ cdef int receive_rtp(Context* ctx, Leg* leg, Packet* packet, const Address* sour
         return 0
     leg.packets_received += 1
     leg.bytes_received += wire_bytes
+    if packet.arrival_ns - leg.heard_ns >= PAUSE_NS and leg.packets_received > 1:
+        pause_ended(&leg.pauses, packet.arrival_ns - leg.heard_ns, packet.marker,
+                    verdict == SOURCE_NEW or packet.sequence == <uint16_t>(before + 1))
     leg.heard_ns = packet.arrival_ns
     if leg.silent:
         leg.silent = 0
@@ -452,7 +458,9 @@ cdef void leg_housekeep(Context* ctx, Leg* leg) noexcept nogil:
         if ctx.now_ns >= leg.rtcp_next_ns:
             report_send(ctx, leg, False)
             leg.rtcp_next_ns = ctx.now_ns + rtcp_interval_ns(context_random(ctx), False)
-        if leg.stream.receives and not leg.silent and ctx.now_ns - leg.heard_ns >= ctx.silence_ns:
+        if not leg.stream.receives:
+            leg.heard_ns = ctx.now_ns
+        elif not leg.silent and ctx.now_ns - leg.heard_ns >= ctx.silence_ns:
             leg.silent = 1
             note_change(ctx, leg, CHANGE_SILENCE)
     report_publish(ctx, leg)

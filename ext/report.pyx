@@ -14,6 +14,7 @@ from mediaserver.ext.leg cimport LATCH_PINNED, LegSnapshot, leg_is_source
 from mediaserver.ext.linecheck cimport LineCheck
 from mediaserver.ext.net cimport address_equal, address_same_host
 from mediaserver.ext.outgoing cimport outgoing_control
+from mediaserver.ext.pauses cimport pauses_ns
 from mediaserver.ext.playout cimport playout_stats
 from mediaserver.ext.red cimport red_report
 from mediaserver.ext.rtcp cimport (
@@ -211,6 +212,7 @@ cdef void fill_snapshot(Context* ctx, Leg* leg, LegSnapshot* s) noexcept nogil:
     s.packets_bad = leg.packets_bad
     s.packets_auth_failed = leg.packets_auth_failed
     fill_playout(leg, s, ctx.now_ns)
+    s.unheard_ns = max(s.unheard_ns, pauses_ns(&leg.pauses, ctx.now_ns - leg.heard_ns if leg.packets_received else 0))
     s.ssrc_changes = leg.receiver.ssrc_changes
     if leg.receiver.clock_hz > 0:
         s.jitter_ns = <int64_t>(leg.receiver.jitter_q4 >> 4) * 1000000000 // leg.receiver.clock_hz

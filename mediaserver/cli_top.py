@@ -63,6 +63,8 @@ def worst_of(call: dict[str, Any]) -> tuple[float | None, dict[str, Any], str]:
             mos = leg.get(key)
             if mos is not None and (found[0] is None or mos < found[0]):
                 found = mos, leg, direction
+        if leg.get("cause") == "one_way" and found[0] is None:
+            found = None, leg, "from"  # nothing to score: nothing ever came
     return found
 
 

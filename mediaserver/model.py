@@ -288,6 +288,9 @@ class LegStats:
     remote_reporter: int = 0  # SSRC of who sent it
     remote_reports: int = 0  # how many about what we send
     sent_sequence: int = 0  # extended sequence number of the next packet to it
+    unheard_ns: int = (
+        0  # it sent nothing, in pauses of a second or more that it did not mark as its own (RFC 3551 §4.1)
+    )
     packets_recovered: int = 0  # lost, and come with a later packet that repeated them (RFC 2198)
 
 

@@ -28,11 +28,12 @@ from mediaserver.store.quality import QualityEvent, QualityRow, QualityStore
 log = structlog.get_logger(__name__)
 
 TURN_S = 0.1  # between two looks at who is due
+ONE_WAY_LIVE_PACKETS = 1_500  # half a minute: while it rings many phones send nothing, though they are sent a tone
 ONE_WAY_PACKETS = 250  # five seconds at 20 ms: shorter calls may end before the far end has said anything
 RECEIVED, SENT = "received", "sent"
 CLIENT = "client"  # what its page says it hears of us: the same way as SENT, measured by the browser
 TRUNK = "trunk:"
-PAUSING = {CodecName.CN, CodecName.OPUS}  # with these a pause is no fault
+PAUSING = {CodecName.CN}  # with it a pause of any length is no fault; Opus says something every 400 ms
 
 OnRow = Callable[[QualityRow, LegStats | None], None]
 OnEnd = Callable[[str, bool], None]  # name of the trunk or "", whether the leg was heard in one direction only
@@ -85,6 +86,9 @@ class _Watched:
     fec_sent: bool = False  # it told us
     pauses: bool = True  # it may stop sending while nobody speaks
     line_faults: set[str] = field(default_factory=set)  # told already: hum, echo
+    one_way: bool = False  # told already
+    dead_air_ms: float = 0.0  # of the one that goes on
+    dead_air_ns: int = 0  # begin of the interval in which it began
     client_ns: int = 0  # when its page last said how it hears us
 
     def take(self, stream: StreamSettings) -> None:
@@ -144,7 +148,7 @@ class QualityMonitor:
     def live(self, call_id: str) -> Mapping[str, LiveQuality]:
         """Leg id -> last interval, of the legs of a running call that have been scored."""
         legs = (self._watched[leg] for leg in self._of_call.get(call_id, ()))
-        return {watched.leg_id: _live(watched) for watched in legs if watched.last}
+        return {watched.leg_id: _live(watched) for watched in legs if watched.last or watched.one_way}
 
     # -- the call room's observer
 
@@ -220,11 +224,32 @@ class QualityMonitor:
             self._put(watched, CLIENT, score, watched.before, began_ns, now_ns, score.mos, whole_call=False)
 
     def _ended(self, watched: _Watched, stats: LegStats) -> None:
-        one_way = stats.packets_sent >= ONE_WAY_PACKETS and not stats.packets_received
-        if one_way:
-            self._event(watched, watched.opened_ns, "one_way", float(stats.packets_sent))
+        self._dead_air_over(watched)
+        one_way = self._check_one_way(watched, stats, ONE_WAY_PACKETS)
         if self._on_end is not None:
             self._on_end(watched.trunk, one_way)
+
+    def _check_one_way(self, watched: _Watched, stats: LegStats, sent_min: int) -> bool:
+        """Whether it has been sent so much and never sent any; told once, when it is seen."""
+        one_way = stats.packets_sent >= sent_min and not stats.packets_received
+        if one_way and not watched.one_way:
+            self._event(watched, watched.opened_ns, "one_way", float(stats.packets_sent))
+        watched.one_way = one_way
+        return one_way
+
+    def _note_dead_air(self, watched: _Watched, received: Score | None) -> None:
+        """One event for each time in which nobody was heard, however many intervals it lasts."""
+        if received is None or not received.dead_air_ms:
+            self._dead_air_over(watched)
+            return
+        if not watched.dead_air_ms:
+            watched.dead_air_ns = watched.before_ns
+        watched.dead_air_ms += received.dead_air_ms
+
+    def _dead_air_over(self, watched: _Watched) -> None:
+        if watched.dead_air_ms:
+            self._event(watched, watched.dead_air_ns, "dead_air", round(watched.dead_air_ms, 1))
+        watched.dead_air_ms = 0.0
 
     def _event(self, watched: _Watched, at_ns: int, kind: str, value: float) -> None:
         start_ms = watched.wall_ms(at_ns)
@@ -251,10 +276,10 @@ class QualityMonitor:
 
     def _score(self, watched: _Watched, stats: LegStats, now_ns: int) -> None:
         before = watched.before
-        for direction, score in (
-            (RECEIVED, watched.received(before, stats)),
-            (SENT, watched.sent(before, stats)),
-        ):
+        received = watched.received(before, stats)
+        self._note_dead_air(watched, received)
+        self._check_one_way(watched, stats, ONE_WAY_LIVE_PACKETS)
+        for direction, score in ((RECEIVED, received), (SENT, watched.sent(before, stats))):
             if score is None:
                 watched.last.pop(direction, None)
                 continue
@@ -364,7 +389,9 @@ def _fec(codecs: Sequence[CodecParams]) -> bool:
 def _live(watched: _Watched) -> LiveQuality:
     received, sent = watched.last.get(RECEIVED), watched.last.get(SENT)
     shown = received or sent
-    assert shown is not None
+    if shown is None:
+        return LiveQuality(None, None, "", "", 0.0, 0.0, None, (), "one_way")
+    worse = min((s for s in (received, sent) if s is not None), key=lambda s: s.mos)
     return LiveQuality(
         mos_received=None if received is None else received.mos,
         mos_sent=None if sent is None else sent.mos,
@@ -374,5 +401,5 @@ def _live(watched: _Watched) -> LiveQuality:
         jitter_ms=shown.jitter_ms,
         round_trip_ms=shown.rtt_ms,
         missing=shown.missing,
-        cause=min((s for s in (received, sent) if s is not None), key=lambda s: s.mos).costs.worst,
+        cause="one_way" if watched.one_way else worse.costs.worst,
     )

@@ -23,6 +23,7 @@ CLIPPING_POINTS_MAX = 25.0
 WORTH_NAMING = 3.0  # points; less is no tenth of a MOS
 FRAME_MS = 20.0  # what LegStats counts frames in
 STEADY_SHARE = 0.9  # of the time covered by packets: less, and the sender paused
+SILENT_SHARE = 0.5  # of an interval in which nothing came at all: more, and that is what was heard
 DROPOUT_PACKETS = 10.0  # a run that long is a burst even when it is alone: 200 ms of nothing
 
 # Names of inputs a score can lack; in `missing` and in mos_input_missing_total{input}.
@@ -78,19 +79,22 @@ class Score:
     concealed: float
     costs: Costs = Costs()
     dropout_ms: float = 0.0  # in holes of 200 ms or more
+    dead_air_ms: float = 0.0  # a sender stopped that may not
 
 
 def score_received(
     before: LegStats, after: LegStats, ptime_ms: float, *, fec: bool = False, pauses: bool = True
 ) -> Score | None:
-    """What we (or the party bridged to it) heard of this leg. None: nothing was expected in between.
+    """What we (or the party bridged to it) heard of this leg. None: nothing was expected in between, and it may pause.
 
     ptime_ms: the sender's packet time, for the delay it adds. fec: we have told it that we use in-band FEC. pauses: it
-    may stop sending while nobody speaks (DTX, comfort noise, hold); else such a time is dead air.
+    may stop sending altogether while nobody speaks (comfort noise, hold); else such a time is dead air.
     """
     expected = after.packets_expected - before.packets_expected
-    if expected <= 0:
+    silent = 0.0 if pauses else _share(after.unheard_ns - before.unheard_ns, max(1, after.at_ns - before.at_ns))
+    if expected <= 0 and silent < SILENT_SHARE:
         return None
+    expected = max(1, expected)
     late = _share(after.packets_late - before.packets_late, expected)
     # A packet judged lost that comes late moves from one counter to the other: only their sum is sure to grow.
     gone = after.packets_lost - before.packets_lost + after.packets_late - before.packets_late
@@ -123,7 +127,8 @@ def score_received(
         missing=missing,
         dropout_ms=max(0.0, (after.dropout_ns - before.dropout_ns) / 1e6),
         clipped=_share(after.frames_clipped - before.frames_clipped, frames) if frames > 0 else 0.0,
-        silent=0.0 if pauses or frames <= 0 else _share(after.frames_comfort - before.frames_comfort, frames),
+        silent=silent,
+        silent_ms=silent * (after.at_ns - before.at_ns) / 1e6,
     )
 
 
@@ -206,6 +211,7 @@ def _score(
     dropout_ms: float = 0.0,
     clipped: float = 0.0,
     silent: float = 0.0,
+    silent_ms: float = 0.0,
 ) -> Score:
     delay_ms = min(DELAY_MS_MAX, max(0.0, delay_ms))
     rated = rate_connection(factors, loss, late, ratio, delay_ms)
@@ -218,7 +224,8 @@ def _score(
     made = _made(rated, factors, codec, missing, loss, late, ratio, delay_ms, jitter_ms, rtt_ms, concealed)
     if not (clipping or dead_air or dropout_ms):
         return made
-    return replace(made, costs=replace(made.costs, clipping=clipping, dead_air=dead_air), dropout_ms=dropout_ms)
+    costs = replace(made.costs, clipping=clipping, dead_air=dead_air)
+    return replace(made, costs=costs, dropout_ms=dropout_ms, dead_air_ms=silent_ms)
 
 
 def _made(

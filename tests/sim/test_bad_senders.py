@@ -18,7 +18,7 @@ from tests.sim.heard import leg
 from tests.sim.playing import Heard, frames, play
 from tests.sim.test_worker_sources import stats as leg_stats_of
 from tests.sim.traces import MS, Trace, delay, duplicate, new_source, steady
-from tests.sim.world import World, sine
+from tests.sim.world import PCMA, World, sine
 
 TROUBLE = 250  # packet at which the sender goes wrong: five seconds in
 CALM = slice(int(7.5 * 8_000), int(9.5 * 8_000))  # from two seconds after a trouble of half a second
@@ -86,6 +86,58 @@ def test_a_packet_time_that_changes_in_mid_stream_is_followed() -> None:
         )  # fmt: skip
     heard = play(trace, short + long)
     assert loudness(heard, slice(7 * 8_000, 9 * 8_000)) == pytest.approx(8_000 / math.sqrt(2), rel=0.05)
+
+
+def test_time_in_which_a_sender_sends_nothing_is_known_whether_it_is_decoded_or_only_relayed() -> None:
+    world = World()
+    relayed, other, decoded = world.phone(sound=sine(440, 8_000)), world.phone(), world.phone(sound=sine(440, 8_000))
+    world.bridge(relayed, other)
+    world.bridge(decoded, world.phone(PCMA))
+
+    def unheard() -> list[float]:
+        world.do(world.worker.publish(relayed.handle))
+        assert leg_stats_of(world, relayed)["relayed"]
+        return [leg_stats_of(world, phone)["unheard_ns"] / 1e9 for phone in (relayed, decoded)]  # type: ignore[operator]
+
+    def pause(seconds: float) -> None:
+        sounds = relayed.sound, decoded.sound
+        relayed.sound = decoded.sound = None
+        world.run(round(seconds * 1_000))
+        relayed.sound, decoded.sound = sounds
+
+    world.run(2_000)
+    pause(0.8)
+    world.run(200)
+    assert unheard() == [0, 0]  # shorter than what may be a pause between two words of Opus
+    pause(3)
+    assert unheard() == [0, 0]  # not known yet whether it is its own choice
+    world.run(200)
+    assert unheard() == pytest.approx([3.02, 3.02], abs=0.03)
+    pause(7)
+    assert unheard() == pytest.approx([10, 10], abs=0.1)  # goes on
+    world.run(200)
+    assert unheard() == pytest.approx([10.04, 10.04], abs=0.06)
+    for phone in (relayed, decoded):  # the network swallows it: loss, not dead air
+        phone.sequence += 150
+        phone.timestamp += 150 * 160
+    pause(3)
+    world.run(200)
+    assert unheard() == pytest.approx([10.04, 10.04], abs=0.06)
+    assert leg_stats_of(world, decoded)["packets_lost"]
+
+
+def test_a_phone_that_says_where_speech_begins_chooses_its_pauses() -> None:
+    world = World()
+    anna = world.phone(sound=sine(440, 8_000))
+    world.run(1_000)
+    for seconds in (4, 9):
+        anna.sound, sound = None, anna.sound
+        world.run(1_000 * seconds)
+        anna.send(anna.packet(bytes(160), marker=True))
+        anna.sequence += 1
+        anna.sound = sound
+        world.run(500)
+        assert leg_stats_of(world, anna)["unheard_ns"] == 0
 
 
 def test_payloads_of_one_byte_are_counted_and_pass() -> None:

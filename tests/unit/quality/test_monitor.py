@@ -361,6 +361,53 @@ def test_a_line_that_hums_or_echoes_is_told_once_a_call() -> None:
     assert [(event.kind, event.value) for event in told] == [("hum", 50.0), ("echo", 18.0)]
 
 
+def test_a_sender_that_stops_is_dead_air_in_its_intervals_and_one_event() -> None:
+    """Thirty seconds of nothing in mid-call, on a leg that may not pause: no packets, so nothing was lost either."""
+    desk = Desk()
+    told: list[QualityEvent] = []
+    desk.store.put_event = told.append  # type: ignore[attr-defined]
+    facts = desk.open()
+    rows = []
+    for second in range(5, 65, 5):
+        heard = 250 * min(second, 15) // 5 + 250 * max(0, second - 45) // 5
+        unheard = min(max(0, second - 15), 30) * SECOND
+        desk.engine.now[facts.handle] = stats(
+            at_ns=second * SECOND, packets_expected=heard, packets_received=heard, packets_sent=50 * second,
+            frames_played=heard, unheard_ns=unheard,
+        )  # fmt: skip
+        rows += desk.advance(5)
+    assert [row.cause for row in rows] == [""] * 3 + ["dead_air"] * 6 + [""] * 3
+    assert {row.mos for row in rows[3:9]} == {1.0}
+    assert rows[3].cost_dead_air > 85
+    (event,) = told
+    assert (event.kind, event.value, event.start_ms) == ("dead_air", 30_000.0, rows[3].start_ms)
+    call = score_received(ZERO, desk.engine.now[facts.handle], 20, pauses=False)
+    assert call is not None
+    assert call.costs.dead_air == pytest.approx(0.5 * (call.r + call.costs.dead_air), abs=0.01)
+
+
+def test_a_pause_that_was_agreed_on_is_no_dead_air() -> None:
+    silent = stats(at_ns=5 * SECOND, unheard_ns=5 * SECOND)
+    assert score_received(ZERO, silent, 20, pauses=True) is None
+    dead = score_received(ZERO, silent, 20, pauses=False)
+    assert dead is not None
+    assert (dead.mos, dead.costs.worst, dead.loss) == (1.0, "dead_air", 0.0)
+
+
+def test_audio_in_one_direction_is_told_while_the_call_goes_on_and_once() -> None:
+    desk = Desk()
+    told: list[QualityEvent] = []
+    desk.store.put_event = told.append  # type: ignore[attr-defined]
+    facts = desk.open()
+    for second in range(5, 45, 5):
+        desk.engine.now[facts.handle] = stats(at_ns=second * SECOND, packets_sent=50 * second)
+        desk.advance(5)
+        assert ("1" in desk.monitor.live("c1")) == (second >= 30)
+    assert desk.monitor.live("c1")["1"].cause == "one_way"
+    desk.monitor.leg_closed("c1", facts, desk.engine.now[facts.handle])
+    assert [event.kind for event in told] == ["one_way"]
+
+
 def test_a_thousand_legs_are_never_scored_in_one_turn() -> None:
     desk = Desk()
     for number in range(1, 1_001):
