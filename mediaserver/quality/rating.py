@@ -32,7 +32,7 @@ _TABLE_MS = 1_000  # beyond it delays are rare enough to be computed
 _EXACT_BELOW_MS = 4.0  # the echo terms bend sharply there
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: setting each field the long way round cost as much as the whole rating
 class Rated:
     """R on the row's own scale; the costs are points on it and add up to what R lacks of that scale's ceiling."""
 
@@ -55,34 +55,38 @@ def rate_connection(
     mean length of a run of lost packets over that of random loss, >= 1. delay_ms: mouth to ear. extra_cost: points of
     impairments measured elsewhere. Values outside are clamped: what a peer reports never raises.
     """
-    loss = min(1.0, max(0.0, loss))
-    late = min(loss, max(0.0, late))
-    total = loss_cost(factors, loss, max(1.0, burst_ratio))
-    # Where runs hurt less than single holes (a decoder that suffers at their edges), all of it is loss.
-    random = min(total, loss_cost(factors, loss, 1.0))
-    net = min(random, loss_cost(factors, loss - late, 1.0)) if late else random
-    listening = CEILING[factors.scale] - total - extra_cost
-    delay = delay_cost(factors.scale, delay_ms)
-    mos = mos_on_scale(factors.scale, listening - delay)
+    scale = factors.scale
+    loss = loss if 0.0 <= loss <= 1.0 else 1.0 if loss > 1.0 else 0.0
+    total = random = net = factors.ie
+    if loss:
+        late = late if 0.0 <= late <= loss else loss if late > loss else 0.0
+        total = random = loss_cost(factors, loss, 1.0)
+        if burst_ratio > 1.0:
+            total = loss_cost(factors, loss, burst_ratio)
+            # Where runs hurt less than single holes (a decoder that suffers at their edges), all of it is loss.
+            random = min(total, random)
+        net = min(random, loss_cost(factors, loss - late, 1.0)) if late else random
+    listening = CEILING[scale] - total - extra_cost
+    delay = delay_cost(scale, delay_ms)
+    # Of the narrowband scale a delay of a few ms costs less than nothing, by the sidetone's ripple.
+    mos_listening = mos_on_scale(scale, listening)
+    mos = mos_on_scale(scale, listening - delay) if delay else mos_listening
     return Rated(
-        r=listening - delay,
-        mos=mos,
-        mos_listening=max(mos, mos_on_scale(factors.scale, listening)),
-        codec_cost=factors.ie,
-        loss_cost=net - factors.ie,
-        late_cost=random - net,
-        burst_cost=total - random,
-        delay_cost=delay,
+        listening - delay,
+        mos,
+        mos if mos > mos_listening else mos_listening,
+        factors.ie,
+        net - factors.ie,
+        random - net,
+        total - random,
+        delay,
     )
 
 
 def score_mos(factors: CodecFactors, loss: float, burst_ratio: float, delay_ms: float) -> float:
-    """MOS alone, the fast way: under two microseconds."""
+    """MOS alone, for those who fit and compare."""
     scale = factors.scale
-    r = (CEILING[scale] - loss_cost(factors, loss, burst_ratio) - delay_cost(scale, delay_ms)) / MOS_SPAN[scale]
-    if r <= R_MOS_FLOOR:
-        return 1.0
-    return 4.5 if r >= 100.0 else 1 + 0.035 * r + r * (r - 60) * (100 - r) * 7e-6
+    return mos_on_scale(scale, CEILING[scale] - loss_cost(factors, loss, burst_ratio) - delay_cost(scale, delay_ms))
 
 
 def loss_cost(factors: CodecFactors, loss: float, burst_ratio: float) -> float:
@@ -97,7 +101,7 @@ def loss_cost(factors: CodecFactors, loss: float, burst_ratio: float) -> float:
     if factors.run_power:
         run = burst_ratio / (1 - loss) if loss < RUN_LOSS_MAX else RUN_PACKETS_MAX
         steep = ppl / factors.steep_percent
-        weight: float = min(run, RUN_PACKETS_MAX) ** -factors.run_power
+        weight: float = (run if run < RUN_PACKETS_MAX else RUN_PACKETS_MAX) ** -factors.run_power
         counted = ppl * (1 + steep * steep) * weight
         return ie + (ceiling - ie) * counted / (counted + factors.bpl)
     bursts = factors.bursts
@@ -113,7 +117,10 @@ def loss_cost(factors: CodecFactors, loss: float, burst_ratio: float) -> float:
 
 def mos_on_scale(scale: str, r: float) -> float:
     """MOS-CQE, MOS-CQEW or MOS-CQEF: three scales, never one axis."""
-    return mos_from_r(r / MOS_SPAN[scale])
+    r /= MOS_SPAN[scale]
+    if R_MOS_FLOOR < r < 100.0:
+        return 1 + 0.035 * r + r * (r - 60) * (100 - r) * 7e-6
+    return mos_from_r(r)
 
 
 def delay_cost(scale: str, delay_ms: float) -> float:

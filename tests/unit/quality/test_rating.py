@@ -4,6 +4,7 @@ import json
 import math
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -103,13 +104,25 @@ def test_values_outside_the_model_are_clamped_not_raised() -> None:
     assert delay_cost("nb", 5_000) == delay_cost("nb", 1e9)
 
 
-def test_a_score_takes_two_microseconds() -> None:
+def best_us(call: Callable[[], object]) -> float:
     """Best of many short runs: what the machine can do while others use it."""
-    row, best = ROWS[CodecName.PCMU], math.inf
-    score_mos(row, 0.03, 1.5, 120.5)
-    for _ in range(50):
+    best = math.inf
+    for _ in range(60):
         began = time.perf_counter()
-        for _ in range(500):
-            score_mos(row, 0.03, 1.5, 120.5)
-        best = min(best, (time.perf_counter() - began) / 500)
-    assert best < 2e-6
+        for _ in range(300):
+            call()
+        best = min(best, (time.perf_counter() - began) / 300)
+    return 1e6 * best
+
+
+def test_a_score_takes_two_microseconds() -> None:
+    row = ROWS[CodecName.PCMU]
+    assert best_us(lambda: score_mos(row, 0.03, 1.5, 120.5)) < 2
+
+
+@pytest.mark.parametrize("codec", [CodecName.PCMU, CodecName.OPUS])
+def test_a_score_with_what_each_cause_costs_takes_a_few_times_the_bare_one(codec: CodecName) -> None:
+    """What the monitor asks for: 1.6 us where the bare one takes 0.7. It was 3.4 and 7.5."""
+    row = ROWS[codec]
+    whole = best_us(lambda: rate_connection(row, 0.03, 0.0, 1.5, 120.5))
+    assert whole < 4 * best_us(lambda: score_mos(row, 0.03, 1.5, 120.5))
