@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import heapq
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -18,10 +18,11 @@ import structlog
 from mediaserver.clock import Clock
 from mediaserver.errors import MediaError
 from mediaserver.limits import QUALITY_LEGS_PER_TURN_MAX
-from mediaserver.model import CallFacts, CodecName, CodecParams, LegFacts, LegHandle, LegStats, StreamSettings
+from mediaserver.model import CallFacts, LegFacts, LegHandle, LegStats, StreamSettings
 from mediaserver.model_news import ClientStats
 from mediaserver.quality.retention import Retention
-from mediaserver.quality.score import Score, score_client, score_received, score_sent
+from mediaserver.quality.score import Score, score_client
+from mediaserver.quality.watched import RECEIVED, SENT, Watched, sends
 from mediaserver.settings import QualitySettings
 from mediaserver.store.quality import QualityEvent, QualityRow, QualityStore
 
@@ -30,10 +31,8 @@ log = structlog.get_logger(__name__)
 TURN_S = 0.1  # between two looks at who is due
 ONE_WAY_LIVE_PACKETS = 1_500  # half a minute: while it rings many phones send nothing, though they are sent a tone
 ONE_WAY_PACKETS = 250  # five seconds at 20 ms: shorter calls may end before the far end has said anything
-RECEIVED, SENT = "received", "sent"
 CLIENT = "client"  # what its page says it hears of us: the same way as SENT, measured by the browser
 TRUNK = "trunk:"
-PAUSING = {CodecName.CN}  # with it a pause of any length is no fault; Opus says something every 400 ms
 
 OnRow = Callable[[QualityRow, LegStats | None], None]
 OnEnd = Callable[[str, bool], None]  # name of the trunk or "", whether the leg was heard in one direction only
@@ -60,53 +59,6 @@ class LiveQuality:
     cause: str = ""  # what costs most in the worse direction
 
 
-@dataclass(slots=True)
-class _Sum:
-    """What a call's intervals add up to, per direction."""
-
-    scored: int = 0
-    worst: float = 5.0
-
-
-@dataclass(slots=True)
-class _Watched:
-    call_id: str
-    leg_id: str
-    trunk: str
-    ptime_ms: int
-    sends: CodecName | None
-    opened_ns: int
-    opened_wall: float
-    first: LegStats
-    before: LegStats
-    before_ns: int
-    sums: dict[str, _Sum] = field(default_factory=lambda: {RECEIVED: _Sum(), SENT: _Sum()})
-    last: dict[str, Score] = field(default_factory=dict)
-    fec_received: bool = False  # we told it that we use in-band FEC
-    fec_sent: bool = False  # it told us
-    pauses: bool = True  # it may stop sending while nobody speaks
-    line_faults: set[str] = field(default_factory=set)  # told already: hum, echo
-    one_way: bool = False  # told already
-    dead_air_ms: float = 0.0  # of the one that goes on
-    dead_air_ns: int = 0  # begin of the interval in which it began
-    client_ns: int = 0  # when its page last said how it hears us
-
-    def take(self, stream: StreamSettings) -> None:
-        self.ptime_ms, self.sends = stream.ptime_ms, _sends(stream)
-        names = {codec.name for codec in stream.receive}
-        self.pauses = bool(names & PAUSING) or not stream.direction.receives
-        self.fec_received, self.fec_sent = _fec(stream.receive), _fec(stream.send)
-
-    def wall_ms(self, at_ns: int) -> int:
-        return round((self.opened_wall + (at_ns - self.opened_ns) / 1e9) * 1000)
-
-    def received(self, before: LegStats, after: LegStats) -> Score | None:
-        return score_received(before, after, self.ptime_ms, fec=self.fec_received, pauses=self.pauses)
-
-    def sent(self, before: LegStats, after: LegStats) -> Score | None:
-        return score_sent(before, after, self.ptime_ms, self.sends, fec=self.fec_sent)
-
-
 class QualityMonitor:
     """An observer of calls. `on_row` sees each row as it is stored, for metrics; it must not raise or wait."""
 
@@ -127,7 +79,7 @@ class QualityMonitor:
         self._retention = Retention(settings, store, clock)
         self._on_row = on_row
         self._on_end = on_end
-        self._watched: dict[LegHandle, _Watched] = {}
+        self._watched: dict[LegHandle, Watched] = {}
         self._of_call: dict[str, set[LegHandle]] = {}
         self._due: list[tuple[int, LegHandle]] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -161,12 +113,12 @@ class QualityMonitor:
         except MediaError:  # gone already; leg_closed follows
             return
         now_ns = self._clock.now_ns()
-        watched = _Watched(
+        watched = Watched(
             call_id,
             leg.leg_id,
             _trunk(leg),
             stream.ptime_ms,
-            _sends(stream),
+            sends(stream),
             now_ns,
             self._clock.wall(),
             stats,
@@ -202,7 +154,7 @@ class QualityMonitor:
         self._ended(watched, stats)
         for direction, score in (
             (RECEIVED, watched.received(watched.first, stats)),
-            (SENT, watched.sent(watched.first, stats)),
+            (SENT, watched.sent(watched.first, stats, now_ns)),
         ):
             if score is not None:
                 worst = min(score.mos, watched.sums[direction].worst)
@@ -223,13 +175,13 @@ class QualityMonitor:
             watched.client_ns = now_ns
             self._put(watched, CLIENT, score, watched.before, began_ns, now_ns, score.mos, whole_call=False)
 
-    def _ended(self, watched: _Watched, stats: LegStats) -> None:
+    def _ended(self, watched: Watched, stats: LegStats) -> None:
         self._dead_air_over(watched)
         one_way = self._check_one_way(watched, stats, ONE_WAY_PACKETS)
         if self._on_end is not None:
             self._on_end(watched.trunk, one_way)
 
-    def _check_one_way(self, watched: _Watched, stats: LegStats, sent_min: int) -> bool:
+    def _check_one_way(self, watched: Watched, stats: LegStats, sent_min: int) -> bool:
         """Whether it has been sent so much and never sent any; told once, when it is seen."""
         one_way = stats.packets_sent >= sent_min and not stats.packets_received
         if one_way and not watched.one_way:
@@ -237,7 +189,7 @@ class QualityMonitor:
         watched.one_way = one_way
         return one_way
 
-    def _note_dead_air(self, watched: _Watched, received: Score | None) -> None:
+    def _note_dead_air(self, watched: Watched, received: Score | None) -> None:
         """One event for each time in which nobody was heard, however many intervals it lasts."""
         if received is None or not received.dead_air_ms:
             self._dead_air_over(watched)
@@ -246,12 +198,12 @@ class QualityMonitor:
             watched.dead_air_ns = watched.before_ns
         watched.dead_air_ms += received.dead_air_ms
 
-    def _dead_air_over(self, watched: _Watched) -> None:
+    def _dead_air_over(self, watched: Watched) -> None:
         if watched.dead_air_ms:
             self._event(watched, watched.dead_air_ns, "dead_air", round(watched.dead_air_ms, 1))
         watched.dead_air_ms = 0.0
 
-    def _event(self, watched: _Watched, at_ns: int, kind: str, value: float) -> None:
+    def _event(self, watched: Watched, at_ns: int, kind: str, value: float) -> None:
         start_ms = watched.wall_ms(at_ns)
         self._store.put_event(QualityEvent(watched.call_id, watched.leg_id, start_ms, kind, value))
 
@@ -274,12 +226,12 @@ class QualityMonitor:
             # On the leg's own grid; a stalled loop does not make up for missed intervals.
             heapq.heappush(self._due, (max(due_ns + self._interval_ns, now_ns + 1), leg))
 
-    def _score(self, watched: _Watched, stats: LegStats, now_ns: int) -> None:
+    def _score(self, watched: Watched, stats: LegStats, now_ns: int) -> None:
         before = watched.before
         received = watched.received(before, stats)
         self._note_dead_air(watched, received)
         self._check_one_way(watched, stats, ONE_WAY_LIVE_PACKETS)
-        for direction, score in ((RECEIVED, received), (SENT, watched.sent(before, stats))):
+        for direction, score in ((RECEIVED, received), (SENT, watched.sent(before, stats, now_ns))):
             if score is None:
                 watched.last.pop(direction, None)
                 continue
@@ -293,7 +245,7 @@ class QualityMonitor:
         self._check_line(watched, stats)
         watched.before, watched.before_ns = stats, now_ns
 
-    def _check_line(self, watched: _Watched, stats: LegStats) -> None:
+    def _check_line(self, watched: Watched, stats: LegStats) -> None:
         """A line that hums or echoes is told once a call: value Hz of the hum, dB by which the echo is softer."""
         for kind, found, value in (
             ("hum", stats.hum_hz, stats.hum_hz),
@@ -305,7 +257,7 @@ class QualityMonitor:
 
     def _put(
         self,
-        watched: _Watched,
+        watched: Watched,
         direction: str,
         score: Score,
         stats: LegStats,
@@ -375,18 +327,7 @@ def _trunk(leg: LegFacts) -> str:
     return identity.removeprefix(TRUNK)[:64] if identity.startswith(TRUNK) else ""
 
 
-def _sends(stream: StreamSettings) -> CodecName | None:
-    try:
-        return stream.audio.name
-    except StopIteration:  # nothing but telephone-event was agreed on
-        return None
-
-
-def _fec(codecs: Sequence[CodecParams]) -> bool:
-    return any(codec.name is CodecName.OPUS and codec.fmtp.get("useinbandfec") == "1" for codec in codecs)
-
-
-def _live(watched: _Watched) -> LiveQuality:
+def _live(watched: Watched) -> LiveQuality:
     received, sent = watched.last.get(RECEIVED), watched.last.get(SENT)
     shown = received or sent
     if shown is None:

@@ -394,6 +394,24 @@ def test_a_pause_that_was_agreed_on_is_no_dead_air() -> None:
     assert (dead.mos, dead.costs.worst, dead.loss) == (1.0, "dead_air", 0.0)
 
 
+def test_what_the_far_end_said_half_a_minute_ago_says_nothing_of_now() -> None:
+    """Its reports stop (its way back broke, it hung): what it hears is not known, rather than perfect for ever."""
+    desk = Desk()
+    facts = desk.open()
+    scored = []
+    for second in range(5, 95, 5):
+        reports = min(second // 5, 4) + max(0, second // 5 - 16)
+        desk.engine.now[facts.handle] = stats(
+            at_ns=second * SECOND,
+            packets_sent=50 * second,
+            packets_received=1,
+            remote_loss_fraction=0.0,
+            remote_reports=reports,
+        )
+        scored.append([row.direction for row in desk.advance(5)])
+    assert scored == [["sent"]] * 10 + [[]] * 6 + [["sent"]] * 2
+
+
 def test_audio_in_one_direction_is_told_while_the_call_goes_on_and_once() -> None:
     desk = Desk()
     told: list[QualityEvent] = []

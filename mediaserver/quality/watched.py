@@ -1,0 +1,77 @@
+"""What is remembered of a leg between two scores of it, and how its counters are read by what was agreed with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from mediaserver.model import CodecName, CodecParams, LegStats, StreamSettings
+from mediaserver.quality.score import Score, score_received, score_sent
+
+REPORT_STALE_S = 30.0  # RTCP comes every 5 s or so: what was said so long ago says nothing of now
+RECEIVED, SENT = "received", "sent"
+PAUSING = {CodecName.CN}  # with it a pause of any length is no fault; Opus says something every 400 ms
+
+
+@dataclass(slots=True)
+class Sum:
+    """What a call's intervals add up to, per direction."""
+
+    scored: int = 0
+    worst: float = 5.0
+
+
+@dataclass(slots=True)
+class Watched:
+    call_id: str
+    leg_id: str
+    trunk: str
+    ptime_ms: int
+    sends: CodecName | None
+    opened_ns: int
+    opened_wall: float
+    first: LegStats
+    before: LegStats
+    before_ns: int
+    sums: dict[str, Sum] = field(default_factory=lambda: {RECEIVED: Sum(), SENT: Sum()})
+    last: dict[str, Score] = field(default_factory=dict)
+    fec_received: bool = False  # we told it that we use in-band FEC
+    fec_sent: bool = False  # it told us
+    pauses: bool = True  # it may stop sending while nobody speaks
+    line_faults: set[str] = field(default_factory=set)  # told already: hum, echo
+    reports: int = 0  # of the far end about what we send, and when their number last grew
+    reported_ns: int = 0
+    one_way: bool = False  # told already
+    dead_air_ms: float = 0.0  # of the one that goes on
+    dead_air_ns: int = 0  # begin of the interval in which it began
+    client_ns: int = 0  # when its page last said how it hears us
+
+    def take(self, stream: StreamSettings) -> None:
+        self.ptime_ms, self.sends = stream.ptime_ms, sends(stream)
+        names = {codec.name for codec in stream.receive}
+        self.pauses = bool(names & PAUSING) or not stream.direction.receives
+        self.fec_received, self.fec_sent = fec_agreed(stream.receive), fec_agreed(stream.send)
+
+    def wall_ms(self, at_ns: int) -> int:
+        return round((self.opened_wall + (at_ns - self.opened_ns) / 1e9) * 1000)
+
+    def received(self, before: LegStats, after: LegStats) -> Score | None:
+        return score_received(before, after, self.ptime_ms, fec=self.fec_received, pauses=self.pauses)
+
+    def sent(self, before: LegStats, after: LegStats, now_ns: int) -> Score | None:
+        if after.remote_reports != self.reports:
+            self.reports, self.reported_ns = after.remote_reports, now_ns
+        if before is not self.first and now_ns - self.reported_ns > REPORT_STALE_S * 1e9:
+            return None
+        return score_sent(before, after, self.ptime_ms, self.sends, fec=self.fec_sent)
+
+
+def sends(stream: StreamSettings) -> CodecName | None:
+    try:
+        return stream.audio.name
+    except StopIteration:  # nothing but telephone-event was agreed on
+        return None
+
+
+def fec_agreed(codecs: Sequence[CodecParams]) -> bool:
+    return any(codec.name is CodecName.OPUS and codec.fmtp.get("useinbandfec") == "1" for codec in codecs)
