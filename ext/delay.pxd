@@ -19,6 +19,7 @@ cdef struct DelayTracker:          # distribution of arrival delays over that of
     int32_t block
     int32_t held                   # bucket that the target covers
     int32_t highest                # no bucket above holds anything
+    int32_t lost_q16               # share of packets that never come: what lateness is added to; set from outside
     uint32_t weight                # of the next packet; grows instead of the old ones decaying
     uint64_t total
     int32_t last                   # bucket of the latest arrival

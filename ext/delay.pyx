@@ -23,9 +23,11 @@ cdef enum:
     STEEP_SLOPE_MR = 130
     # Late: Ie,eff of G.711 with concealment (Bpl 25.1), and what runs of losses cost beyond it: quality/factors.py.
     LOSS_MR = 95000
-    BPL_PER_1000 = 251
+    BPL_Q16 = 16450                # 25.1 %
     RUNS_MR = 19600                # in full where one in RUNS_FULL_SHARE is late (3.6 %)
     RUNS_FULL_SHARE = 28
+    UNSEEN_BUCKETS = 16            # so far beyond the slowest packet known the next one is looked for
+    TAIL_SHARE = 16                # the slowest sixteenth tells how fast delays thin out
     STEP_MARGIN_NS = 20000000      # the zero moves gently, except by this much: then the route has changed
     STEP_PACKETS = 5
 
@@ -66,17 +68,34 @@ cdef inline int64_t delay_cost_mr(int bucket) noexcept nogil:
     return KNEE_MS * SLOPE_MR + STEEP_MS * KNEE_SLOPE_MR + (ms - KNEE_MS - STEEP_MS) * STEEP_SLOPE_MR
 
 
-cdef inline int64_t lateness_cost_mr(uint64_t total, uint64_t late, uint64_t following) noexcept nogil:
-    """The same for packets that come too late. following: weight of those that follow a late one; single: BurstR^-1."""
+cdef inline int64_t lateness_cost_mr(uint64_t total, uint64_t late, uint64_t following,
+                                     int64_t lost_q16) noexcept nogil:
+    """The same for packets that come too late. following: weight of those that follow a late one; single: BurstR^-1.
+
+    Where packets are lost anyway (lost_q16), some more matter less: Ie,eff rises ever more slowly.
+    """
     cdef int64_t random, single_q10, runs
+    cdef int64_t late_q16 = <int64_t> ((late << 16) // total)
     if late == 0:
         return 0
-    random = <int64_t> (late * 1000 * LOSS_MR // (late * 1000 + total * BPL_PER_1000))
+    random = <int64_t> LOSS_MR * BPL_Q16 * late_q16 // ((late_q16 + lost_q16 + BPL_Q16) * (lost_q16 + BPL_Q16))
     single_q10 = <int64_t> ((late - following) * 1024 // late) if late > following else 0
     runs = <int64_t> (late * RUNS_MR * RUNS_FULL_SHARE // total)
     if runs > RUNS_MR:
         runs = RUNS_MR
     return random + runs - runs * (single_q10 * single_q10 // 1024 * single_q10 // 1024) // 1024
+
+
+cdef inline uint64_t tail_q16(const DelayTracker* d) noexcept nogil:
+    """By how much delays thin out from bucket to bucket, were they exponential: mean excess / (mean excess + 1)."""
+    cdef uint64_t beyond = 0, excess = 0
+    cdef int i
+    for i in range(d.highest, -1, -1):
+        excess += beyond                           # in buckets, over bucket i
+        beyond += d.buckets[i]
+        if beyond * TAIL_SHARE > d.total:
+            break
+    return (excess << 16) // (excess + beyond)
 
 
 cdef void delay_choose(DelayTracker* d) noexcept nogil:
@@ -85,15 +104,28 @@ cdef void delay_choose(DelayTracker* d) noexcept nogil:
     Of a single run of late packets it is not known whether there will be another: it counts for a half.
     Less than what is held must be worth it even if lateness were a quarter more than it is known to be: a target on the
     edge would go to and fro, and come down just before the next spike.
+    Nor is the slowest packet known the slowest there is: of n+1 packets the last is as likely as each other one to be
+    it. Half a packet is taken to come beyond, as far as delays thin out. A steady network has no such tail.
     """
-    cdef uint64_t late = 0, following = 0
+    cdef uint64_t late = 0, following = 0, thinning, rare, unseen
     cdef int64_t cost, lateness, least = INT64_MAX
     cdef int held = d.held
     cdef int i
     while d.highest > 0 and d.buckets[d.highest] == 0:
         d.highest -= 1
+    thinning = tail_q16(d)
+    rare = unseen = (d.weight // 2) * thinning >> 16
+    for i in range(d.highest, d.highest + UNSEEN_BUCKETS):
+        if i >= DELAY_BUCKETS:
+            break
+        lateness = lateness_cost_mr(d.total + d.weight, unseen, 0, d.lost_q16)
+        cost = delay_cost_mr(i) + (lateness * 5 // 4 if i < held else lateness)
+        if cost < least:
+            least = cost
+            d.held = i
+        unseen = unseen * thinning >> 16
     for i in range(d.highest, -1, -1):
-        lateness = lateness_cost_mr(d.total, late, following)
+        lateness = lateness_cost_mr(d.total + d.weight, late + rare, following, d.lost_q16)
         if late < following + d.weight:            # one run is all that is known of: a stall may have been the only one
             lateness //= 2
         cost = delay_cost_mr(i) + (lateness * 5 // 4 if i < held else lateness)

@@ -157,6 +157,7 @@ cdef JitterArrival jitter_arrive(JitterBuffer* j, uint16_t sequence, uint32_t ti
         newer = 1
         j.highest_sequence = <uint16_t> (sequence - 1)
     media = media_time(j, timestamp, clock_hz, arrival_ns, fresh)
+    j.delay.lost_q16 = <int32_t> j.loss_q16
     delay_arrival(&j.delay, arrival_ns - media, arrival_ns)
     learn_packet_time(j, sequence, media)
     if not j.started or rewind:

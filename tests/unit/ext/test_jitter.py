@@ -103,6 +103,25 @@ def test_the_target_rises_at_once_and_falls_slowly() -> None:
     assert targets[-1] <= 30
 
 
+def test_the_slowest_packet_known_is_not_held_to_be_the_slowest_there_is() -> None:
+    """Delays that thin out go on thinning out; where all slow packets are alike there is nothing beyond them."""
+    thinning = observe(gamma_jitter(steady(100), 8, seed=2))
+    slowest_ms = max(p.arrival_ns / MS - 20 * p.index for p in gamma_jitter(steady(100), 8, seed=2))
+    assert slowest_ms + 10 <= thinning["buffer_target_ns"] / MS <= slowest_ms + 60
+    assert observe(reorder(steady(100), 0.1, seed=2))["buffer_target_ns"] == 35 * MS
+
+
+def test_where_packets_are_lost_anyway_a_late_one_matters_less() -> None:
+    less_ms = []
+    for seed in range(4):
+        slow = gamma_jitter(steady(2000), 20, seed=seed)
+        whole, holed = observe(slow), observe(lose(slow, 0.2, seed=seed))
+        look_ahead_ms = 20
+        less_ms.append((whole["buffer_target_ns"] - holed["buffer_target_ns"]) / MS + look_ahead_ms)
+    assert min(less_ms) > 0
+    assert np.mean(less_ms) > 10
+
+
 def test_a_longer_route_becomes_the_new_normal_within_two_seconds() -> None:
     stats = observe(step_delay(steady(700), 300, from_index=500))
     assert stats["buffer_target_ns"] == 20 * MS
