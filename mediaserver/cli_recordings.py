@@ -257,7 +257,7 @@ async def _vcon(settings: Settings, recording_id: str, target: Path) -> None:
     from mediaserver.recording import manifest
     from mediaserver.recording.cabinet import open_cabinet
     from mediaserver.recording.export import export_recording
-    from mediaserver.recording.policy import load_policies
+    from mediaserver.recording.policy import bases_of, load_policies
     from mediaserver.recording.vcon import make_vcon
 
     async def work(keeper: Keeper) -> None:
@@ -271,8 +271,16 @@ async def _vcon(settings: Settings, recording_id: str, target: Path) -> None:
             await export_recording(keeper.root, keeper.ring, row, "opus", audio, cabinet=cabinet)
             lines = manifest.read_lines(keeper.root / row.directory / manifest.NAME)
             evidence = await keeper.store.evidence(recording_id)
-            bases = {name: rules.lawful_basis for name, rules in load_policies(settings.recording).rules.items()}
-            made = make_vcon(row, evidence, audio, "audio/ogg", manifest=lines, bases=bases, created_wall=time.time())
+            made = make_vcon(
+                row,
+                evidence,
+                audio,
+                "audio/ogg",
+                manifest=lines,
+                bases=bases_of(load_policies(settings.recording).rules),
+                heard=manifest.heard(keeper.root / row.directory),
+                created_wall=time.time(),
+            )
         finally:
             audio.unlink(missing_ok=True)
         await asyncio.to_thread(_write_private, target, json.dumps(made, indent=2, ensure_ascii=False))

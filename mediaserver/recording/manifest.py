@@ -153,6 +153,17 @@ def legs(directory: Path) -> dict[str, str]:
     return {}
 
 
+def heard(directory: Path) -> set[str] | None:
+    """Legs whose sound can still be heard, as far as it says; None: there is none. Not checked."""
+    for text in read_lines(directory / NAME)[:1]:
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            gone = tombstones(directory)
+            files = json.loads(json.loads(text)["body"])["files"]
+            sound = [file for file in files if "-" not in file["name"] and file["name"] not in gone]
+            return {str(file["leg"]) for file in sound if file["windows"]}
+    return None
+
+
 def tombstones(directory: Path) -> dict[str, dict[str, Any]]:
     """What was erased, by journal. Not checked: `verify` does that."""
     found = {}

@@ -96,6 +96,11 @@ class Policies:
         return self._default
 
 
+def bases_of(rules: Mapping[str, ConsentRules]) -> dict[tuple[str, str], str]:
+    """The lawful basis of each purpose, by names of policy and purpose."""
+    return {(name, one.name): one.lawful_basis for name, found in rules.items() for one in found.each()}
+
+
 def load_policies(settings: RecordingSettings) -> Policies:
     """Reads the shipped files and the operator's. Blocking, some ms. Raises ConfigError starting with the file."""
     rules: dict[str, ConsentRules] = {}

@@ -1,7 +1,11 @@
-"""A recording as a vCon: parties, the audio as a dialog, for each party the lawful basis and how its notice arrived.
+"""A recording as a vCon: parties, the audio as a dialog, for each party and purpose the lawful basis and its proof.
 
-Follows draft-ietf-vcon-vcon-core (syntax 0.4.0) and draft-howe-vcon-lawful-basis. What those lack (which prompt, how
-many packets of it arrived, which signed manifest proves the audio) stands in `proof_data`. Renders nothing.
+Follows draft-ietf-vcon-vcon-core-04 (7 September 2026) and draft-howe-vcon-lawful-basis-01. `vcon` is deprecated and
+must be "0.4.0" where it is written (§4.1.1), as readers of older drafts ask for it; a body of encoding "json" is a
+JSON value, not a text that holds one (§2.3.2); `parties` of a recording has one entry per channel (§4.3.4),
+`originator` is left out because the first is he (§4.3.5), and so is `session_id`, which is for the UUIDs of RFC 7989
+(§2.2). Who adds an attachment is a party (§4.4.3). What the drafts lack (which prompt, which packets of it arrived, which signed manifest
+proves the audio) stands in `proof_data`. Renders nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ import base64
 import json
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha512
 from pathlib import Path
@@ -31,21 +35,24 @@ def make_vcon(
     mediatype: str,
     *,
     manifest: Sequence[bytes] = (),
-    bases: Mapping[str, str] = {},
+    bases: Mapping[tuple[str, str], str] = {},
+    heard: Collection[str] | None = None,
     created_wall: float,
 ) -> dict[str, Any]:
     """The JSON object. audio: a rendered file, taken in whole. manifest: the signed lines, as an attachment.
 
-    bases: the lawful basis that each consent policy rests on, by the policy's name.
+    bases: the lawful basis each consent policy names, by policy and purpose. heard: legs whose sound is in the audio,
+    the first of them on the left, all others on the right; None: every one.
     """
     legs = _legs(row, evidence)
+    channels = [index for index, (leg_id, _, _) in enumerate(legs) if heard is None or leg_id in heard]
     data = audio.read_bytes()
     digest = base64.urlsafe_b64encode(sha512(data).digest()).decode().rstrip("=")
     vcon: dict[str, Any] = {
         "vcon": SYNTAX,
         "uuid": str(_uuid8(row)),
         "created_at": _time(created_wall),
-        "extensions": ["lawful_basis"],
+        "extensions": ["cc", "lawful_basis"],  # cc: a party's role (draft-ietf-vcon-cc-extension)
         "subject": f"recording {row.recording_id}",
         "parties": [_party(number, role) for _, number, role in legs],
         "dialog": [
@@ -53,24 +60,25 @@ def make_vcon(
                 "type": "recording",
                 "start": _time(row.started_ms / 1000),
                 "duration": round(row.length_ms / 1000, 3),
-                "parties": list(range(len(legs))),
-                "originator": 0,
+                "parties": [*channels[:1], channels[1:]] if len(channels) > 2 else channels,
                 "mediatype": mediatype,
                 "filename": f"{row.recording_id}{Path(audio.name.removesuffix('.part')).suffix}",
                 "encoding": "base64url",
                 "body": base64.urlsafe_b64encode(data).decode().rstrip("="),
                 "content_hash": f"sha512-{digest}",
-                "session_id": row.call_id,
             }
         ],
         "attachments": [],
     }
     for index, (leg_id, _, _) in enumerate(legs):
-        own = [item for item in evidence if item.leg_id == leg_id]
-        if own:
-            vcon["attachments"].append(_basis(row, index, own, bases))
+        for purpose in dict.fromkeys(item.purpose for item in evidence):
+            own = [item for item in evidence if (item.leg_id, item.purpose) == (leg_id, purpose)]
+            if own:
+                vcon["attachments"].append(_basis(row, index, own, bases))
     if manifest:
-        vcon["attachments"].append(_attachment("manifest", row.ended_ms or row.started_ms, 0, _manifest(manifest)))
+        vcon["parties"].append({"name": "mediaserver", "role": "recorder"})
+        signed = [json.loads(line) for line in manifest]
+        vcon["attachments"].append(_attachment("manifest", row.ended_ms or row.started_ms, len(legs), signed))
     return vcon
 
 
@@ -88,7 +96,9 @@ def _party(number: str, role: str) -> dict[str, Any]:
     return {"name": number or "anonymous", "role": role}
 
 
-def _basis(row: RecordingRow, party: int, own: Sequence[EvidenceRow], bases: Mapping[str, str]) -> dict[str, Any]:
+def _basis(
+    row: RecordingRow, party: int, own: Sequence[EvidenceRow], bases: Mapping[tuple[str, str], str]
+) -> dict[str, Any]:
     """The last word counts; every step is a proof."""
     last = own[-1]
     granted = last.state in PERMITTED
@@ -100,14 +110,14 @@ def _basis(row: RecordingRow, party: int, own: Sequence[EvidenceRow], bases: Map
             {"purpose": last.purpose, "granted": granted, "granted_at": _time(last.notice_ended_ms / 1000)}
         ],
         "proof_mechanisms": [_proof(item) for item in own],
-        "metadata": {"policy": last.policy},
+        "metadata": {"policy": last.policy, "call": row.call_id},
     }
-    return _attachment("lawful_basis", own[0].notice_started_ms, party, json.dumps(body, ensure_ascii=False))
+    return _attachment("lawful_basis", own[0].notice_started_ms, party, body)
 
 
-def _basis_word(item: EvidenceRow, bases: Mapping[str, str]) -> str:
+def _basis_word(item: EvidenceRow, bases: Mapping[tuple[str, str], str]) -> str:
     """What the policy says; of one that is there no more, what its way of asking suggests."""
-    return bases.get(item.policy) or ("contract" if item.how == "prior" else "legitimate_interests")
+    return bases.get((item.policy, item.purpose)) or ("contract" if item.how == "prior" else "legitimate_interests")
 
 
 def _proof(item: EvidenceRow) -> dict[str, Any]:
@@ -154,7 +164,7 @@ def _report(item: EvidenceRow) -> dict[str, int | None] | None:
     return {"reporter": item.rtcp_reporter, "highest_sequence": item.rtcp_highest, "counted_from": before}
 
 
-def _attachment(purpose: str, at_ms: int, party: int, body: str) -> dict[str, Any]:
+def _attachment(purpose: str, at_ms: int, party: int, body: Any) -> dict[str, Any]:
     return {
         "purpose": purpose,
         "start": _time(at_ms / 1000),
@@ -164,10 +174,6 @@ def _attachment(purpose: str, at_ms: int, party: int, body: str) -> dict[str, An
         "encoding": "json",
         "body": body,
     }
-
-
-def _manifest(lines: Sequence[bytes]) -> str:
-    return "[" + ",".join(line.decode("ascii").strip() for line in lines) + "]"
 
 
 def _time(wall: float) -> str:

@@ -28,7 +28,11 @@ NOTICE = EvidenceRow("e1", "c1", "r1", "1", Masked("+37120000001"), "recording",
                      150, 3)  # fmt: skip
 
 
-BASES = {"us-all-party": "consent", "announce-and-stay": "legitimate_interests"}
+BASES = {
+    ("us-all-party", "recording"): "consent",
+    ("announce-and-stay", "recording"): "legitimate_interests",
+    ("announce-and-stay", "training"): "consent",
+}
 
 
 def made(tmp_path: Path, evidence: list[EvidenceRow], **changes: Any) -> dict[str, Any]:
@@ -39,7 +43,7 @@ def made(tmp_path: Path, evidence: list[EvidenceRow], **changes: Any) -> dict[st
     for attachment in vcon["attachments"]:
         if attachment["purpose"] == "lawful_basis":
             basis = {**SCHEMA["$defs"]["lawful_basis"], "$defs": SCHEMA["$defs"]}
-            jsonschema.Draft202012Validator(basis).validate(json.loads(attachment["body"]))
+            jsonschema.Draft202012Validator(basis).validate(attachment["body"])
     return vcon
 
 
@@ -62,7 +66,7 @@ def test_each_party_has_its_own_basis_with_the_delivery_of_its_notice(tmp_path: 
     later = replace(answer, evidence_id="e3", state="withdrawn", how="web", detail="{}")
     vcon = made(tmp_path, [NOTICE, answer, later])
     assert vcon["parties"] == [{"tel": "+37120000001", "role": "caller"}, {"name": "bob", "role": "callee"}]
-    first, second = [json.loads(a["body"]) for a in vcon["attachments"]]
+    first, second = [a["body"] for a in vcon["attachments"]]
     assert [a["party"] for a in vcon["attachments"]] == [0, 1]
     assert first["lawful_basis"] == "legitimate_interests"
     notice = first["proof_mechanisms"][0]["proof_data"]["notice"]
@@ -76,10 +80,33 @@ def test_each_party_has_its_own_basis_with_the_delivery_of_its_notice(tmp_path: 
 def test_the_packets_of_a_notice_and_the_report_that_covers_them_are_named(tmp_path: Path) -> None:
     known = replace(NOTICE, rtp_ssrc=9, rtp_first=65_530, rtp_last=65_679, rtcp_highest=65_690, rtcp_reporter=7)
     vcon = made(tmp_path, [known, replace(known, leg_id="2", rtcp_highest=-1, packets_lost=-1, rtcp_before=4)])
-    told = [json.loads(a["body"])["proof_mechanisms"][0]["proof_data"]["notice"] for a in vcon["attachments"]]
+    told = [a["body"]["proof_mechanisms"][0]["proof_data"]["notice"] for a in vcon["attachments"]]
     assert told[0]["rtp"] == {"ssrc": 9, "first_sequence": 65_530, "last_sequence": 65_679}
     assert told[0]["rtcp"] == {"reporter": 7, "highest_sequence": 65_690, "counted_from": None}
     assert (told[1]["rtcp"], told[1]["delivered"]) == (None, None)
+
+
+def test_each_purpose_has_a_basis_of_its_own_and_each_channel_its_parties(tmp_path: Path) -> None:
+    training = replace(NOTICE, evidence_id="e2", purpose="training", state="granted", how="dtmf")
+    others = [replace(NOTICE, evidence_id=f"e{n}", leg_id=str(n), party=Masked(f"10{n}")) for n in (2, 3)]
+    denied = replace(NOTICE, evidence_id="e9", leg_id="4", party=Masked("104"), state="denied", how="dtmf")
+    audio = tmp_path / "a.ogg"
+    audio.write_bytes(b"x")
+    evidence = [NOTICE, training, *others, denied]
+    vcon = make_vcon(ROW, evidence, audio, "audio/ogg", bases=BASES, heard={"1", "2", "3"}, created_wall=WALL0)
+    jsonschema.Draft202012Validator(SCHEMA).validate(vcon)
+    assert vcon["dialog"][0]["parties"] == [0, [1, 2]]  # the first is on the left; who refused is on neither side
+    assert len(vcon["parties"]) == 4
+    told = [(a["party"], a["body"]["purpose_grants"][0]["purpose"], a["body"]["lawful_basis"])
+            for a in vcon["attachments"]]  # fmt: skip
+    assert told == [
+        (0, "recording", "legitimate_interests"),
+        (0, "training", "consent"),
+        (1, "recording", "legitimate_interests"),
+        (2, "recording", "legitimate_interests"),
+        (3, "recording", "legitimate_interests"),
+    ]
+    assert vcon["attachments"][4]["body"]["purpose_grants"][0]["granted"] is False
 
 
 @pytest.mark.parametrize(
@@ -93,7 +120,7 @@ def test_the_packets_of_a_notice_and_the_report_that_covers_them_are_named(tmp_p
 )
 def test_the_lawful_basis_is_the_policys(policy: str, how: str, basis: str, tmp_path: Path) -> None:
     vcon = made(tmp_path, [replace(NOTICE, policy=policy, how=how)])
-    assert json.loads(vcon["attachments"][0]["body"])["lawful_basis"] == basis
+    assert vcon["attachments"][0]["body"]["lawful_basis"] == basis
 
 
 def test_the_signed_manifest_travels_with_it_and_a_recording_without_evidence_is_still_one(tmp_path: Path) -> None:
@@ -103,6 +130,7 @@ def test_the_signed_manifest_travels_with_it_and_a_recording_without_evidence_is
     vcon = make_vcon(ROW, [], audio, "audio/ogg", manifest=[line], created_wall=WALL0)
     jsonschema.Draft202012Validator(SCHEMA).validate(vcon)
     (attachment,) = vcon["attachments"]
-    (signed,) = json.loads(attachment["body"])
+    assert vcon["parties"][attachment["party"]] == {"name": "mediaserver", "role": "recorder"}  # who adds it
+    (signed,) = attachment["body"]
     assert manifest.check_line(line, b"", SIGNER.public)["format"] == manifest.FORMAT
     assert signed["body"] in line.decode().replace('\\"', '"') or json.loads(line) == signed
