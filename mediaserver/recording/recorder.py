@@ -43,11 +43,11 @@ from mediaserver.recording.durable import LegFile
 from mediaserver.recording.keeping import EXPORTS, Keeper, drop_old
 from mediaserver.recording.keys import KeyRing, Signer, load_ring, load_signer
 from mediaserver.recording.policy import load_policies
-from mediaserver.recording.recovery import recover
+from mediaserver.recording.recovery import merged, recover
 from mediaserver.recording.session import JournalRecording
 from mediaserver.recording.writer import JournalWriter
 from mediaserver.settings import RecordingSettings
-from mediaserver.store.recordings import RecordingStore
+from mediaserver.store.recordings import RecordingRow, RecordingStore
 
 log = structlog.get_logger(__name__)
 
@@ -130,13 +130,23 @@ class JournalRecorder:
             # The server serves calls without them; each recording asks again.
             log.critical("recording.no_key", error=str(error), advice="nothing is recorded until the key is there")
             self.stats.failures["missing_key"] += 1
-        for row in await asyncio.to_thread(recover, self.root, self._ring, self._signer, self.clock.wall()):
+        for found in await asyncio.to_thread(recover, self.root, self._ring, self._signer, self.clock.wall()):
+            row = merged(await self._row_before(found.recording_id), found)
+            if row is None:
+                continue
             self.store.put(row)
             self.stats.recovered += 1
             log.warning("recording.recovered", recording=row.recording_id, call=row.call_id, length_ms=row.length_ms)
         self.writer.start()
         self._watch = asyncio.create_task(self._watch_disk(), name="recording disk")
         self._sweep = asyncio.create_task(self._sweep_on(), name="recording retention")
+
+    async def _row_before(self, recording_id: str) -> RecordingRow | None:
+        try:
+            return await self.store.get(recording_id)
+        except StorageError as error:
+            log.error("recording.catalogue_silent", recording=recording_id, error=str(error))
+            return None
 
     async def keys(self) -> KeyRing:
         """The master keys; asked for again as long as they are missing. Raises StorageError."""

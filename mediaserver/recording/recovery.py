@@ -37,6 +37,7 @@ from mediaserver.store.recordings import RecordingRow
 
 log = structlog.get_logger(__name__)
 RECOVERED = "recovered"
+ERASED = "erased"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,12 @@ def _recover_one(tools: _Tools, recording_id: str, directory: str) -> RecordingR
         call_id = str(captured[0].header.get("call", "")) if captured else ""
         _sign(tools, directory, recording_id, call_id, state, sealed, erased)
     catalogue.finished(tools.root, recording_id)
-    return _row(recording_id, directory, state, captured) if captured else None
+    if captured:
+        return _row(recording_id, directory, state, captured)
+    # Everybody has withdrawn what was captured: whoever looks for it is to find that, and no recording under way.
+    return (
+        RecordingRow(recording_id, "", ERASED, "", directory, Masked(""), Masked(""), 0) if erased or sealed else None
+    )
 
 
 def _signed_state(folder: Path) -> str:
@@ -147,6 +153,26 @@ def _row(recording_id: str, directory: str, state: str, summaries: list[Summary]
         bytes=sum(summary.bytes for summary in summaries),
         legs=len(sound),
         packets_lost=sum(summary.packets_lost for summary in sound),
+    )
+
+
+def merged(before: RecordingRow | None, found: RecordingRow) -> RecordingRow | None:
+    """The row as the server wrote it before the crash, with what the journals say of its end. None: nothing to say.
+
+    What only the server knew (policy, purposes, how long it is kept, who may hear it, its queue, a hold) stays.
+    """
+    if before is None:
+        return None if found.state == ERASED else found
+    if found.state == ERASED:
+        return replace(before, state=ERASED, ended_ms=before.ended_ms or before.started_ms)
+    return replace(
+        before,
+        state=found.state,
+        ended_ms=found.ended_ms,
+        length_ms=found.length_ms,
+        bytes=found.bytes,
+        legs=found.legs,
+        packets_lost=found.packets_lost,
     )
 
 

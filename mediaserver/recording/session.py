@@ -28,6 +28,7 @@ from mediaserver.recording.journal import Kind, note
 from mediaserver.recording.keys import KeyRing
 from mediaserver.recording.played import FOLDER, keep
 from mediaserver.recording.proofs import Proofs, delete_after_ms, listeners
+from mediaserver.recording.recovery import ERASED
 from mediaserver.recording.sealed import SUFFIX, SealedShelf, whole_audio
 from mediaserver.store.recordings import RecordingRow
 
@@ -362,7 +363,7 @@ class JournalRecording:
             state = "failed" if self.failure else "complete"
             await self._capture.finish(state, self.failure or "ended")
             if self._capture.directory is not None:
-                self._put_row(state)
+                self._put_row(state if self._capture.held else ERASED)  # everybody has withdrawn what there was
                 if not self.failure:
                     self._recorder.stats.completed += 1
         self._recorder.running.pop(self.recording_id, None)

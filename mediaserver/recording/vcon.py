@@ -4,8 +4,8 @@ Follows draft-ietf-vcon-vcon-core-04 (7 September 2026) and draft-howe-vcon-lawf
 must be "0.4.0" where it is written (§4.1.1), as readers of older drafts ask for it; a body of encoding "json" is a
 JSON value, not a text that holds one (§2.3.2); `parties` of a recording has one entry per channel (§4.3.4),
 `originator` is left out because the first is he (§4.3.5), and so is `session_id`, which is for the UUIDs of RFC 7989
-(§2.2). Who adds an attachment is a party (§4.4.3). What the drafts lack (which prompt, which packets of it arrived, which signed manifest
-proves the audio) stands in `proof_data`. Renders nothing.
+(§2.2). Who adds an attachment is a party (§4.4.3). What the drafts lack (which prompt, which packets of it arrived,
+which signed manifest proves the audio) stands in `proof_data`. Renders nothing.
 """
 
 from __future__ import annotations

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from mediaserver.errors import StorageError
-from mediaserver.model import NoticeKind
+from mediaserver.model import Masked, NoticeKind
 from mediaserver.model_consent import Answer, ConsentRules
 from mediaserver.recording import catalogue, erasing, keeping, keys, manifest, spool
 from mediaserver.recording.keys import KeyRing, Signer, key_path, load_ring
-from mediaserver.recording.recovery import recover
+from mediaserver.recording.recovery import merged, recover
 from mediaserver.recording.verify import Verdict, verify_directory
 from mediaserver.settings import RecordingSettings
 from mediaserver.store.recordings import RecordingRow
@@ -87,6 +87,44 @@ async def test_a_withdrawal_that_came_to_its_end_leaves_no_mark(room: Room) -> N
     assert erasing.begun(path) == ("withdrawn", "web")
     await recording.end()
     assert erasing.begun(path) is None
+
+
+async def test_a_crash_after_everybody_withdrew_leaves_a_row_that_says_so(room: Room, tmp_path: Path) -> None:
+    a = room.leg(1)
+    rules = ConsentRules("eu", withdrawal="retroactive", retention_days=9, purpose="quality")
+    recording = await room.recorder.begin(room.call(), NoticeKind.CALL, rules)
+    await recording.leg_joined(a)
+    await recording.notice_finished(room.notice(a))
+    room.talk(a, packets=3)
+    await recording.answer(a.handle, Answer.WITHDRAWN, "web", {})
+    await room.spool.flush()
+    _, (found,) = next_start(room, tmp_path)
+    before = await room.store.get(recording.recording_id)
+    assert before is not None
+    assert before.state == "capturing"
+    row = merged(before, found)
+    assert row is not None
+    assert (row.state, row.policy, row.purpose, row.delete_after_ms) == (
+        "erased",
+        "eu",
+        "quality",
+        before.delete_after_ms,
+    )
+    assert merged(None, found) is None
+    await recording.end()
+    await room.spool.flush()
+    ended = await room.store.get(recording.recording_id)
+    assert ended is not None
+    assert ended.state == "erased"
+
+
+def test_what_a_crash_left_keeps_what_only_the_server_knew(room: Room) -> None:
+    before = RecordingRow("r", "c", "capturing", "call", "d", Masked("1"), Masked("2"), 5, policy="eu", route="sales",
+                          purposes="contract", listeners="admin", delete_after_ms=9, legal_hold="court")  # fmt: skip
+    found = RecordingRow("r", "c", "recovered", "call", "d", Masked("1"), Masked("2"), 6, 77, 71, 1_000, 2, 3)
+    row = merged(before, found)
+    assert row == replace(before, state="recovered", ended_ms=77, length_ms=71, bytes=1_000, legs=2, packets_lost=3)
+    assert merged(None, found) == found
 
 
 def test_a_mark_that_a_crash_tore_is_one(tmp_path: Path) -> None:
