@@ -67,7 +67,7 @@ from mediaserver.ext.playout cimport playout_restart
 from mediaserver.ext.processing cimport LegVoice
 from mediaserver.ext.report cimport report_publish, report_send
 from mediaserver.ext.state cimport Slot, worker_bridge, worker_leg
-from mediaserver.ext.tap cimport Tap
+from mediaserver.ext.tap cimport Tap, tap_begin
 from mediaserver.ext.tick cimport end_play
 from mediaserver.ext.video_commands cimport video_command, video_take_in, video_take_out
 from mediaserver.ext.video_leg cimport VideoLeg
@@ -131,6 +131,7 @@ cdef int tap_command(Worker* w, Leg* leg, const Command* c) noexcept nogil:
     for i in range(TAPS_MAX):
         if c.operation == OP_OPEN_TAP and leg.taps[i] is NULL:
             leg.taps[i] = <Tap*>c.data
+            tap_begin(leg.taps[i], &leg.receiver, w.ctx.now_ns, leg.round_trip_ns // 2)
             w.ctx.counters.taps += 1
         elif c.operation == OP_CLOSE_TAP and leg.taps[i] is not NULL and leg.taps[i].handle == <uint64_t>c.value:
             leg.taps[i] = NULL

@@ -59,7 +59,7 @@ from mediaserver.ext.rtp cimport (
     rtp_sender_skip,
 )
 from mediaserver.ext.srtp cimport SRTP_OK, SRTP_TRAILER_MAX, srtp_unprotect_rtp
-from mediaserver.ext.tap cimport TAP_FLAG_AUDIO, TAP_FLAG_COMFORT, TAP_FLAG_EVENT, tap_write
+from mediaserver.ext.tap cimport TAP_FLAG_AUDIO, TAP_FLAG_COMFORT, TAP_FLAG_EVENT, tap_too_old, tap_write
 from mediaserver.ext.unpack cimport red_unpack
 from mediaserver.ext.video_leg cimport VideoLeg
 from mediaserver.ext.video_source cimport video_overhear, video_receive
@@ -246,6 +246,8 @@ cdef void tap(Context* ctx, Leg* leg, const Packet* packet, const PayloadType* p
         flags = TAP_FLAG_COMFORT
     for i in range(TAPS_MAX):
         if leg.taps[i] is NULL:
+            continue
+        if leg.taps[i].floor_until_ns and tap_too_old(leg.taps[i], packet, payload.clock_hz):
             continue
         if tap_write(leg.taps[i], packet, flags) == 0:
             leg.tap_packets += 1

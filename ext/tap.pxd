@@ -16,6 +16,7 @@
 #       24     4  records lost on this tap so far because the ring was full
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from mediaserver.ext.packet cimport Packet
+from mediaserver.ext.rtp cimport RtpReceiver
 
 cdef enum:
     TAP_HEADER_BYTES = 28
@@ -27,6 +28,7 @@ cdef enum:
     TAP_FLAG_AFTER_LOSS = 8
     TAP_FLAG_VIDEO = 16
     TAP_FLAG_RESTORED = 32
+    TAP_FLOOR_MS = 1000                # a packet later than that is played by nobody; a sender's clock may jump
 
 # Each side writes to one line of memory of its own (64 bytes), and the reader to its line only when it took something:
 # a line that both write goes to and fro between their cores with each packet.
@@ -42,6 +44,12 @@ cdef struct Tap:
     uint64_t packets                   # copied
     uint32_t lost                      # not copied: ring full
     uint32_t behind                    # the next record follows a loss
+    # What was said before it was opened and is still under way is not copied: packets of this source with an older
+    # timestamp. 0: no source was heard, or it is open long enough.
+    int64_t floor_until_ns
+    uint32_t floor_timestamp
+    uint32_t floor_ssrc
+    int32_t floor_clock_hz
 
 # Whose packets are kept: those that arrived from from_ns on and before until_ns, which any thread may set (atomic).
 cdef struct Window:
@@ -62,6 +70,11 @@ cdef int64_t tap_read(Tap* t, uint8_t* out, int64_t capacity) noexcept nogil
 # the first arrival if that is older. Returns packets kept.
 cdef int64_t tap_take(Tap* t, uint8_t* out, int64_t* size, int64_t capacity, const Window* window, int64_t* oldest_ns,
                       uint64_t* outside) noexcept nogil
+# To be opened now on what this receiver hears: from now on what leaves its source from now on. one_way_ns: the
+# packets' way here, as far as known.
+cdef void tap_begin(Tap* t, const RtpReceiver* r, int64_t now_ns, int64_t one_way_ns) noexcept nogil
+# 1: it was sent before the tap was opened.
+cdef bint tap_too_old(Tap* t, const Packet* packet, int clock_hz) noexcept nogil
 # Asks for the memory of the next record, if there may be one: taking it a little later is cheaper then.
 cdef void tap_prefetch(const Tap* t) noexcept nogil
 cdef void put_le(uint8_t* p, uint64_t value, int bytes_wide) noexcept nogil

@@ -8,6 +8,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from mediaserver.ext.atomic cimport exchange_32, load_acquire_64, load_relaxed_64, store_release_64
 from mediaserver.ext.crc cimport crc32
+from mediaserver.ext.rtp cimport rtp_units
 
 cdef extern from *:
     void prefetch "__builtin_prefetch"(const void* p, int for_writing) noexcept nogil
@@ -153,6 +154,27 @@ cdef int64_t tap_take(Tap* t, uint8_t* out, int64_t* size, int64_t capacity, con
     if head != before:
         store_release_64(&t.head, head)
     return packets
+
+
+cdef void tap_begin(Tap* t, const RtpReceiver* r, int64_t now_ns, int64_t one_way_ns) noexcept nogil:
+    # Arrival times alone do not tell what was said during a pause and came late. The source's own clock does: what it
+    # would stamp a packet with that arrives now, and how much later it stamps what it sends now.
+    if not r.started or not r.transit_known or r.clock_hz <= 0:
+        return
+    t.floor_until_ns = now_ns + <int64_t>TAP_FLOOR_MS * 1000000
+    t.floor_ssrc = r.ssrc
+    t.floor_clock_hz = r.clock_hz
+    t.floor_timestamp = <uint32_t>rtp_units(now_ns + one_way_ns, r.clock_hz) - <uint32_t>r.transit
+
+
+cdef bint tap_too_old(Tap* t, const Packet* packet, int clock_hz) noexcept nogil:
+    cdef int32_t behind = <int32_t>(t.floor_timestamp - packet.timestamp)
+    if packet.arrival_ns >= t.floor_until_ns:
+        t.floor_until_ns = 0
+        return False
+    if packet.ssrc != t.floor_ssrc or clock_hz != t.floor_clock_hz:
+        return False
+    return 0 < behind <= clock_hz // 1000 * TAP_FLOOR_MS
 
 
 cdef void tap_prefetch(const Tap* t) noexcept nogil:

@@ -167,6 +167,7 @@ class ReviewApi:
             answer["call"]["tags"], answer["comments"] = [], []
         else:
             answer["comments"] = [words.comment_json(one) for one in await self._store.comments(call.recording_id)]
+        answer["evidence"] = [words.evidence_json(row) for row in await self._store.evidence(call.recording_id)]
         rows = await self._facade.quality(call.call_id)
         events = await self._facade.quality_events(call.call_id)
         answer["scores"] = [views.quality_json(row) for row in rows]

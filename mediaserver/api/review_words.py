@@ -175,6 +175,25 @@ def call_json(call: FoundCall) -> dict[str, Any]:
     }
 
 
+def evidence_json(row: Mapping[str, Any]) -> dict[str, Any]:
+    """One notice or answer. packets None: no notice was played; arrived None: no report covers it."""
+    lost, sent = row["packets_lost"], row["packets_sent"]
+    return {
+        "leg": row["leg_id"],
+        "party": row["party"],
+        "purpose": row["purpose"],
+        "state": row["state"],
+        "how": row["how"],
+        "prompt": row["prompt"],
+        "prompt_sha256": row["prompt_sha256"],
+        "language": row["language"],
+        "at": row["notice_ended_ms"] / 1000,
+        "packets": [row["rtp_first"], row["rtp_last"]] if row["rtp_first"] >= 0 else None,
+        "reported": row["rtcp_highest"] if row["rtcp_highest"] >= 0 else None,
+        "arrived": round(max(0, sent - lost) / sent, 4) if lost >= 0 and sent > 0 else None,
+    }
+
+
 def comment_json(comment: Comment) -> dict[str, Any]:
     return {
         "id": comment.comment_id,

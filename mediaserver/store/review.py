@@ -138,6 +138,16 @@ class ReviewStore:
                 "mos": mos.scalar_one(),
             }
 
+    async def evidence(self, recording_id: str) -> list[dict[str, Any]]:
+        """Notices and answers of each party and purpose, in the order of time. Raises StorageError."""
+        query = (
+            select(consent_evidence)
+            .where(consent_evidence.c.recording_id == recording_id)
+            .order_by(consent_evidence.c.notice_ended_ns)
+        )
+        async with self._database.read() as connection:
+            return [dict(row) for row in (await connection.execute(query)).mappings()]
+
     async def listeners(self, recording_id: str) -> str:
         """Roles that may hear it, with commas; "": all that may hear recordings. Raises StorageError."""
         query = select(recordings.c.listeners).where(recordings.c.recording_id == recording_id)

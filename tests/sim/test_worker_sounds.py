@@ -323,6 +323,31 @@ def test_a_tap_copies_each_packet_with_its_arrival_while_it_is_open() -> None:
     assert got[0]["packet"][12:] == anna.coder.encode(sine(440, 8000)(160 * first, 160))
 
 
+def test_what_was_said_before_a_tap_was_opened_and_comes_late_is_not_copied() -> None:
+    world = World()
+    anna = world.phone(events=True)
+    anna.sound = sine(440, 8000)
+    world.run(200)
+    late = [anna.packet(b"\1" * 160), anna.packet(struct.pack(">BBH", 1, 10, 160), payload_type=EVENT.payload_type)]
+    anna.sequence, anna.timestamp = anna.sequence + 2, anna.timestamp + 320  # these two are still under way
+    world.run(100)
+    ring, room = TapRing(7), bytearray(100_000)
+
+    def copied() -> list[bytes]:
+        return [bytes(one["packet"]) for one in records(bytes(room[: ring.drain(room)]))]  # type: ignore[call-overload]
+
+    world.do(world.worker.open_tap(anna.handle, ring))
+    for data in late:
+        anna.send(data)
+    world.run(100)
+    heard = copied()
+    assert len(heard) == 5
+    assert not set(heard) & set(late)
+    anna.timestamp -= 80_000  # its clock jumps back: that is no old packet
+    world.run(100)
+    assert len(copied()) == 5
+
+
 def test_a_tap_that_nobody_drains_loses_whole_records_and_says_how_many() -> None:
     world = World()
     anna = world.phone(sound=sine(440, 8000))

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 import { speaker } from "../src/common/i18n.js";
+import { evidenceLine } from "../src/qa/evidence.js";
 import { clock } from "../src/qa/format.js";
 import { LANES, gradeOf, happened, sidesOf, worthTelling } from "../src/qa/happened.js";
 import { extent, fitting, readPeaks } from "../src/qa/peaks.js";
@@ -95,4 +96,13 @@ test("a channel that is left alone is named after its own party", () => {
   assert.deepEqual(sidesOf({ parties: [party("caller", "1"), party("callee", "2")] }), ["caller", "callee"]);
   assert.deepEqual(sidesOf({ parties: [party("callee", "2")] })[0], "callee"); // the caller has withdrawn
   assert.deepEqual(sidesOf(null), ["caller", "callee"]);
+});
+
+test("what proves a consent is told with its packets and what the far end reported of them", () => {
+  const notice = { party: "100", purpose: "training", state: "implied", how: "notice", prompt: "recording-notice", language: "en", at: 5, packets: [100, 249], reported: 251, arrived: 0.98 };
+  const line = (one) => evidenceLine(one, (at) => `t${at}`, say);
+  assert.equal(line(notice), "100, for training: stayed on the line. Heard the notice “recording-notice” (en) until t5. It was sent in packets 100 to 249; the far end reports up to 251: 98.0 % arrived.");
+  assert.match(line({ ...notice, reported: null, arrived: null }), /packets 100 to 249; no report .* is not proven\.$/);
+  assert.equal(line({ ...notice, state: "denied", how: "dtmf", packets: null }), "100, for training: refused, by a key, t5.");
+  for (const key of ["dtmf", "web", "sip", "api", "prior", "token", "siprec"]) assert.ok(`evidence_by_${key}` in en, key);
 });

@@ -7,7 +7,7 @@ import base64
 import csv
 import io
 from collections.abc import AsyncIterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +15,8 @@ from sqlalchemy import insert
 
 from mediaserver.api.review_people import COOKIE
 from mediaserver.model import Masked
-from mediaserver.store.models import recordings
-from mediaserver.store.recordings import RecordingRow
+from mediaserver.store.models import consent_evidence, recordings
+from mediaserver.store.recordings import EvidenceRow, RecordingRow
 from mediaserver.store.reviewers import Reviewer
 from tests.unit.api.review_world import CALL, HASH, HOSTILE, PASSWORD, PEOPLE, Browser, World, open_world
 
@@ -110,6 +110,25 @@ async def test_a_change_needs_the_token_that_other_sites_cannot_read(world: Worl
     assert (await kate.ask("GET", "calls?tag=good"))["calls"][0]["id"] == "r002"
     await kate.ask("DELETE", f"{CALL}/tags/good", 204)
     assert (await kate.ask("GET", "calls?tag=good"))["calls"] == []
+
+
+async def test_a_call_tells_what_proves_each_consent_and_a_link_does_not(world: World) -> None:
+    heard = EvidenceRow("e1", "c2", "r002", "1", Masked("100"), "training", "implied", "p", "recording-notice", "ab",
+                        "en", 1_000, 4_000, 1, 2, "notice", 150, 3, "{}", 9, 100, 249, 251, 90, 7)  # fmt: skip
+    pressed = replace(heard, evidence_id="e2", state="granted", how="dtmf", packets_lost=-1, rtcp_highest=-1,
+                      notice_ended_ns=9)  # fmt: skip
+    async with world.database.write() as connection:
+        for one in (heard, pressed):
+            await connection.execute(insert(consent_evidence), {**asdict(one), "party": str(one.party)})
+    kate, guest = await world.person("kate"), Browser(world.client)
+    told = (await kate.ask("GET", CALL))["evidence"]
+    assert [(one["purpose"], one["how"], one["packets"], one["reported"], one["arrived"]) for one in told] == [
+        ("training", "notice", [100, 249], 251, 0.98),
+        ("training", "dtmf", [100, 249], None, None),
+    ]
+    made = await kate.ask("POST", f"{CALL}/shares", 201, json={"hours": 1})
+    await guest.follow(made["path"].partition("#share=")[2])
+    assert "evidence" not in await guest.ask("GET", CALL)
 
 
 async def test_what_is_kept_for_a_purpose_with_listeners_of_its_own_is_heard_by_them_alone(world: World) -> None:

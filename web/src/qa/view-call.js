@@ -1,6 +1,7 @@
 // One call: the waveform and its controls, lanes under it, what happened in words, comments, tags, links.
 import { html, nothing } from "lit";
 import { icon } from "../common/icons.js";
+import { evidenceLine } from "./evidence.js";
 import { clock, moment, percent } from "./format.js";
 import { LANES, sidesOf, worthTelling } from "./happened.js";
 import { draw } from "./peaks.js";
@@ -22,6 +23,7 @@ export function callView(app) {
         <p class="faint small">${moment(call.started)} · ${clock(call.length)}${call.agent ? ` · ${say("agent")} ${call.agent}` : ""}${call.queue ? ` · ${say("queue")} ${call.queue}` : ""}</p></div>
       ${call.tags ? badges(call) : nothing}
       ${call.consent === undefined ? nothing : facts(call)}
+      ${app.open.evidence?.length ? evidenceList(app.open.evidence) : nothing}
     </header>
     ${app.may("listen") && call.hear !== false ? playerView(app) : html`<p class="note">${icon("info")}<span>${say("not_yours_to_hear")}</span></p>`}
     ${app.open.entries.length ? html`<section class="sheet told" aria-labelledby="told-title"><h3 id="told-title">${say("what_happened")}</h3>${eventList(app)}</section>` : nothing}
@@ -38,6 +40,11 @@ function facts(call) {
     ["overtalk", percent(call.overtalk)],
   ];
   return html`<dl class="facts">${pairs.map(([name, value]) => html`<div><dt>${say(name)}</dt><dd>${value}</dd></div>`)}</dl>`;
+}
+
+// Each notice and answer in one line: who, for what, and what proves that the notice arrived.
+function evidenceList(evidence) {
+  return html`<details class="evidence small"><summary>${say("evidence")}</summary><ul>${evidence.map((one) => html`<li>${evidenceLine(one, moment, say)}</li>`)}</ul></details>`;
 }
 
 function playerView(app) {
