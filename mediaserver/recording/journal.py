@@ -147,11 +147,15 @@ class ReadStats:
     facts: dict[str, Any] = field(default_factory=dict)  # what a file of version 2 says in the clear
 
 
-def records(path: Path, key: bytes | None = None, stats: ReadStats | None = None) -> Iterator[Record]:
-    """Every intact record of a file of either version. Without its key a sealed one gives none. Raises OSError."""
+def records(path: Path, key: bytes | None = None, stats: ReadStats | None = None, start: int = 0) -> Iterator[Record]:
+    """Every intact record of a file of either version. Without its key a sealed one gives none. Raises OSError.
+
+    start: offset of the segment to begin with.
+    """
     stats = stats if stats is not None else ReadStats()
     sealed = is_sealed(path)
     with path.open("rb") as file:
+        file.seek(start)
         yield from _read_sealed(file, key, stats) if sealed else read(file, stats)
 
 
@@ -164,7 +168,16 @@ def is_sealed(path: Path) -> bool:
 
 
 def _read_sealed(file: BinaryIO, key: bytes | None, stats: ReadStats) -> Iterator[Record]:
-    """A changed segment costs what is in it, nothing else."""
+    for item, plain in opened_segments(file, key, stats):
+        if (ending := recovered_end(item)) is not None:
+            yield ending
+        inside = ReadStats()
+        yield from read(BytesIO(plain), inside)
+        stats.records += inside.records
+
+
+def opened_segments(file: BinaryIO, key: bytes | None, stats: ReadStats) -> Iterator[tuple[Segment, bytes]]:
+    """Each intact segment and the records in it. A changed one costs what is in it, nothing else."""
     cipher = None if key is None else AESGCM(key)
     for item in segment.scan(file):
         if isinstance(item, int):
@@ -178,11 +191,12 @@ def _read_sealed(file: BinaryIO, key: bytes | None, stats: ReadStats) -> Iterato
         stats.good_until, stats.last = item.end, item
         if item.kind == segment.FACTS:
             stats.facts = stats.facts or item.facts
-        elif item.kind == segment.RECOVERED:
-            yield Record(Kind.END, 0, item.sealed_ns, item.body)
-        inside = ReadStats()
-        yield from read(BytesIO(plain), inside)
-        stats.records += inside.records
+        yield item, plain
+
+
+def recovered_end(item: Segment) -> Record | None:
+    """What ends a journal whose server was killed."""
+    return Record(Kind.END, 0, item.sealed_ns, item.body) if item.kind == segment.RECOVERED else None
 
 
 def read(file: BinaryIO, stats: ReadStats | None = None) -> Iterator[Record]:
@@ -211,6 +225,15 @@ def read(file: BinaryIO, stats: ReadStats | None = None) -> Iterator[Record]:
         stats.good_until = base + end
         yield Record(kind, flags, arrival_ns, buffer[position + size : end])
         position = end
+
+
+def one_record(data: bytes, position: int) -> tuple[Record, int] | None:
+    """The record that begins there, and where it ends; None: no intact one does."""
+    end = _record_end(data, position)
+    if end is None:
+        return None
+    _, size, _, kind, flags, _, _, arrival_ns, _ = FRAME.unpack_from(data, position)
+    return Record(kind, flags, arrival_ns, data[position + size : end]), end
 
 
 def _record_end(buffer: bytes, start: int) -> int | None:

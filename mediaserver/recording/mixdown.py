@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,8 @@ from mediaserver.recording.warp import AFTER, BEFORE, Samples, warp
 
 WIDEBAND = frozenset({"g722", "opus"})
 _NOTHING: npt.NDArray[np.int16] = np.zeros(0, dtype=np.int16)
+Sources = Mapping[int, Unwrapper]
+_NO_SOURCES: Sources = {}
 OPUS_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
 
 
@@ -31,20 +33,31 @@ def is_wideband(piece: Piece) -> bool:
 class LegPlayer:
     """Reads one surveyed journal as samples from `start_ns` on. Blocks must be asked for in order."""
 
-    def __init__(self, leg: Leg, start_ns: int, rate_hz: int) -> None:
+    def __init__(
+        self, leg: Leg, start_ns: int, rate_hz: int, begin: int = 0, offset: int = 0, sources: Sources = _NO_SOURCES
+    ) -> None:
+        """begin: the first sample asked for. offset: where in the file to read from, and what is known of SSRCs there.
+
+        A decoder that begins in the middle has to be heard for a second or two before it says the same.
+        """
         self._leg = leg
         self._start_ns = start_ns
         self._rate_hz = rate_hz
+        self._offset = offset
         self._players = [PiecePlayer(piece, start_ns, rate_hz) for piece in leg.pieces]
         self._by_ssrc: dict[int, tuple[list[int], list[PiecePlayer]]] = {}
         for player in self._players:
             firsts, players = self._by_ssrc.setdefault(player.piece.ssrc, ([], []))
             firsts.append(player.piece.first_sequence)
             players.append(player)
-        self._unwrappers: dict[int, Unwrapper] = {}
+        if begin:
+            self._players = [player for player in self._players if not player.done(begin)]
+            for player in self._players:
+                player.begin_at(begin)
+        self._unwrappers: dict[int, Unwrapper] = {ssrc: one.copy() for ssrc, one in sources.items()}
         self._records = self._packets(leg)
         self._next: Packet | None = next(self._records, None)
-        self._position = 0
+        self._position = begin
         self.packets_misplaced = 0  # late by more than REORDER_NS_MAX, or of no piece
         self.packets_undecodable = 0
 
@@ -64,7 +77,7 @@ class LegPlayer:
         return block
 
     def _packets(self, leg: Leg) -> Iterator[Packet]:
-        for record in records(leg.path, leg.key):
+        for record in records(leg.path, leg.key, start=self._offset):
             packet = self._audio(record)
             if packet is not None:
                 yield packet
@@ -112,6 +125,16 @@ class PiecePlayer:
         self._have = 0  # samples at rate_hz since the piece began, in _samples or gone
         self._gone = -BEFORE  # index of the first sample still held
         self.undecodable = 0
+
+    def begin_at(self, first: int) -> None:
+        """Output sample `first` is the first that is asked for: nothing before it is decoded to be kept."""
+        if first <= self.begins:
+            return
+        position = max(0, int(self._positions(first, first + 1)[0]) - BEFORE - 2)
+        codec_rate = self._codec_rate()
+        self._decoded = position * codec_rate // self._rate_hz
+        self._have = self._decoded * self._rate_hz // codec_rate
+        self._gone = self._have - BEFORE
 
     def push(self, sequence: int, timestamp: int, payload: bytes) -> bool:
         """False: the packet does not belong here."""

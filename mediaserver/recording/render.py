@@ -21,17 +21,16 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from mediaserver.limits import RECORDING_SECONDS_MAX
 from mediaserver.recording.depacketize import FILM_FORMS, PICTURES_ALONE
 from mediaserver.recording.film_render import RenderedFilm, render_film
 from mediaserver.recording.heard import HeardPlayer
 from mediaserver.recording.lanes import LaneSink, PeakSink, Target
-from mediaserver.recording.mixdown import LegPlayer, is_wideband
-from mediaserver.recording.one_party import as_one, parties, together
-from mediaserver.recording.played import PromptTrack
+from mediaserver.recording.mixdown import LegPlayer
 from mediaserver.recording.sealed import SealedSink as SealedPcm
 from mediaserver.recording.sealed import SealedWriter
-from mediaserver.recording.timeline import Leg, survey
+from mediaserver.recording.surveying import survey_quickly
+from mediaserver.recording.timeline import Leg
+from mediaserver.recording.voices import Sound, mix
 
 # Of the encoder's time nearly all goes into choices that 8 kbit/s more make good: at complexity 0 and this rate PESQ of
 # speech is 4.47 and 4.41 in G.711's band (wideband 3.94 and 3.77) in 34 kbit/s; at complexity 5 and 32,000 it is 4.42
@@ -41,8 +40,6 @@ OPUS_COMPLEXITY = "0"
 OPUS_CHANNELS_MAX = 2  # more would be surround sound, which players play otherwise
 FORMS = ("wav", "opus", "lanes", "peaks", "sealed")
 RIFF_BYTES_MAX = 0xFFFFFFFF  # what its header can say; players read on to the end
-LAST_PACKET_NS = 20_000_000
-PCM = npt.NDArray[np.int16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,48 +82,25 @@ def render(
     heard: each party as the others heard it, through the jitter buffer; else as it was sent.
     Raises ValueError if nothing was captured, OSError or FFmpegError.
     """
-    legs = [survey(path, key) for path, key in journals.items()]
-    legs = [leg for leg in legs if leg.opened_ns]
-    if not legs:
-        raise ValueError("nothing was captured: no journal holds an opened window")
-    rate_hz = 16_000 if any(is_wideband(piece) for leg in legs for piece in leg.pieces) else 8_000
-    start_ns = min(leg.opened_ns for leg in legs)
-    frames = _length(legs, start_ns, rate_hz)
-    player_of = HeardPlayer if heard else LegPlayer
-    groups = parties(legs)
-    voices = [[player_of(leg, start_ns, rate_hz) for leg in group] for group in groups]
-    told = [as_one(group) for group in groups]
-    played = [PromptTrack(leg, prompts, start_ns, rate_hz) for leg in told] if prompts is not None else []
-    wide = {"one": 1, "two": min(2, len(told)), "each": len(told)}[channels]
-    with open_sink(form, output, rate_hz, wide, frames, told, start_ns, seal) as sink:
+    sound = Sound([survey_quickly(path, key) for path, key in journals.items()], prompts, channels)
+    voices = sound.voices(HeardPlayer if heard else LegPlayer)
+    legs, rate_hz, frames = sound.legs, sound.rate_hz, sound.frames
+    with open_sink(form, output, rate_hz, sound.channels, frames, sound.told, sound.start_ns, seal) as sink:
         done = 0
         while done < frames:
             count = min(rate_hz, frames - done)
-            blocks = [together([player.read(count) for player in own]) for own in voices]
-            for track, block in zip(played, blocks, strict=False):
-                track.add_to(block, done)
-            sink.write_blocks(blocks)
+            sink.write_blocks(voices.read(count))
             done += count
             progress(done / frames)
     return Rendered(
         length_ms=round(frames * 1000 / rate_hz),
         rate_hz=rate_hz,
-        channels=wide,
+        channels=sound.channels,
         packets=sum(leg.packets for leg in legs),
-        packets_misplaced=sum(player.packets_misplaced for own in voices for player in own),
-        packets_undecodable=sum(player.packets_undecodable for own in voices for player in own),
+        packets_misplaced=sum(player.packets_misplaced for player in voices.players),
+        packets_undecodable=sum(player.packets_undecodable for player in voices.players),
         bytes_skipped=sum(leg.read.bytes_skipped for leg in legs),
     )
-
-
-def _length(legs: Sequence[Leg], start_ns: int, rate_hz: int) -> int:
-    """Frames from the first opened window to the last closed one: gaps and silence count, that is what happened.
-
-    The last packet keeps its 20 ms: it arrived inside the window, even if that closed (or a crash came) before its end.
-    """
-    end_ns = max(max(leg.closed_ns, leg.spoken_until_ns() + LAST_PACKET_NS) for leg in legs)
-    frames = round((end_ns - start_ns) * rate_hz / 1e9)
-    return max(1, min(frames, RECORDING_SECONDS_MAX * rate_hz))
 
 
 def _wall(leg: Leg, at_ns: int) -> float:
@@ -135,16 +109,6 @@ def _wall(leg: Leg, at_ns: int) -> float:
         return float(clock["wall"]) + (at_ns - int(clock["monotonic_ns"])) / 1e9
     except (KeyError, TypeError, ValueError):
         return 0.0
-
-
-def mix(blocks: Sequence[npt.NDArray[np.float32]], channels: int) -> PCM:
-    if channels == 1:
-        mixed = np.sum(np.stack(blocks, axis=1), axis=1, dtype=np.float32, keepdims=True)
-    elif channels == len(blocks):
-        mixed = np.stack(blocks, axis=1)
-    else:
-        mixed = np.stack((blocks[0], np.sum(blocks[1:], axis=0, dtype=np.float32)), axis=1)
-    return np.clip(np.rint(mixed), -32_768, 32_767).astype(np.int16)
 
 
 def open_sink(

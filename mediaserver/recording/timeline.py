@@ -7,6 +7,7 @@ sender's clock, the others only the network's). Gaps stay gaps. Decodes nothing 
 
 from __future__ import annotations
 
+import copy
 import struct
 from bisect import bisect_right
 from collections.abc import Iterable
@@ -135,6 +136,10 @@ class CodecMaps:
         self._times.insert(index, at_ns)
         self._maps.insert(index, codecs)
 
+    def latest_ns(self) -> int:
+        """What comes from then on is of the latest of them."""
+        return self._times[-1] if self._times else 0
+
     def find(self, payload_type: int, at_ns: int) -> Codec | None:
         """The codec in force, else the next one announced (a peer may use it before we noted it), else an older one."""
         index = max(0, bisect_right(self._times, at_ns) - 1)
@@ -188,6 +193,9 @@ class Unwrapper:
             self.sequence, self.timestamp = sequence, timestamp
         return sequence, timestamp
 
+    def copy(self) -> Unwrapper:
+        return copy.copy(self)
+
 
 def survey(path: Path, key: bytes | None = None) -> Leg:
     """One pass over a journal; memory grows by one knot per 5 s. Raises OSError."""
@@ -197,14 +205,14 @@ def survey(path: Path, key: bytes | None = None) -> Leg:
     for record in records(path, key, leg.read):
         if leg.read.bytes_skipped > skipped:
             skipped = leg.read.bytes_skipped
-            _damage(leg, last_ns, record.arrival_ns)
+            note_damage(leg, last_ns, record.arrival_ns)
         last_ns = max(last_ns, record.arrival_ns)
         surveyor.feed(record)
     surveyor.finish()
     return leg
 
 
-def _damage(leg: Leg, from_ns: int, to_ns: int) -> None:
+def note_damage(leg: Leg, from_ns: int, to_ns: int) -> None:
     """Bytes between two records were skipped: a gap, unless nothing is missing (what a crash tore came again)."""
     if leg.opened_ns and to_ns - from_ns > DAMAGE_NS_MIN:
         leg.damaged.append((from_ns, to_ns))
@@ -229,6 +237,7 @@ class Surveyor:
         self._window: tuple[int, int, int] | None = None  # index, RTP ns and offset of the earliest in it
         self._step: _Step | None = None
         self._key_timestamp = -1
+        self._payload_type = self._payload_ssrc = -1  # of the latest audio
 
     def feed(self, record: Record) -> None:
         leg = self._leg
@@ -271,6 +280,7 @@ class Surveyor:
             self._leg.keys_ns.append(packet.arrival_ns)
         if codec is None or codec.name in NOT_AUDIO:
             return
+        self._payload_type, self._payload_ssrc = packet.payload_type, packet.ssrc
         unwrapper = self._unwrappers.get(packet.ssrc)
         if unwrapper is None:
             unwrapper = self._unwrappers[packet.ssrc] = Unwrapper(packet)

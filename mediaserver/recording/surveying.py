@@ -1,0 +1,144 @@
+"""The first pass over a sealed journal, fast: runs of packets that hold no surprise are walked natively.
+
+Owns the quick way through `timeline.Surveyor`, which decides on everything else and finds the same (a test holds both
+together), and the places from which the second pass may begin in the middle of a journal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+
+from mediaserver.media.runs import Run
+from mediaserver.recording.journal import Record, is_sealed, one_record, opened_segments, read, recovered_end
+from mediaserver.recording.timeline import (
+    JUMP_AHEAD_NS,
+    KNOT_NS,
+    NOT_AUDIO,
+    STEP_NS,
+    Leg,
+    Surveyor,
+    Unwrapper,
+    note_damage,
+    survey,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the file a later reader may begin, and what it would know there."""
+
+    offset: int
+    arrival_ns: int  # of the latest record before it
+    sources: dict[int, Unwrapper]  # by SSRC
+
+
+@dataclass(slots=True)
+class Surveyed:
+    leg: Leg
+    places: list[Place] = field(default_factory=list)  # in the order of the file; none: from its beginning only
+
+
+def survey_quickly(path: Path, key: bytes | None) -> Surveyed:
+    """As `timeline.survey`, ten times as fast where the journal is sealed. Raises OSError."""
+    if key is None or not is_sealed(path):
+        return Surveyed(survey(path, key))
+    leg = Leg(path, key)
+    surveyor = QuickSurveyor(leg)
+    skipped = 0
+    with path.open("rb") as file:
+        for segment, plain in opened_segments(file, key, leg.read):
+            if leg.read.bytes_skipped > skipped:
+                skipped = leg.read.bytes_skipped
+                surveyor.after_damage = True
+            if (ending := recovered_end(segment)) is not None:
+                surveyor.take(ending)
+            surveyor.feed_segment(plain, segment.offset)
+    surveyor.leave()
+    surveyor.finish()
+    return Surveyed(leg, surveyor.places)
+
+
+class QuickSurveyor(Surveyor):
+    def __init__(self, leg: Leg) -> None:
+        super().__init__(leg)
+        self.places: list[Place] = []
+        self.after_damage = False  # what comes next tells where the damage ends
+        self._run = Run()
+        self._follows = False
+        self._last_ns = 0  # of all records
+
+    def feed_segment(self, plain: bytes, offset: int) -> None:
+        if not self.places or self._reached_ns() >= self.places[-1].arrival_ns + KNOT_NS:
+            self._note_place(offset)
+        position = 0
+        if self.after_damage:
+            self.leave()
+        while position < len(plain):
+            if self._follows or self._enter():
+                position = self._run.follow(plain, position)
+                if position >= len(plain):
+                    return
+            self.leave()
+            found = one_record(plain, position)
+            records = [found[0]] if found is not None else list(read(BytesIO(plain[position:])))
+            position = found[1] if found is not None else len(plain)
+            for record in records:
+                self._leg.read.records += 1
+                self.take(record)
+
+    def take(self, record: Record) -> None:
+        self.leave()
+        if self.after_damage:
+            self.after_damage = False
+            note_damage(self._leg, self._last_ns, record.arrival_ns)
+        self._last_ns = max(self._last_ns, record.arrival_ns)
+        self.feed(record)
+
+    def _reached_ns(self) -> int:
+        return max(self._last_ns, self._run.last_arrival_ns if self._follows else 0)
+
+    def _note_place(self, offset: int) -> None:
+        self.leave()
+        sources = {ssrc: one.copy() for ssrc, one in self._unwrappers.items()}
+        self.places.append(Place(offset, self._last_ns, sources))
+
+    def _enter(self) -> bool:
+        """Begins to follow, if the latest packet was an ordinary one. False: each record has to be looked at."""
+        piece, window, run = self._piece, self._window, self._run
+        if piece is None or window is None or self._step is not None or self.after_damage:
+            return False
+        unwrapper = self._unwrappers[piece.ssrc]
+        codec_from_ns = self._leg.codecs.latest_ns()
+        codec = self._leg.codecs.find(self._payload_type, codec_from_ns)
+        if codec != piece.codec or codec.name in NOT_AUDIO or self._payload_ssrc != piece.ssrc:
+            return False
+        run.ssrc, run.payload_type, run.clock_hz = piece.ssrc, self._payload_type, codec.clock_hz
+        run.first_timestamp, run.codec_from_ns = piece.first_timestamp, codec_from_ns
+        run.ahead_ns, run.lag_ns = JUMP_AHEAD_NS, STEP_NS
+        index, run.knot_rtp_ns, run.knot_offset_ns = window
+        run.knot_from_ns, run.knot_until_ns = index * KNOT_NS, (index + 1) * KNOT_NS
+        run.least_before_ns = piece.knots[-1][1] if piece.knots else run.knot_offset_ns
+        run.sequence, run.timestamp = unwrapper.sequence, unwrapper.timestamp
+        run.last_arrival_ns, run.packets = 0, 0
+        self._follows = True
+        return True
+
+    def leave(self) -> None:
+        """What was followed counts as if it had been fed."""
+        if not self._follows:
+            return
+        self._follows = False
+        piece, run, leg = self._piece, self._run, self._leg
+        if not run.packets:
+            return
+        assert piece is not None
+        unwrapper = self._unwrappers[piece.ssrc]
+        unwrapper.sequence, unwrapper.timestamp = run.sequence, run.timestamp
+        piece.last_sequence, piece.last_timestamp = run.sequence, run.timestamp
+        self._window = (run.knot_from_ns // KNOT_NS, run.knot_rtp_ns, run.knot_offset_ns)
+        leg.packets += run.packets
+        leg.read.records += run.packets
+        leg.closed_ns = max(leg.closed_ns, run.last_arrival_ns)
+        self._last_ns = max(self._last_ns, run.last_arrival_ns)
