@@ -6,7 +6,7 @@ Names end in their unit. Read from a TOML file, overridden by the environment (`
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -190,15 +190,25 @@ class AlertSettings(Section):
     recording_lag_s: Annotated[float, Field(gt=0)] = 2.0
 
 
+RecordingEventName = Literal[
+    "recording.started",
+    "recording.sealed",
+    "recording.removed",
+    "consent.granted",
+    "consent.implied",
+    "consent.denied",
+    "consent.withdrawn",
+    "consent.notice_failed",
+]
+
+
 class EventSettings(Section):
     """What happens to recordings, told to a webhook."""
 
     webhook_url: Annotated[str, Field(pattern=r"^(https?://[^\s]+)?$", max_length=500)] = ""
     webhook_secret: SecretStr = SecretStr("")
     deadline_s: Annotated[float, Field(ge=1, le=604_800)] = 3_600.0  # then an event is news no more
-    send: list[
-        Literal["recording.started", "recording.sealed", "recording.removed", "consent.denied", "consent.withdrawn"]
-    ] = ["recording.started", "recording.sealed", "recording.removed", "consent.denied", "consent.withdrawn"]
+    send: list[RecordingEventName] = list(get_args(RecordingEventName))
 
 
 class HepSettings(Section):

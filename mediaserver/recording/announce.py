@@ -28,7 +28,16 @@ SEALED = "recording.sealed"  # closed, its manifest signed
 REMOVED = "recording.removed"
 DENIED = "consent.denied"
 WITHDRAWN = "consent.withdrawn"
-OF_CONSENT = {ConsentState.DENIED: DENIED, ConsentState.WITHDRAWN: WITHDRAWN}
+GRANTED = "consent.granted"
+IMPLIED = "consent.implied"  # by staying on the line
+NOTICE_FAILED = "consent.notice_failed"  # it did not arrive, or broke off
+OF_CONSENT = {
+    ConsentState.DENIED: DENIED,
+    ConsentState.WITHDRAWN: WITHDRAWN,
+    ConsentState.GRANTED: GRANTED,
+    ConsentState.IMPLIED: IMPLIED,
+    ConsentState.NOTICE_FAILED: NOTICE_FAILED,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,12 +22,12 @@ from mediaserver.model_consent import Answer, ConsentRules, ConsentState, Purpos
 from mediaserver.recording import announce, catalogue
 from mediaserver.recording.announce import RecordingEvent
 from mediaserver.recording.capture import Capture
-from mediaserver.recording.consent import MOST_FIRST, Event
+from mediaserver.recording.consent import MOST_FIRST, PERMITTED, Event
 from mediaserver.recording.durable import LegFile
 from mediaserver.recording.journal import Kind, note
 from mediaserver.recording.keys import KeyRing
 from mediaserver.recording.played import FOLDER, keep
-from mediaserver.recording.proofs import Proofs, delete_after_ms, listeners
+from mediaserver.recording.proofs import FOLLOWS_PERMISSION, Proofs, delete_after_ms, listeners
 from mediaserver.recording.recovery import ERASED
 from mediaserver.recording.sealed import SUFFIX, SealedShelf, whole_audio
 from mediaserver.store.recordings import RecordingRow
@@ -292,7 +292,7 @@ class JournalRecording:
     def _moved(self, leg: LegHandle, purpose: str, before: ConsentState, after: ConsentState) -> None:
         self._recorder.count_transition(before, after)
         name, facts = announce.OF_CONSENT.get(after), self._legs.get(leg)
-        if name is not None and facts is not None:
+        if name is not None and facts is not None and not (after in PERMITTED and before in FOLLOWS_PERMISSION):
             said = {"leg": facts.leg_id, "role": facts.role, "from": before.value, "policy": self.rules.name}
             self._tell(name, {**said, "purpose": purpose})
         state = self._consent.state(leg)

@@ -24,6 +24,8 @@ async def test_a_recording_is_told_from_its_first_packet_to_its_removal(room: Ro
     await follower.look()
     await room.recorder.keeper().remove(recording_id, "wrong number", "anna", room.clock.wall())
     await follower.stop()
+    assert [event.name for event in told if event.name.startswith("consent.")] == ["consent.implied"] * 2
+    told = [event for event in told if event.name.startswith("recording.")]
     assert [event.name for event in told] == ["recording.started", "recording.sealed", "recording.removed"]
     assert {(event.recording_id, event.call_id) for event in told} == {(recording_id, "c1")}
     started, sealed, gone = told
@@ -43,6 +45,8 @@ async def test_a_party_that_refuses_or_withdraws_is_told_by_its_leg(room: Room) 
         await recording.leg_joined(leg)
         await recording.notice_finished(room.notice(leg))
     room.talk(first, second)
+    await recording.pause("card data")
+    await recording.resume()  # no news: both are permitted as they were
     await recording.answer(first.handle, Answer.WITHDRAWN, "dtmf", {})
     third = room.leg(3)
     await recording.leg_joined(third)
@@ -50,6 +54,8 @@ async def test_a_party_that_refuses_or_withdraws_is_told_by_its_leg(room: Room) 
     await recording.end()
     answers = [event for event in told if event.name.startswith("consent.")]
     assert [(event.name, event.facts["leg"], event.facts["from"]) for event in answers] == [
+        ("consent.implied", "1", "notice_delivered"),
+        ("consent.implied", "2", "notice_delivered"),
         ("consent.withdrawn", "1", "implied"),
         ("consent.denied", "3", "unknown"),
     ]

@@ -13,10 +13,11 @@ import pytest
 
 from mediaserver.errors import StorageError
 from mediaserver.model import LegFacts, LegHandle, Masked, NoticeKind, TapBehind, TapHandle
-from mediaserver.model_consent import Answer, ConsentRules, ConsentState
+from mediaserver.model_consent import Answer, ConsentRules, ConsentState, PurposeRules
 from mediaserver.model_delivery import Delivery
 from mediaserver.model_video import Content
 from mediaserver.recording import catalogue, manifest
+from mediaserver.recording.consent import PERMITTED
 from mediaserver.recording.journal import Kind
 from mediaserver.recording.keys import key_path
 from mediaserver.recording.session import JournalRecording
@@ -264,10 +265,12 @@ async def test_no_random_call_leaves_a_forbidden_byte_on_the_disk(room: Room) ->
             ask=draw.choice(("stay", "press", "announce")),
             joiner=draw.choice(("all", "joiner")),
             withdrawal=draw.choice(("from_now", "retroactive")),
+            purposes=draw.choice(((), (PurposeRules("recording"), PurposeRules("training", "press")))),
         )
         recording = await room.recorder.begin(room.call(), NoticeKind.CALL, rules)
         legs = [room.leg(n) for n in (1, 2, 3)]
-        allowed: dict[LegHandle, list[int]] = {leg.handle: [] for leg in legs}
+        # When each party permitted what: packets of a purpose that was withdrawn for all time are none of its any more.
+        allowed: dict[LegHandle, dict[int, set[str]]] = {leg.handle: {} for leg in legs}
         for leg in legs:
             room.camera(leg, 10 * (seed + 1) + int(leg.leg_id))
         present: set[LegHandle] = set()
@@ -278,10 +281,12 @@ async def test_no_random_call_leaves_a_forbidden_byte_on_the_disk(room: Room) ->
             room.talk(*legs, packets=1)
             at_ns = room.clock.now_ns() - 1_000_000
             for leg in legs:
-                if states.get(leg.handle) in (ConsentState.IMPLIED, ConsentState.GRANTED):
-                    allowed[leg.handle].append(at_ns)
-                if states.get(leg.handle) is ConsentState.WITHDRAWN and rules.withdrawal == "retroactive":
-                    allowed[leg.handle].clear()
+                purposes = recording.purposes(leg.handle) if leg.handle in states else {}
+                allowed[leg.handle][at_ns] = {name for name, state in purposes.items() if state in PERMITTED}
+                for name, state in purposes.items():
+                    if state is ConsentState.WITHDRAWN and rules.withdrawal == "retroactive":
+                        for before in allowed[leg.handle].values():
+                            before.discard(name)
         await recording.end()
         folder = room.recorder.root / catalogue.relative_directory(recording.recording_id, room.clock.wall())
         kept: dict[str, list[int]] = {leg.leg_id: [] for leg in legs}
@@ -293,7 +298,8 @@ async def test_no_random_call_leaves_a_forbidden_byte_on_the_disk(room: Room) ->
                 kept[found[0].values["leg"]] += captured(path)
                 pictures += len(captured(path)) if catalogue.is_picture(path) else 0
         for leg in legs:
-            assert set(kept[leg.leg_id]) <= set(allowed[leg.handle]), (seed, leg.leg_id)
+            permitted = {at_ns for at_ns, purposes in allowed[leg.handle].items() if purposes}
+            assert set(kept[leg.leg_id]) <= permitted, (seed, leg.leg_id)
             total += len(kept[leg.leg_id])
         if folder.exists():
             assert verify_directory(folder, room.recorder.signer.public).verdict is Verdict.PROVEN, seed
@@ -328,7 +334,8 @@ async def act(
         present.discard(leg.handle)
         await recording.leg_left(leg.handle)
     else:
-        await recording.answer(leg.handle, Answer.GRANTED if action == "yes" else Answer.DENIED, "web", {})
+        named = draw.choice(((), (draw.choice([one.name for one in recording.rules.each()]),)))
+        await recording.answer(leg.handle, Answer.GRANTED if action == "yes" else Answer.DENIED, "web", {}, named)
 
 
 async def test_a_disk_that_hangs_holds_no_media_up_and_ends_what_may_not_go_on(
