@@ -116,6 +116,8 @@ cdef struct LegSnapshot:               # what Python reads; the order of model.L
     uint32_t sent_sequence             # extended number of the next packet to it
     int64_t remote_jitter_ns
     int64_t unheard_ns                 # it sent nothing
+    uint32_t sent_ssrc
+    uint32_t received_ssrc
     uint64_t rtcp_received
     uint64_t rtcp_sent
     int32_t relayed

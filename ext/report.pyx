@@ -213,6 +213,8 @@ cdef void fill_snapshot(Context* ctx, Leg* leg, LegSnapshot* s) noexcept nogil:
     s.packets_auth_failed = leg.packets_auth_failed
     fill_playout(leg, s, ctx.now_ns)
     s.unheard_ns = max(s.unheard_ns, pauses_ns(&leg.pauses, ctx.now_ns - leg.heard_ns if leg.packets_received else 0))
+    s.sent_ssrc = leg.sender.ssrc
+    s.received_ssrc = leg.receiver.ssrc
     s.ssrc_changes = leg.receiver.ssrc_changes
     if leg.receiver.clock_hz > 0:
         s.jitter_ns = <int64_t>(leg.receiver.jitter_q4 >> 4) * 1000000000 // leg.receiver.clock_hz

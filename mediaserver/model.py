@@ -291,6 +291,8 @@ class LegStats:
     unheard_ns: int = (
         0  # it sent nothing, in pauses of a second or more that it did not mark as its own (RFC 3551 §4.1)
     )
+    sent_ssrc: int = 0  # of what we send
+    received_ssrc: int = 0  # of what it sends; 0: nothing came yet
     packets_recovered: int = 0  # lost, and come with a later packet that repeated them (RFC 2198)
 
 

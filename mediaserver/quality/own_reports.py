@@ -10,11 +10,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from mediaserver.limits import METRICS_LEGS_MAX
-from mediaserver.model import CallFacts, LegFacts, LegStats, Masked, StreamSettings
+from mediaserver.model import CallFacts, LegFacts, LegStats, Masked, MediaAddress, StreamSettings
 from mediaserver.quality.vq_report import Metrics, VqReport, write_vq_report
 from mediaserver.store.quality import QualityRow
 
 R_MAX = 120.0  # what RFC 6035 leaves room for; wideband's scale ends at 129
+LOCAL_GROUP = "mediaserver"
+NOWHERE = "anonymous.invalid"  # RFC 3323 §4.1.1.3
 SIDES = {"received": "local", "sent": "remote"}
 
 
@@ -46,23 +48,40 @@ class OwnReports:
     def leg_closed(self, call_id: str, leg: LegFacts, stats: LegStats | None) -> None:
         rows = self._rows.pop((call_id, leg.leg_id), None)
         if rows and leg.sip_call_id:
-            self._send(write_vq_report(report_of(leg, rows)))
+            self._send(write_vq_report(report_of(leg, rows, stats)))
 
     def call_ended(self, call: CallFacts) -> None:
         pass
 
 
-def report_of(leg: LegFacts, rows: dict[str, QualityRow]) -> VqReport:
+def report_of(leg: LegFacts, rows: dict[str, QualityRow], stats: LegStats | None) -> VqReport:
     any_row = next(iter(rows.values()))
+    local_id = Masked(f"<sip:{_bracketed(leg.local.host) if leg.local is not None else NOWHERE}>")
+    remote_id = Masked(f"<sip:{leg.number!s}>" if leg.number else f"<sip:{NOWHERE}>")
     return VqReport(
         kind="session",
         call_id=leg.sip_call_id,
-        remote_id=Masked(f"<sip:{leg.number!s}>") if leg.number else Masked(""),
+        local_id=local_id,
+        remote_id=remote_id,
+        orig_id=remote_id if leg.role == "caller" else local_id,
+        local_addr=_address(leg.local, stats.sent_ssrc if stats is not None else 0),
+        remote_addr=_address(leg.source or leg.remote, stats.received_ssrc if stats is not None else 0),
+        local_group=LOCAL_GROUP,
+        remote_group=any_row.trunk or "users",
         started=_rfc3339(any_row.start_ms),
         stopped=_rfc3339(any_row.start_ms + any_row.length_ms),
         local=metrics_of(rows.get("local")),
         remote=metrics_of(rows.get("remote")),
     )
+
+
+def _address(address: MediaAddress | None, ssrc: int) -> str:
+    host, port = (address.host, address.port) if address is not None else ("0.0.0.0", 0)  # noqa: S104  # not known
+    return f"IP={host} PORT={port} SSRC=0x{ssrc:08x}"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def metrics_of(row: QualityRow | None) -> Metrics | None:

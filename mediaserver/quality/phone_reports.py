@@ -87,7 +87,9 @@ def _mos(report: VqReport) -> float:
 
 def _detail(report: VqReport) -> dict[str, object]:
     def known(metrics: Metrics | None) -> dict[str, object] | None:
-        return None if metrics is None else {name: value for name, value in asdict(metrics).items() if value}
+        if metrics is None:
+            return None
+        return {name: value for name, value in asdict(metrics).items() if value is not None and value != ""}
 
     detail = {"kind": report.kind, "alert": report.alert, "local": known(report.local), "remote": known(report.remote)}
     return {name: value for name, value in detail.items() if value}

@@ -83,6 +83,11 @@ class VqReport:
     call_id: str  # of the SIP dialog
     local_id: Masked = field(default=Masked(""))
     remote_id: Masked = field(default=Masked(""))
+    orig_id: Masked = field(default=Masked(""))  # who began the call
+    local_addr: str = ""  # "IP=192.0.2.4 PORT=5000 SSRC=0x1a3b5c7d"
+    remote_addr: str = ""
+    local_group: str = ""
+    remote_group: str = ""
     started: str = ""  # RFC 3339, as written
     stopped: str = ""
     local: Metrics | None = None  # what the reporter heard
@@ -119,6 +124,11 @@ def read_vq_report(body: bytes) -> VqReport:
         call_id=plain["callid"][:256],
         local_id=Masked(plain.get("localid", "")[:256]),
         remote_id=Masked(plain.get("remoteid", "")[:256]),
+        orig_id=Masked(plain.get("origid", "")[:256]),
+        local_addr=plain.get("localaddr", "")[:128],
+        remote_addr=plain.get("remoteaddr", "")[:128],
+        local_group=plain.get("localgroup", "")[:128],
+        remote_group=plain.get("remotegroup", "")[:128],
         started=times.get("START", "")[:32],
         stopped=times.get("STOP", "")[:32],
         local=_metrics(sides.get("localmetrics")),
@@ -160,7 +170,9 @@ def _read_metrics(line: str, value: str, into: dict[str, str | float]) -> None:
             number = float(words[word])
         except (KeyError, ValueError):
             continue
-        if isfinite(number) and low <= number <= high and number != 127:  # 127: "unavailable" of RFC 3611
+        if (
+            isfinite(number) and low <= number <= high
+        ):  # RFC 3611's 127, "unavailable", is out of each range that has it
             into[name] = number
 
 
@@ -172,11 +184,17 @@ def write_vq_report(report: VqReport) -> bytes:
     """The body; only what is known is written."""
     lines = [f"{TITLES[report.kind]}: {'CallTerm' if report.kind == 'session' else report.alert}".rstrip()]
     lines.append(f"CallID: {report.call_id}")
-    if report.local_id:
-        lines.append(f"LocalID: {report.local_id!s}")
-        lines.append(f"OrigID: {report.local_id!s}")
-    if report.remote_id:
-        lines.append(f"RemoteID: {report.remote_id!s}")
+    for name, value in (  # none of these may be missing, and in this order (RFC 6035 §4.6.1, SessionInfo)
+        ("LocalID", report.local_id),
+        ("RemoteID", report.remote_id),
+        ("OrigID", report.orig_id),
+        ("LocalAddr", report.local_addr),
+        ("RemoteAddr", report.remote_addr),
+        ("LocalGroup", report.local_group),
+        ("RemoteGroup", report.remote_group),
+    ):
+        if value:
+            lines.append(f"{name}: {value!s}")
     for title, metrics in (("LocalMetrics", report.local), ("RemoteMetrics", report.remote)):
         if metrics is None:
             continue

@@ -2,14 +2,16 @@
 
 import dataclasses
 
-from mediaserver.model import CodecName
+from mediaserver.model import CodecName, MediaAddress
 from mediaserver.quality.monitor import QualityMonitor
 from mediaserver.quality.own_reports import OwnReports
 from mediaserver.quality.vq_report import read_vq_report
 from mediaserver.settings import QualitySettings
 from tests.unit.quality.test_monitor import SECOND, STREAM, ZERO, Desk, leg, stats
 
-FACTS = dataclasses.replace(leg(), sip_call_id="77@phone")
+FACTS = dataclasses.replace(
+    leg(), sip_call_id="77@phone", local=MediaAddress("192.0.2.1", 20_000), remote=MediaAddress("192.0.2.9", 4_000)
+)
 
 
 class Told(Desk):
@@ -53,6 +55,27 @@ def test_a_leg_that_ends_is_told_in_both_directions() -> None:
     assert report.remote.mos_conversational is not None
     assert 1 <= report.local.mos_conversational < report.remote.mos_conversational <= 4.5
     assert report.local.algorithm
+
+
+def test_every_line_that_the_grammar_asks_for_is_there_and_in_its_order() -> None:
+    """RFC 6035 §4.6.1: a strict collector takes nothing less."""
+    (body,) = Told().call(
+        packets_expected=500, packets_received=500, packets_sent=500, sent_ssrc=0xABC, received_ssrc=0x12345678
+    )
+    lines = body.decode().split("\r\n")
+    assert lines[:10] == [
+        "VQSessionReport: CallTerm",
+        "CallID: 77@phone",
+        "LocalID: <sip:192.0.2.1>",
+        "RemoteID: <sip:100>",
+        "OrigID: <sip:100>",
+        "LocalAddr: IP=192.0.2.1 PORT=20000 SSRC=0x00000abc",
+        "RemoteAddr: IP=192.0.2.9 PORT=4000 SSRC=0x12345678",
+        "LocalGroup: mediaserver",
+        "RemoteGroup: users",
+        "LocalMetrics:",
+    ]
+    assert lines[10].startswith("Timestamps: START=")
 
 
 def test_a_leg_that_was_never_scored_or_has_no_sip_call_is_not_told() -> None:

@@ -30,6 +30,15 @@ def test_a_report_that_comes_after_the_end_is_kept_with_its_leg() -> None:
     assert "ann@pbx" not in repr(event.detail)
 
 
+def test_no_loss_is_a_measurement_too() -> None:
+    desk = Desk()
+    assert desk.reports.take("ann", SESSION.replace(b"NLR=5.0 JDR=2.5", b"NLR=0.0 JDR=0"))
+    local = desk.kept[0].detail["local"]
+    assert (local["loss_percent"], local["discard_percent"]) == (0, 0)
+    assert "gap_loss_percent" in local
+    assert "echo_loss_db" not in local
+
+
 def test_nobody_reports_on_somebody_elses_call() -> None:
     desk = Desk()
     assert desk.reports.take("bob", SESSION)

@@ -55,9 +55,19 @@ def test_what_is_written_is_read_back() -> None:
     metrics = Metrics(
         codec="pcmu", clock_hz=8_000, loss_percent=1.25, mos_listening=4.01, round_trip_ms=80, burst_ms=200
     )
-    made = VqReport("session", "a@b", Masked("<sip:a@b>"), Masked("<sip:c@d>"), "2026-01-01T00:00:00Z",
+    made = VqReport("session", "a@b", Masked("<sip:a@b>"), Masked("<sip:c@d>"), Masked("<sip:a@b>"),
+                    "IP=::1 PORT=4 SSRC=0x1", "IP=::2 PORT=6 SSRC=0x2", "here", "there", "2026-01-01T00:00:00Z",
                     "2026-01-01T00:01:00Z", metrics, Metrics(mos_conversational=3.5))  # fmt: skip
     assert read_vq_report(write_vq_report(made)) == made
+
+
+def test_a_time_of_127_ms_is_a_time() -> None:
+    """127 says "unavailable" of levels and ratings only; no round trip is unknown because it takes 127 ms."""
+    body = b"VQSessionReport: CallTerm\nCallID: x\nLocalMetrics:\nJitterBuffer: JBN=127\nDelay: RTD=127 IAJ=127\n"
+    body += b"BurstGapLoss: BD=127 GD=127\nSignal: SL=127 NL=127 RERL=127\nQualityEst: RLQ=127 RCQ=127 MOSLQ=127\n"
+    assert read_vq_report(body).local == Metrics(
+        buffer_nominal_ms=127, round_trip_ms=127, jitter_ms=127, burst_ms=127, gap_ms=127
+    )
 
 
 def test_alerts_and_intervals_say_what_they_are() -> None:
