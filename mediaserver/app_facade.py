@@ -26,8 +26,10 @@ from mediaserver.api.facade import (
 )
 from mediaserver.errors import StorageError
 from mediaserver.model import CallFacts
+from mediaserver.model_consent import ConsentState
 from mediaserver.recording.export import Form, export_recording, pictures_of
 from mediaserver.recording.sealed import SealedAudio, SealedFile
+from mediaserver.recording.uncaptured import NO_CONSENT
 from mediaserver.sip.auth import make_credentials
 from mediaserver.store.quality import QualityEvent, QualityHour, QualityRow
 from mediaserver.store.recordings import RecordingRow
@@ -64,6 +66,7 @@ class ServerFacade:
         server = self._server
         recorder = server.recorder
         writer = recorder.writer.stats
+        uncaptured = recorder.uncaptured.seconds(server.clock.now_ns())
         authenticator = server.agent.authenticator
         return ServerCounters(
             engine=server.engine.engine_stats(),
@@ -89,6 +92,12 @@ class ServerFacade:
             recording_failures=dict(recorder.stats.failures),
             recording_fsyncs=writer.fsyncs,
             recording_fsync_s=writer.fsync_s_total,
+            recording_spool_bytes=writer.spool_bytes,
+            consent_blocked_s=uncaptured.pop(NO_CONSENT),
+            recording_gaps_s=uncaptured,
+            consent_announcements_failed=sum(
+                count for (_, after), count in recorder.stats.transitions.items() if after == ConsentState.NOTICE_FAILED
+            ),
             recordings_recovered=recorder.stats.recovered,
             storage=server.cabinet.stats if server.cabinet.blobs is not None else None,
             events=server.events.stats if server.events.url else None,

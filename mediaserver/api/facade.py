@@ -97,7 +97,9 @@ class ServerCounters:
     recording_failures: Mapping[str, int] = field(default_factory=dict)  # by reason
     recording_fsyncs: int = 0
     recording_fsync_s: float = 0.0  # all of them together
-    recording_spool_bytes: int = 0  # waiting to be written
+    recording_spool_bytes: int = 0  # on the disk only in the spool
+    recording_gaps_s: Mapping[str, float] = field(default_factory=dict)  # by reason
+    consent_blocked_s: float = 0.0
     recordings_recovered: int = 0  # at the start, from journals of a server that was killed
     events: WebhookStats | None = None  # None: no webhook
     storage: StorageStats | None = None  # None: no bucket

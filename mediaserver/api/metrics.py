@@ -298,7 +298,7 @@ def _total(name: str, text: str, value: float) -> Metric:
     return CounterMetricFamily(name, text, value=value)
 
 
-def _totals(name: str, text: str, label: str, values: Mapping[str, int]) -> Metric:
+def _totals(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
     family = CounterMetricFamily(name, text, labels=[label])
     for value, count in values.items():
         family.add_metric([value], count)
@@ -327,7 +327,8 @@ def _server(counters: ServerCounters) -> Iterable[Metric]:
     fsyncs, seconds = counters.recording_fsyncs, counters.recording_fsync_s
     yield SummaryMetricFamily("recording_fsync_seconds", "Syncs to disk.", count_value=fsyncs, sum_value=seconds)
     yield _total("recording_recovered", "Recordings finished after a crash.", counters.recordings_recovered)
-    yield _gauge("recording_spool_bytes", "Captured bytes waiting to be written.", counters.recording_spool_bytes)
+    yield _gauge("recording_spool_bytes", "Captured bytes that only the spool has.", counters.recording_spool_bytes)
+    yield _totals("recording_gap_seconds", "Parties not captured, by reason.", "reason", counters.recording_gaps_s)
     if counters.events is not None:
         results = {"delivered": counters.events.delivered, "dropped": counters.events.dropped}
         yield _totals("mediaserver_events", "Events of recordings for the webhook.", "result", results)
@@ -341,6 +342,9 @@ def _server(counters: ServerCounters) -> Iterable[Metric]:
     yield transitions
     yield _total(
         "consent_announcement_failed", "Notices a party did not hear to the end.", counters.consent_announcements_failed
+    )
+    yield _total(
+        "consent_blocked_audio_seconds", "Parties not captured for want of consent.", counters.consent_blocked_s
     )
     yield _total("mediaserver_tokens_issued", "Bearer tokens given out.", counters.tokens_issued)
     yield _totals("mediaserver_tokens_refused", "Bearer tokens not taken.", "reason", counters.tokens_refused)

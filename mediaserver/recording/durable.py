@@ -86,6 +86,11 @@ class WriterStats:
         return self.outside_closed + self._rounds.packets_outside
 
     @property
+    def spool_bytes(self) -> int:
+        """Captured, and on the disk only in the spool."""
+        return self._rounds.spool_bytes
+
+    @property
     def lag_s(self) -> float:
         """Of the last round, worst file."""
         return self._rounds.lag_ns / 1e9

@@ -45,6 +45,7 @@ from mediaserver.recording.keys import KeyRing, Signer, load_ring, load_signer
 from mediaserver.recording.policy import load_policies
 from mediaserver.recording.recovery import merged, recover
 from mediaserver.recording.session import JournalRecording
+from mediaserver.recording.uncaptured import Uncaptured
 from mediaserver.recording.writer import JournalWriter
 from mediaserver.settings import RecordingSettings
 from mediaserver.store.recordings import RecordingRow, RecordingStore
@@ -91,6 +92,7 @@ class JournalRecorder:
         self.engine = engine
         self.store = store
         self.clock = clock
+        self.uncaptured = Uncaptured()
         self.authority = authority
         self.policies = load_policies(settings)
         self.stats = RecorderStats()

@@ -296,9 +296,15 @@ class JournalRecording:
             said = {"leg": facts.leg_id, "role": facts.role, "from": before.value, "policy": self.rules.name}
             self._tell(name, {**said, "purpose": purpose})
         state = self._consent.state(leg)
+        self._count(leg, state)
         if self.on_state is not None and self._shown.get(leg) is not state:
             self._shown[leg] = state
             self.on_state(leg, state)
+
+    def _count(self, leg: LegHandle, state: ConsentState | None) -> None:
+        """For /metrics; None: this party's part in the recording is over."""
+        now_ns = self._recorder.clock.now_ns()
+        self._recorder.uncaptured.moved(self.recording_id, leg, None if self._ended else state, now_ns)
 
     def _tell(self, name: str, facts: Mapping[str, str]) -> None:
         wall = self._recorder.clock.wall()
@@ -343,6 +349,7 @@ class JournalRecording:
         async with self._lock:
             await self._capture.close_taps([leg], "left")
             self._consent.leave(leg)
+            self._count(leg, None)
             self._capture.shut_windows()
             facts = self._legs.pop(leg, None)
             if facts is not None:
@@ -367,6 +374,8 @@ class JournalRecording:
                 if not self.failure:
                     self._recorder.stats.completed += 1
         self._recorder.running.pop(self.recording_id, None)
+        for leg in self._legs:
+            self._count(leg, None)
 
     # -- rows and evidence
 

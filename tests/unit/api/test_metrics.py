@@ -1,10 +1,13 @@
 """/metrics: every counter is shown, no label is a peer's choice, promtool finds nothing to say."""
 
+import ast
 import dataclasses
 import shutil
 import subprocess
 from collections import Counter
+from pathlib import Path
 
+from mediaserver import app_facade
 from mediaserver.api.facade import ServerCounters
 from mediaserver.api.metrics import ENGINE_METRICS, ENGINE_NOT_SHOWN, SIP_METRICS, Metrics, codec_label
 from mediaserver.api.webhooks import WebhookStats
@@ -41,6 +44,8 @@ def full() -> ServerCounters:
         storage_counts={"remote": 5},
         recording_fsync_s=0.1,
         consent_transitions={("unknown", "notice_playing"): 4},
+        consent_blocked_s=2.5,
+        recording_gaps_s={"paused": 7.0, "joiner": 1.0},
     )
 
 
@@ -53,6 +58,17 @@ def test_every_field_of_the_engines_and_sips_counters_has_its_metric() -> None:
     assert set(SIP_METRICS) == {field.name for field in dataclasses.fields(SipCounters)}
 
 
+def test_every_counter_that_is_shown_is_filled_by_the_server() -> None:
+    """Two were shown and always zero: what only the spool has, and notices that failed."""
+    tree = ast.parse(Path(app_facade.__file__).read_text())
+    (made,) = (
+        call
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "ServerCounters"
+    )
+    assert {keyword.arg for keyword in made.keywords} == {field.name for field in dataclasses.fields(ServerCounters)}
+
+
 def test_counters_are_shown_with_their_units() -> None:
     shown = text(Metrics(), full())
     assert 'mediaserver_sip_requests_in_total{method="INVITE"} 3.0' in shown
@@ -61,6 +77,8 @@ def test_counters_are_shown_with_their_units() -> None:
     assert "recording_fsync_seconds_count 4.0" in shown
     assert 'mediaserver_calls_ended_total{cause="remote"} 2.0' in shown
     assert 'mediaserver_events_total{result="delivered"} 6.0' in shown
+    assert "consent_blocked_audio_seconds_total 2.5" in shown
+    assert 'recording_gap_seconds_total{reason="paused"} 7.0' in shown
     assert 'recording_storage_recordings{storage="remote"} 5.0' in shown
     assert 'recording_storage_errors_total{reason="refused"} 3.0' in shown
     assert "recording_storage_sent_bytes_total 512.0" in shown

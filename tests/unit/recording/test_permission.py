@@ -187,6 +187,9 @@ async def test_a_pause_is_absent_from_every_channel_and_proven_by_the_chain(room
     report = verify_directory(room.journals()[0].parent, room.recorder.signer.public)
     seconds = (resumed_ns - paused_ns) / 1e9
     assert f"1.journal: nothing was stored for {seconds:.3f} s (paused: card data)" in report.facts
+    counted = room.recorder.uncaptured.seconds(room.clock.now_ns())
+    assert 2 * seconds <= counted["paused"] <= 3 * seconds  # a and b, and c since it had heard the notice
+    assert room.recorder.uncaptured.seconds(room.clock.now_ns() + 10**12) == counted  # the recording is over
 
 
 async def test_a_notice_that_was_lost_on_the_way_permits_nothing(room: Room) -> None:
