@@ -17,6 +17,7 @@ from mediaserver.clock import Clock
 from mediaserver.recording.findable import Findable
 from mediaserver.recording.sampling import Sampler
 from mediaserver.settings import OidcSettings
+from mediaserver.store.calibrations import CalibrationStore
 from mediaserver.store.database import Database
 from mediaserver.store.review import ReviewStore
 from mediaserver.store.review_answers import AnswerStore
@@ -57,6 +58,7 @@ class Reviewing:
             AnswerStore(database),
             sampling,
             self.sampler,
+            CalibrationStore(database),
             live,
             Issuer(oidc, clock) if oidc.issuer else None,
         )

@@ -41,6 +41,8 @@ class AnswerApi:
         who = await self._visits.who(request, "comment")
         reviewer = "" if who.may("scores") else who.name
         found = await self._store.answered(reviewer, queues=who.queues, limit=REVIEW_PAGE_ROWS_MAX)
+        hidden = await self._visits.hidden(who)
+        found = [one for one in found if one.review.reviewer == who.name or one.call.recording_id not in hidden]
         return web.json_response({"answers": [await self._json(one) for one in found]})
 
     async def _put(self, request: web.Request) -> web.Response:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -75,6 +76,7 @@ class ReportApi:
         await self._visits.note(
             who, what, None, {name: request.query[name] for name in GIVEN if request.query.get(name)}
         )
+        asked = replace(asked, hidden=await self._visits.hidden(who))
         report, count = Report(kind, period, offset), 0
         async for piece in self._store.reviews(asked, answers=kind == "question"):
             await asyncio.to_thread(report.add, piece)  # a thousand cards of answers are some 20 ms of parsing

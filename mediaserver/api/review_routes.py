@@ -16,6 +16,7 @@ from mediaserver.api import review_words as words
 from mediaserver.api import views
 from mediaserver.api.answer_routes import AnswerApi
 from mediaserver.api.answers import SECURITY_HEADERS
+from mediaserver.api.calibration_routes import CalibrationApi
 from mediaserver.api.facade import Facade, NotFound
 from mediaserver.api.live_routes import LiveApi, LiveRoom
 from mediaserver.api.oidc import Issuer
@@ -36,8 +37,10 @@ from mediaserver.limits import (
     REVIEW_SHARE_S_MAX,
     REVIEW_TAGS_MAX,
 )
+from mediaserver.recording.calibrating import Calibrator
 from mediaserver.recording.sampling import Sampler
 from mediaserver.recording.sealed import SealedAudio
+from mediaserver.store.calibrations import CalibrationStore
 from mediaserver.store.review import ReviewStore
 from mediaserver.store.review_answers import AnswerStore
 from mediaserver.store.review_search import CallSearch
@@ -69,24 +72,28 @@ class ReviewApi:
         answers: AnswerStore,
         sampling: SamplingStore,
         sampler: Sampler,
+        calibrations: CalibrationStore,
         live: LiveRoom,
         issuer: Issuer | None = None,
     ) -> None:
         """issuer: by which one may sign in besides; None: by password alone."""
         self._gate, self._people, self._store, self._search = gate, people, store, search
         self._facade, self._audio = facade, audio
-        visits = Visits(gate, search, store)
+        visits = Visits(gate, search, store, calibrations)
+        calibrator = Calibrator(calibrations, scorecards, gate)
         self._of, self._note, self._hears = visits.call_of, visits.note, visits.may_hear
+        self._hidden = visits.hidden
         self.live = LiveApi(visits, facade, live)
         oidc = None if issuer is None else OidcApi(issuer, gate, people, visits.note)
         self._rooms: list[Room] = [
             SessionApi(visits, gate, people, oidc),
-            ScoringApi(visits, scorecards, answers),
+            ScoringApi(visits, scorecards, answers, calibrator),
             self.live,
             AnswerApi(visits, answers, scorecards),
             PictureApi(visits, facade),
             ReportApi(visits, reports),
             SamplingApi(visits, sampling, people, sampler),
+            CalibrationApi(visits, calibrations, calibrator, people, search, scorecards),
             *([] if oidc is None else [oidc]),
         ]
 
@@ -125,7 +132,11 @@ class ReviewApi:
             await self._note(who, "searched", detail=_asked(request))
         rows = await self._search.find(search, queues=who.queues, limit=limit, after=after)
         following = words.place_text(rows[-1]) if len(rows) == limit else None
-        return web.json_response({"calls": [words.call_json(row) for row in rows], "after": following})
+        hidden = await self._hidden(who)
+        if search.score_below is not None:  # that a call is found by its score would tell it
+            rows = [row for row in rows if row.recording_id not in hidden]
+        told = [words.call_json(row, blind=row.recording_id in hidden) for row in rows]
+        return web.json_response({"calls": told, "after": following})
 
     async def _csv(self, request: web.Request) -> web.StreamResponse:
         who = await self._gate.who(request, "find")
@@ -140,10 +151,11 @@ class ReviewApi:
             }
         )
         await response.prepare(request)
-        after, head = None, True
+        after, head, hidden = None, True, await self._hidden(who)
         for _ in range(REVIEW_CSV_ROWS_MAX // CSV_PAGE):
             rows = await self._search.find(search, queues=who.queues, limit=CSV_PAGE, after=after)
-            await response.write(words.csv_rows(rows, head=head).encode())
+            shown = [row for row in rows if search.score_below is None or row.recording_id not in hidden]
+            await response.write(words.csv_rows(shown, head=head, hidden=hidden).encode())
             head = False
             if len(rows) < CSV_PAGE:
                 break
@@ -156,7 +168,8 @@ class ReviewApi:
     async def _call(self, request: web.Request) -> web.Response:
         who, call = await self._of(request, "")
         await self._note(who, "opened", call)
-        answer: dict[str, Any] = {"call": words.call_json(call)}
+        blind = call.recording_id in await self._hidden(who)
+        answer: dict[str, Any] = {"call": words.call_json(call, blind=blind)}
         answer["call"]["hear"] = await self._hears(who, call)
         if who.share is not None:
             kept = ("id", "started", "length")

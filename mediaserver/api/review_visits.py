@@ -13,6 +13,7 @@ from aiohttp import web
 from mediaserver.api.answers import Refused, refusal
 from mediaserver.api.facade import NotFound
 from mediaserver.api.review_people import ReviewGate, Who
+from mediaserver.store.calibrations import CalibrationStore
 from mediaserver.store.review import ReviewStore
 from mediaserver.store.review_search import CallSearch, FoundCall
 
@@ -20,8 +21,10 @@ HEARING = ("listen", "share")
 
 
 class Visits:
-    def __init__(self, gate: ReviewGate, search: CallSearch, store: ReviewStore) -> None:
-        self._gate, self._search, self._store = gate, search, store
+    def __init__(
+        self, gate: ReviewGate, search: CallSearch, store: ReviewStore, calibrations: CalibrationStore
+    ) -> None:
+        self._gate, self._search, self._store, self._calibrations = gate, search, store, calibrations
 
     def now_ms(self) -> int:
         return self._gate.now_ms()
@@ -54,6 +57,10 @@ class Visits:
         """Its policy may name who hears what is kept for one purpose alone. A link is vouched for by who made it."""
         listeners = await self._store.listeners(call.recording_id)
         return not listeners or who.share is not None or who.role in listeners.split(",")
+
+    async def hidden(self, who: Who) -> frozenset[str]:
+        """Recordings that he judges blind: nothing of what others gave them is for him yet. Raises StorageError."""
+        return await self._calibrations.hidden_from(who.name) if who.may("comment") else frozenset()
 
     async def note(
         self,

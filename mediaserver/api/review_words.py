@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -155,7 +155,8 @@ def played_of(body: Mapping[str, Any], length_ms: int) -> list[list[float]]:
     return merged
 
 
-def call_json(call: FoundCall) -> dict[str, Any]:
+def call_json(call: FoundCall, *, blind: bool = False) -> dict[str, Any]:
+    """blind: for somebody who is not to know yet what others gave it."""
     return {
         "id": call.recording_id,
         "call_id": call.call_id,
@@ -170,7 +171,7 @@ def call_json(call: FoundCall) -> dict[str, Any]:
         "mos": call.mos,
         "silence": call.silence,
         "overtalk": call.overtalk,
-        "score": call.score,
+        "score": None if blind else call.score,
         "tags": list(call.tags),
     }
 
@@ -245,13 +246,13 @@ def safe_cell(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
-def csv_rows(calls: Sequence[FoundCall], *, head: bool) -> str:
+def csv_rows(calls: Sequence[FoundCall], *, head: bool, hidden: Container[str] = ()) -> str:
     out = io.StringIO()
     rows = csv.writer(out, quoting=csv.QUOTE_MINIMAL)
     if head:
         rows.writerow(COLUMNS)
     for call in calls:
-        values = call_json(call)
+        values = call_json(call, blind=call.recording_id in hidden)
         values["started"] = datetime.fromtimestamp(call.started_ms / 1000, UTC).isoformat(timespec="seconds")
         values["tags"] = " ".join(call.tags)
         rows.writerow([safe_cell("" if values[name] is None else values[name]) for name in COLUMNS])

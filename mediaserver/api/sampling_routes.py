@@ -7,6 +7,7 @@ queues only; a rule draws from what its author saw when he made it.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Container
 from typing import Any
 
 from aiohttp import web
@@ -48,28 +49,21 @@ class SamplingApi:
     async def _assigned(self, request: web.Request) -> web.Response:
         who = await self._visits.who(request, "comment")
         found = await self._store.assigned(who.name, queues=who.queues, limit=REVIEW_PAGE_ROWS_MAX)
-        return web.json_response({"assigned": [_assigned_json(one) for one in found]})
+        hidden = await self._visits.hidden(who)
+        return web.json_response({"assigned": [_assigned_json(one, hidden) for one in found]})
 
     async def _rules(self, request: web.Request) -> web.Response:
         who = await self._visits.who(request, "sample")
         progress = await self._store.progress()
         shown = [_rule_json(rule, progress) for rule in await self._store.rules() if rule.shown_to(who.queues)]
-        judges = [{"name": one.name, "role": one.role} for one in await self._judges(who)]
+        judges = [{"name": one.name, "role": one.role} for one in await judges_for(self._people, who)]
         return web.json_response({"rules": shown, "reviewers": judges})
-
-    async def _judges(self, who: Who) -> list[Reviewer]:
-        """Who may be given calls of this person's queues."""
-
-        def fits(one: Reviewer) -> bool:
-            return who.queues is None or one.queues is None or bool(set(one.queues) & set(who.queues))
-
-        return [one for one in await self._people.list() if one.role in JUDGES and fits(one)]
 
     async def _add(self, request: web.Request) -> web.Response:
         who = await self._visits.who(request, "sample")
         body = await words.body_of(request, ("name", "per", "period", "reviewers"), ("calls", "percent", "filters"))
         rule = _rule_of(body, who, self._visits.now_ms())
-        unknown = sorted(set(rule.reviewers) - {one.name for one in await self._judges(who)})
+        unknown = sorted(set(rule.reviewers) - {one.name for one in await judges_for(self._people, who)})
         if unknown:
             raise BadRequest(f"nobody of that name judges calls of your queues: {', '.join(unknown)[:200]}")
         if len(await self._store.rules()) >= SAMPLING_RULES_MAX:
@@ -99,6 +93,15 @@ class SamplingApi:
         await self._visits.note(who, "drew sample", None, {"rule": rule.rule_id, "name": rule.name})
         given = await self._sampler.draw(rule, *period_of(self._visits.now_ms(), rule.period))
         return web.json_response({"assigned": given})
+
+
+async def judges_for(people: ReviewerStore, who: Who) -> list[Reviewer]:
+    """Who may be given calls of this person's queues."""
+
+    def fits(one: Reviewer) -> bool:
+        return who.queues is None or one.queues is None or bool(set(one.queues) & set(who.queues))
+
+    return [one for one in await people.list() if one.role in JUDGES and fits(one)]
 
 
 def _rule_of(body: dict[str, Any], who: Who, now_ms: int) -> SamplingRule:
@@ -151,9 +154,9 @@ def _rule_json(rule: SamplingRule, progress: dict[str, tuple[int, int]]) -> dict
     }
 
 
-def _assigned_json(one: Assigned) -> dict[str, Any]:
+def _assigned_json(one: Assigned, hidden: Container[str]) -> dict[str, Any]:
     return {
-        "call": words.call_json(one.call),
+        "call": words.call_json(one.call, blind=one.call.recording_id in hidden),
         "rule": one.rule_name,
         "assigned": one.assigned_ms / 1000,
         "done": None if one.done_ms is None else one.done_ms / 1000,

@@ -16,13 +16,14 @@ from mediaserver.api.review_people import Who
 from mediaserver.api.review_visits import Visits
 from mediaserver.api.routes import BadRequest
 from mediaserver.recording import scorecard
+from mediaserver.recording.calibrating import Calibrator
 from mediaserver.store.review_answers import AnswerStore
 from mediaserver.store.scorecards import Review, ScorecardStore
 
 
 class ScoringApi:
-    def __init__(self, visits: Visits, store: ScorecardStore, answers: AnswerStore) -> None:
-        self._visits, self._store, self._answers = visits, store, answers
+    def __init__(self, visits: Visits, store: ScorecardStore, answers: AnswerStore, calibrator: Calibrator) -> None:
+        self._visits, self._store, self._answers, self._calibrator = visits, store, answers, calibrator
 
     def routes(self, address: str) -> list[web.RouteDef]:
         return [
@@ -55,7 +56,9 @@ class ScoringApi:
         who, call = await self._visits.call_of(request, "find")
         made = await self._store.reviews(call.recording_id)
         answers = await self._answers.of(call.recording_id)
-        shown = [one for one in made if one.reviewer == who.name or self._may_see(who, made)]
+        blind = call.recording_id in await self._visits.hidden(who)
+        others = self._may_see(who, made) and not blind
+        shown = [one for one in made if one.reviewer == who.name or others]
         scores = [one.score for one in shown]
         return web.json_response(
             {
@@ -64,6 +67,7 @@ class ScoringApi:
                     for one in shown
                 ],
                 "hidden": len(made) - len(shown),
+                "blind": blind,
                 "mean": round(sum(scores) / len(scores), 1) if scores else None,
                 "spread": scorecard.spread(scores) if scores else None,
                 "calibration": _calibration(shown),
@@ -92,6 +96,7 @@ class ScoringApi:
         made = Review(call.recording_id, who.name, name, number, answers, result.score, result.failed, now_ms)
         await self._visits.note(who, "scored", call, {"scorecard": name, "version": number, "score": result.score})
         await self._store.review(made)
+        await self._calibrator.judged(call.recording_id)
         return web.json_response({**words.review_json(made), "sections": result.sections}, status=201)
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, String, Table, Text
 
-HEAD_REVISION: Final = "0009"  # newest file under migrations/versions; lets a start skip importing Alembic
+HEAD_REVISION: Final = "0010"  # newest file under migrations/versions; lets a start skip importing Alembic
 
 metadata = MetaData()
 
@@ -371,6 +371,25 @@ assignments = Table(
     Column("assigned_ms", BigInteger, nullable=False),
     Index("assignments_reviewer", "reviewer", "assigned_ms"),
     Index("assignments_rule", "rule_id", "period_ms"),
+)
+
+# Calls that several judge blind, to be compared when all have; closed, with what came of it.
+calibrations = Table(
+    "calibrations",
+    metadata,
+    Column("session_id", String(32), primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("scorecard", String(64), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("reviewers", Text, nullable=False),  # JSON list of names
+    Column("recordings", Text, nullable=False),  # JSON list of ids; an erased one stays in it
+    Column("queues", Text, nullable=False),  # JSON list: what its author saw when he made it; null in JSON: all
+    Column("created_by", String(64), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("closed_ms", BigInteger),  # null: open
+    Column("result", Text, nullable=False),  # JSON, null while it is open
+    Index("calibrations_closed", "closed_ms"),
+    Index("calibrations_created", "created_ms"),
 )
 
 # What the agent says to one review of a call of his; said again, it is replaced.

@@ -6,7 +6,7 @@ Owns the query; what the rows come to is the recording room's.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,7 @@ class Asked:
     until_ms: int | None = None
     queues: Sequence[str] | None = None  # only what these routes recorded
     judged_by: str = ""  # only calls that this person has judged too
+    hidden: Collection[str] = ()  # recordings that must not tell anything
 
 
 class ScoreReports:
@@ -69,6 +70,8 @@ class ScoreReports:
         if asked.judged_by:
             own = select(review.recording_id).where(review.reviewer == asked.judged_by)
             query = query.where(call.recording_id.in_(own))
+        if asked.hidden:
+            query = query.where(review.recording_id.not_in(asked.hidden))
         query = query.order_by(review.recording_id)  # as the primary key of the reviews has them
         async with self._database.read() as connection, connection.stream(query) as result:
             async for piece in result.mappings().partitions(PIECE_ROWS):

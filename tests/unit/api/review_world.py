@@ -24,6 +24,7 @@ from mediaserver.clock import VirtualClock
 from mediaserver.recording.sampling import Sampler
 from mediaserver.recording.sealed import SealedAudio, SealedSink
 from mediaserver.settings import HttpSettings, OidcSettings
+from mediaserver.store.calibrations import CalibrationStore
 from mediaserver.store.database import Database, open_database
 from mediaserver.store.models import review_calls
 from mediaserver.store.review import ReviewStore
@@ -146,7 +147,8 @@ async def open_world(tmp_path: Path, oidc: OidcSettings | None = None) -> AsyncI
     live = FakeLive()
     api = ReviewApi(
         ReviewGate(people, clock), people, store, search, facade, audio, ScorecardStore(database),
-        ScoreReports(database), AnswerStore(database), sampling, sampler, LiveRoom(live, lambda _request: "127.0.0.1"),
+        ScoreReports(database), AnswerStore(database), sampling, sampler,
+        CalibrationStore(database), LiveRoom(live, lambda _request: "127.0.0.1"),
         None if oidc is None else Issuer(oidc, clock),
     )  # fmt: skip
     app = secure_app(HttpSettings(admin_password=SecretStr("secret")), facade)

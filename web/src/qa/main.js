@@ -48,6 +48,7 @@ export class QaApp extends LitElement {
     this.answers = []; // of agents
     this.mine = [];
     this.sampling = {};
+    this.calibrating = {}; // sessions, and the calls picked for the next
     this.help = false;
     this.changing = null; // the form for a new password: { problem }
     this.range = null; // of a link to a part

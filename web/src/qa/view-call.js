@@ -9,6 +9,7 @@ import { picturesView } from "./pictures.js";
 import { RATES, partiesOf } from "./player.js";
 import { percentOf } from "./preparing.js";
 import { say } from "./words.js";
+import { pickButton } from "./view-calibration.js";
 import { scoreView } from "./view-score.js";
 import { badges } from "./view-search.js";
 
@@ -21,7 +22,7 @@ export function callView(app) {
       ${app.may("find") || app.may("own") ? html`<button type="button" class="quiet tiny back ${app.may("own") ? "always" : ""}" @click=${() => app.close()}>← ${say(app.may("own") ? "tab_mine" : "back")}</button>` : nothing}
       <div><h2 id="call-title" class="number">${call.caller === undefined ? say("shared_recording") : `${call.caller || say("unknown")} → ${call.called}`}</h2>
         <p class="faint small">${moment(call.started)} · ${clock(call.length)}${call.agent ? ` · ${say("agent")} ${call.agent}` : ""}${call.queue ? ` · ${say("queue")} ${call.queue}` : ""}</p></div>
-      ${call.tags ? badges(call) : nothing}
+      ${call.tags ? badges(call) : nothing}${pickButton(app, call)}
       ${call.consent === undefined ? nothing : facts(call)}
       ${app.open.evidence?.length ? evidenceList(app.open.evidence) : nothing}
     </header>

@@ -81,8 +81,8 @@ function table({ by, rows }) {
 const question = (row) => html`${row.text}<br><span class="faint small">${row.scorecard} · ${Object.entries(row.answers).filter(([, count]) => count)
   .map(([answer, count]) => `${say(`answer_${answer}`)} ${count}`).join(" · ")}${furthest(row.leanings)}</span>`;
 
-const signed = (points) => (points > 0 ? `+${points}` : String(points).replace("-", "−"));
-const apart = (points) => (points >= APART ? "bad" : points > 0 ? "fair" : "good");
+export const signed = (points) => (points > 0 ? `+${points}` : String(points).replace("-", "−"));
+export const apart = (points) => (points >= APART ? "bad" : points > 0 ? "fair" : "good");
 const compared = (row) => say("report_compared", { count: row.compared });
 
 function furthest(leanings) {

@@ -15,7 +15,7 @@ export function scoreView(app) {
     ${reviews?.reviews.length ? html`<ul class="comments">${reviews.reviews.map((one) => html`<li><span class="badge ${one.failed ? "bad" : one.score >= 80 ? "good" : "fair"}">${one.score}</span>
       <p><b>${one.reviewer}</b> <span class="faint">${one.scorecard} · ${say("version", { version: one.version })}${one.failed ? ` · ${say("auto_failed")}` : ""}</span></p>${answerOf(one)}</li>`)}</ul>` : nothing}
     ${reviews?.calibration.map((one) => agreement(one, cards))}
-    ${reviews?.hidden ? html`<p class="hint">${say("others_hidden", { count: reviews.hidden })}</p>` : nothing}
+    ${reviews?.hidden ? html`<p class="hint">${say(reviews.blind ? "others_blind" : "others_hidden", { count: reviews.hidden })}</p>` : nothing}
     ${card && app.may("comment") ? form(app, card) : nothing}
   </section>`;
 }
