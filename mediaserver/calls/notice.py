@@ -303,6 +303,9 @@ class NotedRecording:
             raise LookupError(f"policy {self._rules.name} records for no such purpose: {min(unknown)[:40]!r}")
         if party.covered:
             return await self._recording.answer(leg.voice.handle, *said)
+        asked = self._rules.asking("press")
+        if asked and not said.purposes and said.answer is not Answer.WITHDRAWN and len(self._rules.each()) > 1:
+            said = said._replace(purposes=asked)  # an answer while the question is open is one to the question
         party.says(said, self._rules)
         party.answered.set()
         if said.answer is Answer.GRANTED:  # `cover` tells it: another party may still be to come

@@ -181,6 +181,23 @@ async def test_each_purpose_that_asks_for_a_key_is_answered_by_its_own_and_the_r
     assert recording.answered_for == answers
 
 
+async def test_a_button_pressed_while_the_question_is_open_answers_what_is_asked(stage: Stage) -> None:
+    stage.recorder.policy = SEVERAL
+    await stage.start(RECORDED)
+    await stage.call("600")
+    await stage.wait(2.1)
+    assert stage.manager is not None
+    ((call_id, leg_id),) = [(leg.call_id, leg.leg_id) for leg, _ in stage.manager.consent_desk._entries.values()]
+    desk = stage.manager.consent_desk
+    assert await desk.answer(call_id, leg_id, "denied", "web", {}) == "denied"
+    await stage.wait(0.1)
+    assert await desk.answer(call_id, leg_id, "denied", "web", {}) == "denied"  # later: a no to everything
+    (recording,) = stage.recorder.recordings
+    assert recording.answered_for == [(Answer.DENIED, ("training", "research")), (Answer.DENIED, ())]
+    with pytest.raises(LookupError, match="no such purpose"):
+        await desk.answer(call_id, leg_id, "denied", "web", {}, ["fun"])
+
+
 async def test_who_comes_back_from_hold_hears_the_notice_again_alone(stage: Stage) -> None:
     recording = await connected(stage)
     bob = stage.gateway.sessions[0]
