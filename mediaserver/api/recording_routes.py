@@ -5,14 +5,13 @@ Knows HTTP and the facade; who may ask is decided before.
 
 from __future__ import annotations
 
-import json
-from typing import Any, cast, get_args
+from typing import cast, get_args
 
 from aiohttp import web
 
 from mediaserver.api.facade import ConsentAnswer, Facade, FilmFormat, RecordAction
 from mediaserver.api.review_audio import send
-from mediaserver.api.routes import BadRequest
+from mediaserver.api.routes import BadRequest, json_object
 from mediaserver.limits import PURPOSES_MAX
 
 REASON_CHARACTERS_MAX = 100  # it stands in the signed manifest
@@ -36,7 +35,7 @@ class RecordingApi:
         ]
 
     async def _act(self, request: web.Request) -> web.Response:
-        body = await _body(request)
+        body = await json_object(request, may_be_empty=True)
         reason, seconds = body.pop("reason", ""), body.pop("resume_after_s", None)
         if body or not isinstance(reason, str) or len(reason) > REASON_CHARACTERS_MAX or not reason.isprintable():
             raise BadRequest(f"allowed: reason (up to {REASON_CHARACTERS_MAX} printable characters), resume_after_s")
@@ -78,7 +77,7 @@ class RecordingApi:
         return web.json_response({"id": call_id, "consent": states, "purposes": purposes})
 
     async def _answer(self, request: web.Request) -> web.Response:
-        body = await _body(request)
+        body = await json_object(request, may_be_empty=True)
         answer = body.get("answer")
         if not {"answer"} <= set(body) <= {"answer", "purposes"} or answer not in get_args(ConsentAnswer):
             raise BadRequest(f"answer must be one of {', '.join(get_args(ConsentAnswer))}; beside it only purposes")
@@ -88,17 +87,3 @@ class RecordingApi:
         call_id, leg_id = request.match_info["id"], request.match_info["leg"]
         state = await self._facade.consent(call_id, leg_id, cast(ConsentAnswer, answer), purposes)
         return web.json_response({"id": call_id, "leg": leg_id, "state": state})
-
-
-async def _body(request: web.Request) -> dict[str, Any]:
-    """A JSON object; none is an empty one. Raises BadRequest."""
-    text = await request.read()
-    if not text:
-        return {}
-    try:
-        body = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise BadRequest("the body is no JSON, or too deep") from error
-    if request.content_type != "application/json" or not isinstance(body, dict):
-        raise BadRequest("the body must be a JSON object, as application/json")
-    return body

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import csv
 import io
-import json
 import math
 from collections.abc import Container, Mapping, Sequence
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
-from mediaserver.api.routes import BadRequest
+from mediaserver.api.routes import BadRequest, json_object
 from mediaserver.limits import REVIEW_NAME_CHARS_MAX, REVIEW_PLAYED_MAX, REVIEW_TEXT_CHARS_MAX
 from mediaserver.model import Masked
 from mediaserver.store.review import Access, Comment
@@ -96,12 +95,7 @@ def place_text(call: FoundCall) -> str:
 
 async def body_of(request: web.Request, required: Sequence[str], optional: Sequence[str] = ()) -> dict[str, Any]:
     """A JSON object with these keys. Raises BadRequest."""
-    try:
-        body = json.loads(await request.read())
-    except (ValueError, RecursionError) as error:
-        raise BadRequest("the body is no JSON, or too deep") from error
-    if request.content_type != "application/json" or not isinstance(body, dict):
-        raise BadRequest("the body must be a JSON object, as application/json")
+    body = await json_object(request)
     if set(body) - {*required, *optional} or set(required) - set(body):
         raise BadRequest(
             f"needed: {', '.join(required) or 'nothing'}; allowed besides: {', '.join(optional) or 'nothing'}"

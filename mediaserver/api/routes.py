@@ -140,16 +140,25 @@ def _integer(request: web.Request, name: str, *, default: int, low: int, high: i
     return int(text)
 
 
-async def _object(request: web.Request, required: set[str], optional: set[str]) -> dict[str, str]:
-    """The body: a JSON object of texts with these keys. Raises BadRequest."""
+async def json_object(request: web.Request, *, may_be_empty: bool = False) -> dict[str, Any]:
+    """The body, whatever its keys. may_be_empty: none is an empty object. Raises BadRequest."""
+    text = await request.read()
+    if may_be_empty and not text:
+        return {}
     if request.content_type != "application/json":
-        raise BadRequest(f"the body is {request.content_type}; it must be application/json")
+        raise BadRequest(f"the body is {request.content_type}; it must be a JSON object, as application/json")
     try:
-        body: Any = json.loads(await request.read())
+        body = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise BadRequest("the body is no JSON, or too deep") from error
     if not isinstance(body, dict):
-        raise BadRequest("the body must be an object")
+        raise BadRequest("the body must be a JSON object, as application/json")
+    return body
+
+
+async def _object(request: web.Request, required: set[str], optional: set[str]) -> dict[str, str]:
+    """The body: a JSON object of texts with these keys. Raises BadRequest."""
+    body = await json_object(request)
     if wrong := sorted(set(body) - required - optional):
         raise BadRequest(f"unknown: {', '.join(wrong)[:100]}; allowed: {', '.join(sorted(required | optional))}")
     for name in sorted(required | set(body)):

@@ -311,7 +311,7 @@ async def test_a_call_is_found_heard_and_explained_and_only_by_those_who_may(
     await page.click("Make link")
     link = await page.until(f"{APP}.open.link?.url")
     call_id = await page.evaluate(f"{APP}.open.call.id")
-    for tab in ("Sampling", "Assigned", "Reports", "Live", "Access log"):
+    for tab in ("Sampling", "Assigned", "Calibration", "Reports", "Live", "Access log"):
         await page.click(tab)
         if tab == "Sampling":
             await draw_all(page)

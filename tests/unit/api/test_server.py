@@ -96,7 +96,7 @@ async def test_users_are_added_listed_and_removed(api: Client) -> None:
     [
         (b"{", "no JSON"),
         (b"\xff", "no JSON"),
-        (b"[]", "must be an object"),
+        (b"[]", "must be a JSON object"),
         (b'{"name": "x"}', "password must be given"),
         (b'{"name": 5, "password": "x"}', "name must be given, as text"),
         (b'{"name": "x", "password": "y", "admin": "1"}', "unknown: admin"),

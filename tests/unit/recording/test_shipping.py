@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,43 @@ async def test_after_a_break_only_the_parts_that_are_not_there_whole_are_sent(
     assert rotten in sent
     assert set(there[1:]).isdisjoint(sent)
     assert troubled.stats.parts_found == len(there) - 1
+
+
+async def test_a_process_that_dies_in_the_middle_leaves_nothing_in_the_bucket_but_parts_that_the_next_one_uses(
+    kept: Kept, moto_endpoint: str, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts are objects of our own: there is no upload to resume whose id a restart must know, and none to abort."""
+
+    class Killed(BaseException):
+        """Nothing catches it: what a dead process does not do is not done."""
+
+    monkeypatch.setattr(stored, "BLOB_PART_BYTES", 4_096)
+    put, sent = kept.blobs.put, []
+
+    async def dies(name: str, data: bytes) -> None:
+        if name.endswith("2.journal.0001"):
+            raise Killed
+        await put(name, data)
+        sent.append(name)
+
+    monkeypatch.setattr(kept.blobs, "put", dies)
+    with pytest.raises(Killed):
+        await kept.shipper.round()
+    before, parts_sent = kept.journals(), kept.stats.parts_sent
+    assert len(before) == 2
+    assert (await kept.row()).storage == "uploading"
+    assert parts_sent > 1
+    with urllib.request.urlopen(f"{moto_endpoint}/{bucket}?uploads", timeout=5) as answer:
+        assert b"<Upload>" not in answer.read()
+    monkeypatch.setattr(kept.blobs, "put", put)
+    await kept.another_shipper().round()
+    assert (await kept.row()).storage == "remote"
+    assert kept.stats.parts_found == parts_sent
+    named = {
+        f"{file.name}.{number:04}" for file in stored.read(kept.folder).values() for number in range(len(file.parts))
+    }
+    assert {name.rsplit("/", 1)[1] for name in sent} <= named
+    assert set(await kept.objects()) == {*named, "manifest.jsonl", "stored.json"}, "no orphan"
 
 
 @pytest.mark.parametrize(
