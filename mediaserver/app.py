@@ -51,6 +51,7 @@ from mediaserver.recording.announce import LedgerFollower
 from mediaserver.recording.cabinet import open_cabinet
 from mediaserver.recording.consent import ConsentAuthority
 from mediaserver.recording.keeping import EXPORTS
+from mediaserver.recording.listening import Listening
 from mediaserver.recording.recorder import JournalRecorder
 from mediaserver.recording.sealed import SealedShelf
 from mediaserver.recording.shipping import Shipper
@@ -100,6 +101,9 @@ class Server:
             settings.recording, settings.server.data_dir, self.engine, self.recordings, self.clock, authority
         )
         self.cabinet = open_cabinet(settings, self.recorder.root)
+        self.listening = Listening(
+            self.recorder.root, settings.server.data_dir / EXPORTS, self.cabinet, self.recorder.keys
+        )
         self.shipper = None
         if self.cabinet.blobs is not None:
             self.shipper = Shipper(
@@ -214,7 +218,7 @@ class Server:
         await self._begin("people", self.people.start, self.people.stop)
         await self._begin("sip", lambda: self.transport.start(self.agent), self.transport.stop)
         self.agent.start()
-        await asyncio.to_thread(self.shelf.sweep)
+        await self._begin("listening", lambda: asyncio.to_thread(self.shelf.sweep), self.listening.stop)
         await self._begin("review", self.review.findable.start, self.review.findable.stop)
         await self._begin("sampling", self.review.sampler.start, self.review.sampler.stop)
         if self.shipper is not None:

@@ -28,7 +28,8 @@ from mediaserver.errors import StorageError
 from mediaserver.model import CallFacts
 from mediaserver.model_consent import ConsentState
 from mediaserver.recording.export import Form, export_recording, pictures_of
-from mediaserver.recording.sealed import SealedAudio, SealedFile
+from mediaserver.recording.growing import GrowingSound
+from mediaserver.recording.sealed import SealedFile
 from mediaserver.recording.uncaptured import NO_CONSENT
 from mediaserver.sip.auth import make_credentials
 from mediaserver.store.quality import QualityEvent, QualityHour, QualityRow
@@ -254,17 +255,16 @@ class ServerFacade:
         """What happened when, JSON. Raises as export_recording."""
         return await asyncio.to_thread((await self.export_recording(recording_id, "lanes")).whole)
 
-    async def sealed_audio(self, recording_id: str) -> SealedAudio:
-        """Rendered on the first request, sealed with a key that only this process has. Raises NotFound, Conflict."""
-        shelf = self._server.shelf
-        async with self._turn(shelf.path(recording_id)):
-            audio = await asyncio.to_thread(shelf.find, recording_id)
-            if audio is None:
-                await self._render(await self._ended(recording_id), "sealed", recording_id)
-                audio = await asyncio.to_thread(shelf.find, recording_id)
-        if audio is None:
-            raise Conflict(f"recording {recording_id} was erased meanwhile")
-        return audio
+    def expect_listening(self) -> None:
+        """Somebody looks at recordings: what renders them waits ready."""
+        self._server.listening.warm()
+
+    async def sealed_audio(self, recording_id: str) -> GrowingSound:
+        """To be read while it is rendered. Raises NotFound, Conflict."""
+        try:
+            return await self._server.listening.sound(await self._ended(recording_id))
+        except LookupError as error:
+            raise NotFound(str(error)) from error
 
     def _turn(self, output: Path) -> asyncio.Lock:
         """Two who ask for the same file wait for one render; the lock goes when nobody holds it any more."""
@@ -309,7 +309,8 @@ class ServerFacade:
                 self._percent.pop(row.recording_id, None)
 
     def preparing(self, recording_id: str) -> Mapping[str, int]:
-        return dict(self._percent.get(recording_id, {}))
+        percent = self._server.listening.percent(recording_id)
+        return ({} if percent is None else {"sound": percent}) | self._percent.get(recording_id, {})
 
     async def quality_events(self, call_id: str) -> Sequence[QualityEvent]:
         return await self._server.quality.events_of_call(call_id)

@@ -148,6 +148,10 @@ GRID_HEIGHT: Final = 720
 GRID_RATE_HZ: Final = 15  # people who talk need no more, and each frame is encoded
 PICTURE_BYTES_MAX: Final = 16_777_216  # of one frame put together: far beyond what any camera sends
 RECORDING_SECONDS_MAX: Final = 86_400  # a render stops there: 5.5 GB of 16 kHz stereo would not fit a WAV header
+LISTEN_OPEN_MAX: Final = 32  # recordings listened to whose survey is held ready: 2 MB each for two hours
+LISTEN_STRETCH_CHUNKS: Final = 8  # rendered before it is looked who waits: 16 s of two parties at 8 kHz, some 0.1 s
+LISTEN_WAIT_S_MAX: Final = 60.0  # for a part that is not rendered yet; a worker needs a hundredth of it
+LISTEN_WORKER_KEPT_S: Final = 600.0  # the worker waits ready so long after somebody looked at recordings; some 90 MB
 RENDER_PROCESSES_MAX: Final = 1  # at a time: media has the other cores
 
 # --- app

@@ -9,9 +9,13 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
+import structlog
 from aiohttp import web
 
 from mediaserver.api.answers import SECURITY_HEADERS
+from mediaserver.errors import StorageError
+
+log = structlog.get_logger(__name__)
 
 HEADERS = {"Accept-Ranges": "bytes", "Cache-Control": "no-store, private"}
 WAV = {"Content-Type": "audio/wav"}
@@ -23,8 +27,12 @@ class Sealed(Protocol):
         """Bytes in the clear."""
         ...
 
+    async def ready(self, at: int) -> None:
+        """Waits until byte `at` can be read. Raises StorageError if it never can."""
+        ...
+
     def read(self, start: int, end: int) -> Iterator[bytes]:
-        """Blocking."""
+        """Pieces, each of them ready when it is asked for. Blocking."""
         ...
 
 
@@ -51,6 +59,8 @@ async def send(
     if asked is None:
         return web.Response(status=416, headers={**HEADERS, **headers, "Content-Range": f"bytes */{sealed.size}"})
     start, end = asked
+    if request.method != "HEAD":
+        await sealed.ready(start)  # what cannot be had is told by a status
     response = web.StreamResponse(status=206 if "Range" in request.headers else 200, headers={**HEADERS, **headers})
     response.headers.update(SECURITY_HEADERS)
     response.content_length = end - start
@@ -61,16 +71,18 @@ async def send(
         return response
     pieces, sent = sealed.read(start, end), start
     try:
-        while piece := await asyncio.to_thread(_next, pieces):
+        while sent < end:
+            await sealed.ready(sent)
+            piece = await asyncio.to_thread(next, pieces)
             await response.write(piece)
             sent += len(piece)
         await response.write_eof()
     except ConnectionError:
         pass  # a player that jumps elsewhere hangs up
+    except StorageError as error:  # too late for a status: the player sees that something is missing
+        log.warning("sealed.broken_off", error=str(error))
+        if request.transport is not None:
+            request.transport.abort()
     finally:
         told(sent)
     return response
-
-
-def _next(pieces: Iterator[bytes]) -> bytes:
-    return next(pieces, b"")

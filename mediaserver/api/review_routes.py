@@ -24,7 +24,7 @@ from mediaserver.api.oidc_routes import OidcApi
 from mediaserver.api.picture_routes import PictureApi, played_body
 from mediaserver.api.report_routes import ReportApi
 from mediaserver.api.review_audio import asked_range, send
-from mediaserver.api.review_people import ReviewGate, sha256
+from mediaserver.api.review_people import RIGHTS, ReviewGate, sha256
 from mediaserver.api.review_sessions import SessionApi
 from mediaserver.api.review_visits import Visits
 from mediaserver.api.routes import BadRequest
@@ -38,6 +38,7 @@ from mediaserver.limits import (
     REVIEW_TAGS_MAX,
 )
 from mediaserver.recording.calibrating import Calibrator
+from mediaserver.recording.growing import GrowingSound
 from mediaserver.recording.sampling import Sampler
 from mediaserver.recording.sealed import SealedAudio
 from mediaserver.store.calibrations import CalibrationStore
@@ -51,7 +52,7 @@ from mediaserver.store.scorecards import ScorecardStore
 
 ADDRESS = "/api/v1/review/"
 CSV_PAGE = 1_000
-AudioOf = Callable[[str], Awaitable[SealedAudio]]
+AudioOf = Callable[[str], Awaitable[SealedAudio | GrowingSound]]
 
 
 class Room(Protocol):
@@ -126,6 +127,8 @@ class ReviewApi:
     async def _calls(self, request: web.Request) -> web.Response:
         who = await self._gate.who(request, "find")
         search = words.search_of(request.query)
+        if "listen" in RIGHTS[who.role]:
+            self._facade.expect_listening()
         limit = int(words.number("limit", request.query.get("limit", "50"), 1, REVIEW_PAGE_ROWS_MAX))
         after = words.place_of(request.query.get("after"))
         if after is None:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,7 @@ HEAD = struct.Struct("<IIQ")
 HEAD_NONCE = b"\xff" * 12
 WAV_HEAD_BYTES = 44
 SUFFIX = "sealed"
+SOUND_SUFFIX = "sound.sealed"  # of what can be read while it is rendered
 SHELF_LOOKED_THROUGH_AT = 1_000  # keys
 T = TypeVar("T")
 
@@ -118,6 +119,9 @@ class SealedFile:
         """Of what is sealed in it."""
         return self.path.name.removesuffix(f".{SUFFIX}")
 
+    async def ready(self, at: int) -> None:
+        """All of it is."""
+
     def read(self, start: int, end: int) -> Iterator[bytes]:
         """Bytes [start, end), a chunk's worth at a time."""
         return _read(self.path, self.cipher, start, end)
@@ -151,14 +155,33 @@ class SealedAudio:
         first = min(last, max(0, from_ms) * self.rate_hz // 1000)
         return Window(self, first, last)
 
+    async def ready(self, at: int) -> None:
+        """All of it is."""
+
     def read(self, start: int, end: int) -> Iterator[bytes]:
         """PCM bytes [start, end), a chunk's worth at a time."""
         return _read(self.path, self.cipher, start, end)
 
 
+class Pcm(Protocol):
+    """Sound that a window looks at."""
+
+    @property
+    def rate_hz(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
+    async def ready(self, at: int) -> None:
+        """Waits until PCM byte `at` can be read. Raises StorageError if it never can."""
+        ...
+
+    def read(self, start: int, end: int) -> Iterator[bytes]:
+        """PCM bytes [start, end), a chunk's worth at a time, each of them ready. Blocking."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
-    audio: SealedAudio
+    audio: Pcm
     first: int  # frames
     last: int
 
@@ -170,8 +193,12 @@ class Window:
     def size(self) -> int:
         return WAV_HEAD_BYTES + (self.last - self.first) * self.frame_bytes
 
+    async def ready(self, at: int) -> None:
+        """Waits until byte `at`, or the first of the sound behind it, can be read. Raises StorageError."""
+        await self.audio.ready(self.first * self.frame_bytes + max(0, at - WAV_HEAD_BYTES))
+
     def read(self, start: int, end: int) -> Iterator[bytes]:
-        """Bytes [start, end) of the WAV file."""
+        """Bytes [start, end) of the WAV file. Between two pieces the next has to be ready."""
         if start < WAV_HEAD_BYTES:
             yield self._head()[start:end]
         first = self.first * self.frame_bytes + max(0, start - WAV_HEAD_BYTES)
@@ -218,9 +245,12 @@ class SealedShelf:
         return self._folder / f"{name}.{SUFFIX}"
 
     def sweep(self) -> None:
-        """At start: what a former process left cannot be opened any more, or is of a version that sealed nothing."""
+        """At start: what a former process left cannot be opened any more, or is of a version that sealed nothing.
+
+        But for sound: its key comes from the journals' (`growing.py`).
+        """
         for path in self._folder.glob("*"):
-            if path.is_file():
+            if path.is_file() and not path.name.endswith(f".{SOUND_SUFFIX}"):
                 path.unlink(missing_ok=True)
 
     def find(self, name: str) -> SealedAudio | None:

@@ -171,6 +171,9 @@ class FakeFacade:
             raise NotFound(f"recording {recording_id} has no such picture")
         return await self.export_recording(recording_id, "wav")
 
+    def expect_listening(self) -> None:
+        self.listening_expected = True
+
     def preparing(self, recording_id: str) -> Mapping[str, int]:
         return {"sound": 40} if recording_id in self.there else {}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from mediaserver.app_facade import ServerFacade
 from mediaserver.model import Masked
 from mediaserver.recording.cabinet import Cabinet
 from mediaserver.recording.keys import destroy_key
+from mediaserver.recording.listening import Listening
 from mediaserver.recording.sealed import SealedShelf
 from mediaserver.store.recordings import RecordingRow
 from tests.support.film import Photographer, seen, write_sealed_pictures
@@ -31,7 +33,7 @@ class Catalogue:
 
 
 @pytest.fixture
-def facade(tmp_path: Path) -> ServerFacade:
+async def facade(tmp_path: Path) -> AsyncIterator[ServerFacade]:
     folder = tmp_path / ROW.directory
     folder.mkdir(parents=True)
     write_sealed(folder, list(Talker(tone(440, 1)).packets()), closed_ns=T0_NS + 1_000_000_000)
@@ -39,13 +41,16 @@ def facade(tmp_path: Path) -> ServerFacade:
     async def keys() -> Any:
         return RING
 
+    cabinet = Cabinet(tmp_path, None, 0, 0)
     server: Any = SimpleNamespace(
+        listening=Listening(tmp_path, tmp_path / "exports", cabinet, keys),
         shelf=SealedShelf(tmp_path / "exports"),
         recordings=Catalogue(),
         recorder=SimpleNamespace(root=tmp_path, keys=keys),
-        cabinet=Cabinet(tmp_path, None, 0, 0),
+        cabinet=cabinet,
     )
-    return ServerFacade(server)
+    yield ServerFacade(server)
+    await server.listening.stop()
 
 
 async def test_an_export_is_rendered_once_and_nothing_of_it_is_in_the_clear(
@@ -111,10 +116,14 @@ async def test_pictures_alone_lie_on_the_time_line_of_the_sound(facade: ServerFa
 
 async def test_how_far_a_render_has_come_can_be_asked_while_it_runs(facade: ServerFacade) -> None:
     assert facade.preparing("r1") == {}
-    rendering = asyncio.create_task(facade.sealed_audio("r1"))
+    sound = await facade.sealed_audio("r1")
+    assert facade.preparing("r1") == {"sound": 0}
+    await sound.ready(0)
+    assert sound.length_ms == 1_000
+    rendering = asyncio.create_task(facade.export_recording("r1", "peaks"))
     seen_percent = set()
     while not rendering.done():
-        seen_percent.add(facade.preparing("r1").get("sound"))
+        seen_percent.add(facade.preparing("r1").get("peaks"))
         await asyncio.sleep(0)
     await rendering
     assert 0 in seen_percent
