@@ -35,7 +35,7 @@ FROM_SPOOL = 1  # flag: sealed at the start after a crash, from what the spool h
 RECOVERED = 2  # JSON in the clear: a crash came before the end; written at the next start
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would be half of what finding one costs
 class Segment:
     kind: int
     number: int

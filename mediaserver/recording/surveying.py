@@ -54,7 +54,9 @@ def survey_quickly(path: Path, key: bytes | None) -> Surveyed:
                 surveyor.after_damage = True
             if (ending := recovered_end(segment)) is not None:
                 surveyor.take(ending)
-            surveyor.feed_segment(plain, segment.offset)
+            if segment.sealed_ns >= surveyor.next_place_ns:
+                surveyor.note_place(segment.offset, segment.sealed_ns)
+            surveyor.feed_segment(plain)
     surveyor.leave()
     surveyor.finish()
     return Surveyed(leg, surveyor.places)
@@ -65,13 +67,12 @@ class QuickSurveyor(Surveyor):
         super().__init__(leg)
         self.places: list[Place] = []
         self.after_damage = False  # what comes next tells where the damage ends
+        self.next_place_ns = 0
         self._run = Run()
         self._follows = False
         self._last_ns = 0  # of all records
 
-    def feed_segment(self, plain: bytes, offset: int) -> None:
-        if not self.places or self._reached_ns() >= self.places[-1].arrival_ns + KNOT_NS:
-            self._note_place(offset)
+    def feed_segment(self, plain: bytes) -> None:
         position = 0
         if self.after_damage:
             self.leave()
@@ -96,10 +97,9 @@ class QuickSurveyor(Surveyor):
         self._last_ns = max(self._last_ns, record.arrival_ns)
         self.feed(record)
 
-    def _reached_ns(self) -> int:
-        return max(self._last_ns, self._run.last_arrival_ns if self._follows else 0)
-
-    def _note_place(self, offset: int) -> None:
+    def note_place(self, offset: int, sealed_ns: int) -> None:
+        """The next segment begins there."""
+        self.next_place_ns = sealed_ns + KNOT_NS
         self.leave()
         sources = {ssrc: one.copy() for ssrc, one in self._unwrappers.items()}
         self.places.append(Place(offset, self._last_ns, sources))
