@@ -136,8 +136,8 @@ class RecordingSettings(Section):
     enabled: bool = True
     directory: Path | None = None  # None: data_dir/recordings
     flush_interval_ms: Annotated[int, Field(ge=5, le=1_000)] = 10
-    segment_interval_ms: Annotated[int, Field(ge=0, le=10_000)] = 1_000
-    fsync_interval_ms: Annotated[int, Field(ge=0, le=60_000)] = 200
+    segment_interval_ms: Annotated[int, Field(ge=0, le=10_000)] = 4_000
+    fsync_interval_ms: Annotated[int, Field(ge=0, le=60_000)] = 80
     min_free_mb: Annotated[int, Field(ge=0)] = 200
     key_file: Path | None = None  # master keys, base64, one a line; None: data_dir/recording-master.key
     key: SecretStr = SecretStr("")  # the same, from the environment

@@ -1,7 +1,7 @@
-"""Journals under way and their way to the disk: one thread that syncs, closes files and lets spools go.
+"""Journals under way and their way to the disk: a thread that closes files and lets spools go, one that syncs spools.
 
 Owns what is synced when, and the failures of it. A sync may take as long as a disk likes: neither media nor the writer
-(`writer.py`) waits for it.
+(`writer.py`) waits for it, and the spool's does not wait for that of all journals at the end of a circle.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import ctypes
 import errno
 import os
 import queue
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -40,7 +41,7 @@ class LegFile:
     """One journal being written. The window is set on the loop; all else belongs to the writer's threads."""
 
     path: Path
-    descriptor: int
+    descriptor: int  # -1: closed
     sink: LegSink  # what is in the file: how many segments, the digest of the last
     key_id: str = ""
     leg_id: str = ""
@@ -101,7 +102,7 @@ class WriterStats:
 
 
 class Syncer:
-    """The sync thread's work. `put` may be called from any thread; all else runs in its own."""
+    """The work of both sync threads. `put` may be called from any thread, `run` and `run_rounds` have one each."""
 
     def __init__(
         self,
@@ -124,37 +125,42 @@ class Syncer:
             set()
         )  # finished, and `close` has not come to them yet: a spool's end waits for them
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._ended = threading.Event()
+        self._closing = threading.Lock()  # of descriptors: the other thread may be about to sync one
+        self._syncing_all = threading.Lock()
 
     def put(self, work: Callable[[], None] | None) -> None:
         """None ends the thread."""
         self._work.put(work)
 
     def run(self) -> None:
-        due = time.monotonic() + self._interval_s
-        while True:
-            if self._interval_s > 0 and time.monotonic() >= due:
-                try:
-                    self._sync_round()
-                except Exception:
-                    log.exception("recording.writer_error")
-                due = time.monotonic() + self._interval_s
-            try:
-                work = self._work.get(timeout=max(0.001, due - time.monotonic()) if self._interval_s > 0 else None)
-            except queue.Empty:
-                continue
-            if work is None:
-                self._destroy(self._spooler.unused())
-                return
+        """What was put, in order."""
+        while (work := self._work.get()) is not None:
             try:
                 work()
             except Exception:
                 log.exception("recording.writer_error")
+        self._ended.set()
+        self._destroy(self._spooler.unused())
+
+    def run_rounds(self) -> None:
+        """What was captured is on the disk at least every interval, however long the other thread's work takes."""
+        if self._interval_s <= 0:
+            return
+        due = time.monotonic() + self._interval_s
+        while not self._ended.wait(max(0.001, due - time.monotonic())):
+            due = max(due + self._interval_s, time.monotonic())
+            try:
+                self._sync_round()
+            except Exception:
+                log.exception("recording.writer_error")
 
     def close(self, file: LegFile, done: Future[None]) -> None:
-        self._sync(file)
+        self._make_durable(file)  # also if the other thread is at it: what is told is that it is there
         self.leaving.discard(file)
-        with contextlib.suppress(OSError):
+        with self._closing, contextlib.suppress(OSError):
             os.close(file.descriptor)
+            file.descriptor = -1
         resolve(done)
 
     def prepare(self) -> None:
@@ -173,7 +179,7 @@ class Syncer:
     def _destroy(self, gone: list[SpoolFile]) -> None:
         for spool in gone:
             try:
-                spool.destroy()
+                spool.destroy(self._closing)
             except OSError as error:
                 log.error("recording.spool_stays", path=str(spool.path), error=error.strerror)
 
@@ -186,61 +192,77 @@ class Syncer:
             self._spooler.after_none = False
             self._sync_all()
         else:
-            noted = [file for file in list(self._files) if file.noted]
-            if len(noted) > SYNCED_ONE_BY_ONE_MAX:
-                self._sync_all()
-            else:
-                for file in noted:
-                    self._sync(file)
+            self._sync_noted([file for file in list(self._files) if file.noted])
         for spool in self._spooler.unsynced():
             started = time.perf_counter()
             try:
-                os.fdatasync(spool.descriptor)
+                self._sync(spool)
             except OSError as error:
                 log.error("recording.spool_not_synced", error=error.strerror)
                 self._sync_all()
                 return
-            self._stats.fsync_s_total += time.perf_counter() - started
-            self._stats.fsyncs += 1
+            self._count(started)
+
+    def _sync_noted(self, noted: list[LegFile]) -> None:
+        """Whatever the other thread is at: a journal that it has only begun to sync is not on the disk yet."""
+        if len(noted) > SYNCED_ONE_BY_ONE_MAX:
+            for file in noted:
+                file.noted = False
+            self._sync_all()
+            return
+        for file in noted:
+            file.noted = False
+            self._make_durable(file)
 
     def _sync_all(self) -> None:
-        """Many files are made durable by one call: two thousand fdatasync would keep the disk busy for good."""
-        files = [*list(self.leaving), *list(self._files)]
-        for file in files:
-            file.noted = False
-        dirty = [file for file in files if file.sink.take_dirty()]
-        if len(dirty) <= SYNCED_ONE_BY_ONE_MAX:
+        """Many files are made durable by one call: two thousand fdatasync would keep the disk busy for good.
+
+        One thread after the other: who comes second must not find nothing to do while the first is still at it.
+        """
+        with self._syncing_all:
+            dirty = [file for file in [*list(self.leaving), *list(self._files)] if file.sink.take_dirty()]
+            if len(dirty) <= SYNCED_ONE_BY_ONE_MAX:
+                for file in dirty:
+                    self._make_durable(file)
+                return
+            started = time.perf_counter()
+            folder = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            code = ctypes.get_errno() if _LIBC.syncfs(folder) != 0 else 0
+            os.close(folder)
+            if code:
+                for file in dirty:
+                    self._fail(file, REASONS.get(code, "fsync_error"), OSError(code, os.strerror(code)))
+                return
             for file in dirty:
-                self._make_durable(file)
-            return
-        started = time.perf_counter()
-        if _LIBC.syncfs(dirty[0].descriptor) != 0:
-            code = ctypes.get_errno()
-            for file in dirty:
-                self._fail(file, REASONS.get(code, "fsync_error"), OSError(code, os.strerror(code)))
-            return
-        for file in dirty:
-            file.named = True
+                file.named = True
+            self._count(started)
+
+    def _sync(self, file: LegFile | SpoolFile) -> None:
+        """By a descriptor of its own: the other thread may close the file meanwhile. Raises OSError."""
+        with self._closing:
+            if file.descriptor < 0:
+                return
+            own = os.dup(file.descriptor)
+        try:
+            os.fdatasync(own)
+        finally:
+            os.close(own)
+
+    def _count(self, started: float) -> None:
         self._stats.fsync_s_total += time.perf_counter() - started
         self._stats.fsyncs += 1
-
-    def _sync(self, file: LegFile) -> None:
-        file.noted = False
-        if file.sink.take_dirty():
-            self._make_durable(file)
 
     def _make_durable(self, file: LegFile) -> None:
         started = time.perf_counter()
         try:
-            os.fdatasync(file.descriptor)
+            self._sync(file)
             if not file.named:
                 catalogue.sync(self._directory, file.path.parent)
                 file.named = True
         except OSError as error:
             self._fail(file, REASONS.get(error.errno or 0, "fsync_error"), error)
             return
-        self._stats.fsync_s_total += time.perf_counter() - started
-        self._stats.fsyncs += 1
+        self._count(started)
 
 
 def resolve(done: Future[None]) -> None:

@@ -2,7 +2,7 @@
 
 Owns the files, their keys and when one may go: not before every journal has its segments of what is in it, on the disk.
 Written natively (`ext/rounds.pyx` has the batch's layout); read when a server starts after a crash. A file is a head
-of HEAD_BYTES, JSON with its own key wrapped by the master key, and batches. It lives for two seconds, and whoever
+of HEAD_BYTES, JSON with its own key wrapped by the master key, and batches. It lives for two circles, and whoever
 destroys it destroys its key first.
 """
 
@@ -75,14 +75,19 @@ class SpoolFile:
             raise
         return cls(path, descriptor, key)
 
-    def destroy(self) -> None:
-        """Its key is overwritten before the name goes, which it does in any case. Raises OSError."""
+    def destroy(self, closing: contextlib.AbstractContextManager[object] | None = None) -> None:
+        """Its key is overwritten before the name goes, which it does in any case. Raises OSError.
+
+        closing: held while its descriptor is closed.
+        """
         try:
             os.ftruncate(self.descriptor, HEAD_BYTES)  # what the disk has not seen yet it never will
             os.pwrite(self.descriptor, bytes(HEAD_BYTES), 0)
             os.fdatasync(self.descriptor)
         finally:
-            os.close(self.descriptor)
+            with closing or contextlib.nullcontext():
+                descriptor, self.descriptor = self.descriptor, -1
+                os.close(descriptor)
             self.path.unlink(missing_ok=True)
 
 

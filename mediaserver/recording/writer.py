@@ -1,4 +1,4 @@
-"""The writer: one thread that moves what taps captured into journals, and one that makes it durable (`durable.py`).
+"""The writer: one thread that moves what taps captured into journals, and two that make it durable (`durable.py`).
 
 Owns the commands of the first, disk space and what happens when a write fails: that recording is marked failed and its
 call goes on. Draining, the permission window of each file, sealing and writing are native (`ext/rounds`, `ext/sink`):
@@ -74,7 +74,8 @@ class JournalWriter:
     def start(self) -> None:
         self._threads = [
             threading.Thread(target=self._write_loop, name="recording-writer", daemon=True),
-            threading.Thread(target=self._syncer.run, name="recording-fsync", daemon=True),
+            threading.Thread(target=self._syncer.run, name="recording-files", daemon=True),
+            threading.Thread(target=self._syncer.run_rounds, name="recording-fsync", daemon=True),
         ]
         for thread in self._threads:
             thread.start()
@@ -86,7 +87,7 @@ class JournalWriter:
             self._syncer.put(self._syncer.prepare)
 
     def stop(self) -> None:
-        """Ends both threads after what was asked of them; blocks, call it off the loop."""
+        """Ends its threads after what was asked of them; blocks, call it off the loop."""
         self._command(None)
         for thread in self._threads:
             thread.join()

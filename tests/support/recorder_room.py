@@ -54,7 +54,7 @@ class Room:
         self.prompt = tmp_path / "notice.wav"
         self.prompt.write_bytes(b"This call is recorded.")
         self.recorder = JournalRecorder(
-            RecordingSettings(flush_interval_ms=20, **settings),
+            RecordingSettings(**{"flush_interval_ms": 20, "segment_interval_ms": 1_000, **settings}),
             tmp_path,
             self.taps,
             self.store,

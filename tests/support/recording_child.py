@@ -57,7 +57,7 @@ async def main(data_dir: Path, calls: int, directory: Path | None = None) -> Non
     database = await open_database("", data_dir)
     spool = Spool(database)
     await spool.start()
-    settings = RecordingSettings(min_free_mb=0, directory=directory)
+    settings = RecordingSettings(min_free_mb=0, directory=directory, segment_interval_ms=1_000)
     recorder = JournalRecorder(
         settings, data_dir, RealTimeTaps(2 * calls), RecordingStore(database, spool), clock, ConsentAuthority()
     )

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,6 +39,11 @@ class Machine:
         for _ in range(count):
             self.server.round(packets, payload)
             self.server.sync()
+
+    def rounds_only(self, count: int) -> None:
+        """The other thread is busy."""
+        for _ in range(count):
+            self.server.round()
 
     def cut(self, draw: random.Random | None = None) -> Path:
         """What the next start finds. This server lives on, in a world that will not be."""
@@ -118,6 +124,33 @@ def test_a_note_is_on_the_disk_before_what_follows_it(machine: Machine) -> None:
     machine.rounds(1)
     machine.sync_round()
     assert machine.kept(machine.cut()) == {"1": 2}
+
+
+def test_the_end_of_a_circle_holds_up_no_sync_of_the_spool(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand journals take their time; what is said meanwhile is on the disk all the same."""
+    machine.server.open("1")
+    machine.sync_round()
+    for _ in range(TURNS):
+        machine.server.round()
+    begun, go_on, sync = threading.Event(), threading.Event(), os.fdatasync
+
+    def slow(descriptor: int) -> None:
+        if threading.current_thread() is other:
+            begun.set()
+            assert go_on.wait(10)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", slow)
+    machine.server.writer._syncer.put(machine.server.writer._syncer._sync_all)
+    other = threading.Thread(target=machine.server.sync)
+    other.start()
+    assert begun.wait(10)
+    machine.rounds_only(2)
+    machine.sync_round()
+    kept = machine.kept(machine.cut())
+    go_on.set()
+    other.join()
+    assert kept == {"1": TURNS + 2}
 
 
 def test_what_follows_a_note_that_the_disk_has_lost_is_not_taken(machine: Machine) -> None:

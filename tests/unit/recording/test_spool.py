@@ -1,6 +1,7 @@
 """The spool: every round's packets are kept at once, become segments later, and after a crash without a hand."""
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -295,6 +296,29 @@ def test_a_batch_that_could_not_be_written_is_in_no_later_spool(server: Server) 
     server.round()
     written = server.writer._rounds.spool_bytes
     assert written < 40 * 1_000
+
+
+def test_the_spool_is_synced_by_a_thread_of_its_own(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one may be at the end of a circle for as long as a disk likes."""
+    server.open("1")
+    server.round()
+    synced, go_on, sync = threading.Event(), threading.Event(), os.fdatasync
+
+    def noted(descriptor: int) -> None:
+        sync(descriptor)
+        if Path(f"/proc/self/fd/{descriptor}").readlink().suffix == spool.SUFFIX:
+            synced.set()
+
+    monkeypatch.setattr(os, "fdatasync", noted)
+
+    def busy() -> None:
+        go_on.wait(30)
+
+    server.writer._syncer.put(busy)
+    server.writer.start()
+    assert synced.wait(20)
+    go_on.set()
+    server.writer.stop()
 
 
 def test_whoever_stumbles_over_a_failure_that_he_is_told_stops_no_other_recording(tmp_path: Path) -> None:
