@@ -81,20 +81,24 @@ def rebuilt_ms(codec: str, name: str, own_delay_ms: float) -> float:
     return own_delay_ms + float(np.mean(on_the_way)) / 1e6 + CODEC_DELAY_MS[codec]
 
 
+def worse_on_both(a: dict[str, float], b: dict[str, float]) -> bool:
+    return a["delay_ms"] > b["delay_ms"] + LATER_MS and a["concealed"] > b["concealed"] + MORE_CONCEALED
+
+
 def table(codec: str, mine: dict[str, dict[str, float]]) -> dict[str, int]:
     theirs = neteqs(SIDES[codec])
     columns = (
         f"{'by concealment':>14} {'by PESQ':>11} {'delay ms':>13} {'concealed %':>13} {'PESQ 1st':>11} {'2nd':>11}"
     )
     print(f"\n{codec:24} {columns}   (ours/NetEQ)")
-    ahead = heard = worse_on_both = better_pesq = 0
+    ahead = heard = worse = better_pesq = 0
     for name, a in mine.items():
         b = theirs[name]
         ahead += a["mos_cq"] > b["mos_cq"]
         heard += a["mos_heard"] > b["mos_heard"]
         better_pesq += a["pesq_first"] + a["pesq_second"] > b["pesq_first"] + b["pesq_second"]
-        both = a["delay_ms"] > b["delay_ms"] + LATER_MS and a["concealed"] > b["concealed"] + MORE_CONCEALED
-        worse_on_both += both
+        both = worse_on_both(a, b)
+        worse += both
         print(
             f"{name:24}    {a['mos_cq']:5.2f}/{b['mos_cq']:5.2f} {a['mos_heard']:5.2f}/{b['mos_heard']:5.2f} "
             f"{a['delay_ms']:6.1f}/{b['delay_ms']:6.1f} {a['concealed'] * 100:6.2f}/{b['concealed'] * 100:6.2f} "
@@ -104,14 +108,14 @@ def table(codec: str, mine: dict[str, dict[str, float]]) -> dict[str, int]:
     count = len(mine)
     print(
         f"{codec}, {count} networks: ahead on MOS-CQ by concealment in {ahead}, by PESQ in {heard}; PESQ alone in "
-        f"{better_pesq}; worse on both delay and concealment in {worse_on_both}"
+        f"{better_pesq}; worse on both delay and concealment in {worse}"
     )
     return {
         "networks": count,
         "ahead_by_concealment": ahead,
         "ahead_by_pesq": heard,
         "pesq_ahead": better_pesq,
-        "worse_on_both": worse_on_both,
+        "worse_on_both": worse,
     }
 
 

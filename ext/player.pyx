@@ -109,6 +109,10 @@ cdef inline int carries_on(const Player* p, const Receiver* receiver) noexcept n
     return receiver is p.voice and receiver.codec.rate_hz == p.line.rate_hz and p.comfort is NULL
 
 
+cdef inline int is_opus(const Receiver* receiver) noexcept nogil:
+    return receiver is not NULL and receiver.config.codec_id == CODEC_OPUS
+
+
 cdef void fill_gap(Player* p, int samples) noexcept nogil:
     """At least `samples` of whatever stands in for speech now (an Opus decoder rounds up)."""
     cdef SampleLine* line = &p.line
@@ -123,7 +127,7 @@ cdef void fill_gap(Player* p, int samples) noexcept nogil:
     elif line.covered > line.rate_hz // 1000 * STREAM_END_MS:
         kind = PLAYED_SILENCE
         memset(line.pcm + line.end, 0, samples * sizeof(int16_t))
-    elif p.voice is not NULL and p.voice.config.codec_id == CODEC_OPUS and carries_on(p, p.voice) \
+    elif is_opus(p.voice) and carries_on(p, p.voice) \
             and codec_conceal(&p.voice.codec, line.pcm + line.end, rounded) == rounded:
         samples = rounded
     else:
@@ -136,7 +140,7 @@ cdef int recover(Player* p, uint16_t sequence, int samples) noexcept nogil:
     cdef SampleLine* line = &p.line
     cdef Packet* packet = p.slots[sequence % JITTER_SLOTS]
     cdef Receiver* receiver = receivers_find(&p.receivers, packet)
-    if receiver is NULL or not carries_on(p, receiver) or receiver.config.codec_id != CODEC_OPUS:
+    if not is_opus(receiver) or not carries_on(p, receiver):
         return 0
     if samples <= 0 or samples % (line.rate_hz // 100):
         return 0
@@ -250,8 +254,8 @@ cdef void fill(Player* p, int64_t now_ns, int wanted, PacketPool* pool) noexcept
     cdef int32_t missing
     cdef int64_t media, wait, late
     cdef JitterNext upcoming = jitter_next(&p.jitter, &missing, &media)
-    cdef int pause = 0             # so far: what is beyond the hole is decoded at once, to see whether it goes on
-    cdef int quiet = p.comfort is not NULL or p.rebuffer or line.covered > line.rate_hz // 1000 * FADED_MS
+    cdef int at_once = 0           # what is beyond the hole is decoded with it; if that is quiet too, the hole is cut
+    cdef int quiet = p.comfort is not NULL or p.rebuffer or line.covered >= line.rate_hz // 1000 * FADED_MS
     if upcoming == NEXT_NONE:
         fill_gap(p, wanted)
         return
@@ -269,7 +273,8 @@ cdef void fill(Player* p, int64_t now_ns, int wanted, PacketPool* pool) noexcept
         decode_next(p, now_ns, 0, pool)
         return
     if missing and not quiet and wait < p.jitter.packet_ns + MS:
-        pause = line_quiet(line, line.end - line.rate_hz // 50, line.rate_hz // 50)
+        # Of Opus always: a packet that came now would be played too late and keep all that follows so late.
+        at_once = is_opus(p.voice) or line_quiet(line, line.end - line.rate_hz // 50, line.rate_hz // 50)
     if missing and wait < p.jitter.packet_ns + MS and recover(
         p, <uint16_t> (p.jitter.next_sequence + missing), line_samples(line, wait)
     ):
@@ -277,10 +282,10 @@ cdef void fill(Player* p, int64_t now_ns, int wanted, PacketPool* pool) noexcept
     elif missing and not quiet and wait < BRIDGE_NS_MAX and bridge(p, now_ns, missing, line_samples(line, wait), pool):
         return
     else:
-        if pause or wait < line_ns(line, wanted):
+        if at_once or wait < line_ns(line, wanted):
             wanted = line_samples(line, wait)
         fill_gap(p, wanted)
-    if pause:
+    if at_once:
         jitter_lost(&p.jitter, missing)
         if jitter_next(&p.jitter, &missing, &media) == NEXT_HERE:
             decode_next(p, now_ns, line_ns(line, line_made_up(line)), pool)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.neteq import neteqs, ours, rebuilt_ms
+from benchmarks.neteq import neteqs, ours, rebuilt_ms, worse_on_both
 from mediaserver.quality.emodel import mos_from_r
 from tests.sim.networks import mean_delay_ms, r_of, speech
 
@@ -32,6 +32,11 @@ def test_g711_stays_where_it_got_ahead(network: str, first_floor: float, second_
 @pytest.mark.parametrize(("codec", "network"), [("PCMU", "loss 10 % x1"), ("opus", "loss 20 % x1")])
 def test_less_is_made_up_than_by_neteq_where_packets_are_lost_and_none_is_late(codec: str, network: str) -> None:
     assert ours(codec, network)["concealed"] < neteqs(codec)[network]["concealed"]
+
+
+@pytest.mark.parametrize("codec", ["PCMU", "opus"])
+def test_where_long_runs_are_lost_it_is_not_both_later_and_more_made_up(codec: str) -> None:
+    assert not worse_on_both(ours(codec, "loss 3 % x8"), neteqs(codec)["loss 3 % x8"])
 
 
 def test_neteqs_figures_are_of_calls_that_the_machine_did_not_disturb() -> None:
