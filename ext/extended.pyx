@@ -124,7 +124,7 @@ cdef void fill_received(Leg* leg, XrReport* r) noexcept nogil:
     r.expected = rtp_receiver_expected(&leg.receiver)
     r.lost_all = total.packets_lost
     r.discarded_all = total.packets_late + total.packets_overflow + leg.packets_overflow
-    xr_bursts(&total.xr, FRAME_MS, &r.bursts)
+    xr_bursts(&total.xr, &r.bursts)
     r.round_trip_ms = <int32_t>(leg.round_trip_ns // MS)
     # Buffer, the packet being played, and our own packetisation on the way back.
     r.end_system_ms = <int32_t>(total.buffer_delay_ns // MS) + 2 * FRAME_MS

@@ -196,7 +196,7 @@ cdef void jitter_note(JitterBuffer* j, uint16_t sequence, int64_t arrival_ns) no
 cdef void pass_blanks(JitterBuffer* j) noexcept nogil:
     while j.waiting and (j.blank[(j.next_sequence >> 6) & 1] >> (j.next_sequence & 63)) & 1:
         pass_by(j, 1)
-        xr_received(&j.xr)
+        xr_received(&j.xr, j.packet_ns)
         j.waiting -= 1
         j.waiting_blank -= 1
 
@@ -228,7 +228,7 @@ cdef void jitter_played(JitterBuffer* j, int64_t duration_ns) noexcept nogil:
     pass_by(j, 1)
     j.waiting -= 1
     j.packets_played += 1
-    xr_received(&j.xr)
+    xr_received(&j.xr, j.packet_ns)
     j.in_loss = 0
     j.loss_q16 -= j.loss_q16 >> 8
     if j.loss_q16 < LOSS_OFF_Q16:

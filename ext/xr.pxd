@@ -27,6 +27,7 @@ cdef struct XrLoss:
     int64_t run_ns                     # of the present run of lost packets
     uint32_t dropouts                  # runs of 200 ms or more: what everybody hears as a hole
     int64_t dropout_ns                 # their length together
+    int64_t packet_ns                  # of the last one heard of; 0: not known yet
 
 cdef struct XrBursts:                  # what Appendix A makes of the counters
     uint8_t burst_density              # 1/256
@@ -108,14 +109,16 @@ cdef struct XrState:                   # of one leg; zeroed is ready
     uint64_t lost_before
     uint64_t duplicate_before
 
-cdef inline void xr_received(XrLoss* x) noexcept nogil:
+cdef inline void xr_received(XrLoss* x, int64_t packet_ns) noexcept nogil:
+    x.packet_ns = packet_ns
     x.since += 1
     x.run_ns = 0
     x.dropping = 0
 
 # `packets` in a row are lost to the listener, each packet_ns long.
 cdef void xr_lost(XrLoss* x, int32_t packets, int64_t packet_ns) noexcept nogil
-cdef void xr_bursts(const XrLoss* x, int32_t packet_ms, XrBursts* into) noexcept nogil
+# Times are in the sender's present packets; of 20 ms while nothing is known of them.
+cdef void xr_bursts(const XrLoss* x, XrBursts* into) noexcept nogil
 cdef void xr_loss_add(XrLoss* total, const XrLoss* more) noexcept nogil
 # Frames of 20 ms since the stream began; call it a few times a second.
 cdef void xr_second(XrSeconds* s, uint32_t played, uint32_t concealed, int64_t now_ns) noexcept nogil

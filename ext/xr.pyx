@@ -28,6 +28,7 @@ cdef enum:
     BUFFER_MAX_MS = 500
 
 cdef int64_t DROPOUT_NS = 200000000
+cdef int64_t PACKET_NS = 20000000
 cdef int64_t SECOND = 1000000000
 
 
@@ -55,6 +56,7 @@ cdef void xr_lost(XrLoss* x, int32_t packets, int64_t packet_ns) noexcept nogil:
     x.c33 += packets - 1
     if packet_ns <= 0:
         return
+    x.packet_ns = packet_ns
     x.run_ns += packets * packet_ns
     if x.dropping:
         x.dropout_ns += packets * packet_ns
@@ -72,7 +74,8 @@ cdef inline uint8_t share256(double value) noexcept nogil:
     return 255 if value * 256 >= 255 else (0 if value <= 0 else <uint8_t>(value * 256))
 
 
-cdef void xr_bursts(const XrLoss* x, int32_t packet_ms, XrBursts* into) noexcept nogil:
+cdef void xr_bursts(const XrLoss* x, XrBursts* into) noexcept nogil:
+    cdef double packet_ms = (x.packet_ns if x.packet_ns > 0 else PACKET_NS) / 1e6
     cdef double c11 = x.c11
     cdef double c13 = x.c13
     cdef double c14 = x.c14
@@ -118,6 +121,7 @@ cdef void xr_loss_add(XrLoss* total, const XrLoss* more) noexcept nogil:
     total.dropping = more.dropping
     total.dropouts += more.dropouts
     total.dropout_ns += more.dropout_ns
+    total.packet_ns = more.packet_ns if more.packet_ns else total.packet_ns
 
 
 cdef void xr_second(XrSeconds* s, uint32_t played, uint32_t concealed, int64_t now_ns) noexcept nogil:
@@ -355,8 +359,8 @@ def counters_for_test(str pattern, int packet_ms=20) -> dict[str, int]:
         if character == "x":
             xr_lost(&x, 1, packet_ms * 1000000)
         else:
-            xr_received(&x)
-    xr_bursts(&x, packet_ms, &b)
+            xr_received(&x, packet_ms * 1000000)
+    xr_bursts(&x, &b)
     return {**x, **b}
 
 

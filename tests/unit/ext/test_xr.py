@@ -58,6 +58,14 @@ def test_burst_and_gap_lengths_add_up_to_the_call() -> None:
     assert burst_ms == pytest.approx(9 * 20, abs=40)
 
 
+def test_burst_and_gap_lengths_are_in_the_senders_own_packets() -> None:
+    pattern = ("." * 80 + "x.x..xx.x" + "." * 11) * 10
+    short, long = counters_for_test(pattern, 20), counters_for_test(pattern, 60)
+    assert long["burst_ms"] == pytest.approx(3 * short["burst_ms"], abs=2)
+    assert long["gap_ms"] == pytest.approx(3 * short["gap_ms"], abs=2)
+    assert counters_for_test("." * 50, 60)["gap_ms"] == 50 * 60
+
+
 def test_a_hole_of_200_ms_is_a_dropout_and_its_whole_length_counts() -> None:
     assert counters_for_test("." * 20 + "x" * 9 + "." * 20)["dropouts"] == 0
     got = counters_for_test("." * 20 + "x" * 20 + "." * 20 + "x" * 10)
