@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import secrets
 import sys
@@ -138,6 +139,7 @@ class Job:
     key_ids: dict[str, str | None]  # of its journals: an erased party makes another sound
     journals: dict[Path, bytes | None] = field(repr=False)
     sound: GrowingSound
+    name: str  # for the worker; of each job its own, so that the end of one does not close the next
     open_in: int = 0  # the worker that has surveyed it
 
 
@@ -149,6 +151,7 @@ class Listening:
         self._open: list[Job] = []  # in the worker, used longest ago first
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._wanted = asyncio.Event()
+        self._numbers = itertools.count()
         self._unsealed = secrets.token_bytes(32)
         self._renders: asyncio.Task[None] | None = None
         self._warms: asyncio.Task[None] | None = None
@@ -174,6 +177,9 @@ class Listening:
             key_ids = await asyncio.to_thread(_key_ids, self._root, row)
             job = self._jobs.get(row.recording_id)
             if job is None or job.key_ids != key_ids or job.sound.failed or not job.sound.path.exists():
+                if (old := self._jobs.pop(row.recording_id, None)) is not None:
+                    old.sound.fail("it is made anew; ask again")
+                    await self._close(old)
                 async with self._cabinet.held(row.directory):
                     job = await self._begin(row, key_ids)
                 self._jobs[row.recording_id] = job
@@ -197,17 +203,19 @@ class Listening:
         ring = await self._ring()
         journals = await asyncio.to_thread(open_journals, self._root, ring, row)
         path = growing.sound_path(self._exports, row.recording_id)
+        name = f"{row.recording_id} {next(self._numbers)}"
         sources = await asyncio.to_thread(growing.sources_of, row.recording_id, journals, self._unsealed)
         sound = await asyncio.to_thread(growing.find, path, sources)
         if sound is not None:
-            job = Job(row, key_ids, journals, sound)
+            needed = {} if sound.complete else journals  # no key is held longer
+            job = Job(row, key_ids, needed, sound, name)
         else:
-            found = await self._tried(lambda: self._survey(row.recording_id, journals))
+            found = await self._tried(lambda: self._survey(name, journals))
             try:
                 sound = await asyncio.to_thread(growing.create, path, sources, **found)
             except OSError as error:
                 raise StorageError(f"recording {row.recording_id}: cannot write {path}: {error.strerror}") from error
-            job = Job(row, key_ids, journals, sound, self.worker.generation)
+            job = Job(row, key_ids, journals, sound, name, self.worker.generation)
             self._open.append(job)
             if await asyncio.to_thread(_key_ids, self._root, row) != key_ids:
                 path.unlink(missing_ok=True)
@@ -215,10 +223,10 @@ class Listening:
         sound.wanted = self._wanted
         return job
 
-    async def _survey(self, recording_id: str, journals: Mapping[Path, bytes | None]) -> dict[str, Any]:
+    async def _survey(self, name: str, journals: Mapping[Path, bytes | None]) -> dict[str, Any]:
         given = [[str(path), key.hex() if key else None] for path, key in journals.items()]
         prompts = str(self._root / FOLDER)
-        return await self.worker.order({"do": "open", "id": recording_id, "journals": given, "prompts": prompts})
+        return await self.worker.order({"do": "open", "id": name, "journals": given, "prompts": prompts})
 
     async def _tried(self, work: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
         for _ in range(TRIES):
@@ -253,7 +261,7 @@ class Listening:
         return next((job for job in alive if job.sound.waiting), alive[0] if alive else None)
 
     async def _stretch(self, job: Job) -> dict[str, Any]:
-        sound, name = job.sound, job.row.recording_id
+        sound, name = job.sound, job.name
         if job.open_in != self.worker.generation:
             await self._survey(name, job.journals)
             job.open_in = self.worker.generation
@@ -274,11 +282,10 @@ class Listening:
     async def _close(self, job: Job) -> None:
         """The worker forgets its survey and its keys."""
         self._open = [one for one in self._open if one is not job]
-        current = self._jobs.get(job.row.recording_id)
-        if job.open_in == self.worker.generation and (current is job or current is None):
+        if job.open_in == self.worker.generation:
             job.open_in = 0
             with contextlib.suppress(WorkerDied):
-                await self.worker.order({"do": "close", "id": job.row.recording_id})
+                await self.worker.order({"do": "close", "id": job.name}, generation=self.worker.generation)
 
     async def _forget_old(self) -> None:
         """Finished ones are found on the disk again; of those that are not, the oldest waits for who asks again."""

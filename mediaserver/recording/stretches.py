@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,7 @@ def say(values: dict[str, Any]) -> None:
 
 
 def main() -> int:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which closes our input when it ends
     worker = Worker()
     say({"done": True})  # ready
     for line in sys.stdin:

@@ -144,6 +144,9 @@ async def test_after_a_restart_what_was_sealed_is_heard_without_being_rendered_a
     at = done[0] * CHUNK_BYTES
     assert b"".join(again.read(at, at + 1_000)) == made[at : at + 1_000]
     assert await read(again, 44, 44 + len(made)) == made
+    await house.listening.stop()
+    assert (await house.begin().sound(ROW)).complete
+    assert house.listening._jobs["r1"].journals == {}
 
 
 @pytest.mark.usefixtures("only_what_is_waited_for")
@@ -152,6 +155,9 @@ async def test_a_killed_worker_costs_its_order_which_is_given_again(house: House
     await read(sound, 44, 1_000)
     pid = house.listening.worker.pid
     assert pid is not None
+    os.kill(pid, signal.SIGINT)  # of a terminal: the server drains, and its listeners hear on
+    await read(sound, len(made) // 2, len(made) // 2 + 1_000)
+    assert house.listening.worker.pid == pid
     os.kill(int(Path(f"/proc/{pid}/task/{pid}/children").read_text() or pid), signal.SIGKILL)
     assert await read(sound, 44, 44 + len(made)) == made
     assert house.listening.worker.pid != pid
