@@ -16,8 +16,11 @@ class Rounds:
 
     def add(self, sink: LegSink) -> None: ...
     def remove(self, sink: LegSink) -> None: ...
-    def use_spool(self, descriptor: int, key: bytes) -> None:
-        """Batches go there from now on. -1 and b"": nowhere; each round seals every leg. Raises ValueError."""
+    def use_spool(self, descriptor: int, key: bytes, at: int = 0, number: int = 0) -> None:
+        """Batches go there from now on, from this offset and number up. -1 and b"": nowhere.
+
+        Then each round seals every leg. Raises ValueError.
+        """
 
     def round(self, now_ns: int) -> int:
         """One round at this time. How many journals have failed so far; the spool's failure is `spool_failure`."""

@@ -12,8 +12,8 @@ what a disk that is too slow costs first. Layout of a batch, little-endian:
        5     3  0
        8     4  body size
       12     4  CRC-32 (as zlib) over the header with this field zero
-      16     8  number, from 0 in each spool file; the nonce (12 bytes, big-endian) of AES-256-GCM over the body, with
-                the header as additional data
+      16     8  number, from the spool file's generation << 32 up; the nonce (12 bytes, big-endian) of AES-256-GCM over
+                the body, with the header as additional data
       24     8  when it was written, monotonic ns
       32        body: entries, then the tag of 16 bytes. An entry: journal's id (8), number of the segment its records
                 will be in (8), their offset in that (4), their size (4), the size of all records of the segment before
@@ -39,9 +39,9 @@ from mediaserver.ext.sink cimport (
     gcm_encrypt,
     gcm_free,
     gcm_new,
+    pwrite_all,
     sink_seal,
     sink_take,
-    write_all,
 )
 from mediaserver.ext.tap cimport put_le, tap_prefetch
 
@@ -95,6 +95,7 @@ cdef class Rounds:
     cdef uint64_t busy_since
     cdef EVP_CIPHER_CTX* spool_cipher
     cdef int spool_fd
+    cdef int64_t spool_at                  # where in it the next batch goes
     cdef uint64_t batch_number
     cdef uint8_t* batch
     cdef int64_t batch_size                # entries behind the header
@@ -174,7 +175,7 @@ cdef class Rounds:
                 self.videos -= sink.sink.video != 0
                 return
 
-    def use_spool(self, int descriptor, bytes key) -> None:
+    def use_spool(self, int descriptor, bytes key, int64_t at=0, uint64_t number=0) -> None:
         """Batches go there from now on. -1 and b"": nowhere; each round seals every leg. Raises ValueError."""
         gcm_free(self.spool_cipher)
         self.spool_cipher = NULL
@@ -186,7 +187,8 @@ cdef class Rounds:
             if self.spool_cipher is NULL:
                 raise MemoryError("no memory for the spool's cipher")
             self.spool_fd = descriptor
-        self.batch_number = 0
+        self.spool_at = at
+        self.batch_number = number
         self.batch_size = 0                # of one that could not be written: it is in journals
         self.spool_failure = 0
 
@@ -356,6 +358,7 @@ cdef class Rounds:
         """One write. If it fails there is no spool any more, and this very round seals every leg."""
         cdef uint8_t iv[GCM_IV_BYTES]
         cdef uint8_t* h = self.batch
+        cdef int64_t size = BATCH_HEADER_BYTES + self.batch_size + SEGMENT_TAG_BYTES
         cdef int i
         if self.batch_size == 0 or self.spool_fd < 0:
             return
@@ -372,12 +375,13 @@ cdef class Rounds:
         if gcm_encrypt(self.spool_cipher, iv, h, BATCH_HEADER_BYTES, h + BATCH_HEADER_BYTES, <int>self.batch_size) < 0:
             self.spool_failure = EPROTO
         else:
-            self.spool_failure = write_all(self.spool_fd, h, BATCH_HEADER_BYTES + self.batch_size + SEGMENT_TAG_BYTES)
+            self.spool_failure = pwrite_all(self.spool_fd, h, size, self.spool_at)
         if self.spool_failure:
             self.spool_fd = -1
         else:
             self.batch_number += 1
-            self.spool_bytes += BATCH_HEADER_BYTES + self.batch_size + SEGMENT_TAG_BYTES
+            self.spool_at += size
+            self.spool_bytes += size
         self.batch_size = 0
 
     cdef void note_lags(self, int64_t now_ns) noexcept nogil:

@@ -50,6 +50,7 @@ cdef int gcm_encrypt(EVP_CIPHER_CTX* cipher, const uint8_t* iv, const uint8_t* h
                      int size) noexcept nogil
 # All of data, or the errno.
 cdef int write_all(int fd, const uint8_t* data, int64_t size) noexcept nogil
+cdef int pwrite_all(int fd, const uint8_t* data, int64_t size, int64_t at) noexcept nogil
 # Moves what the tap holds and the window covers into the buffer, until that is full (SINK_FULL_BYTES). Packets taken.
 cdef int64_t sink_take(Sink* s) noexcept nogil
 # The same until the tap is empty: seals whenever the buffer is full.

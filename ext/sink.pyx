@@ -36,6 +36,7 @@ cdef extern from "<openssl/sha.h>" nogil:
 
 cdef extern from "<unistd.h>" nogil:
     ssize_t write(int fd, const void* data, size_t size)
+    ssize_t pwrite(int fd, const void* data, size_t size, int64_t at)
     int ftruncate(int fd, int64_t size)
 
 cdef enum:
@@ -81,6 +82,20 @@ cdef int write_all(int fd, const uint8_t* data, int64_t size) noexcept nogil:
             return errno
         data += written
         size -= written
+    return 0
+
+
+cdef int pwrite_all(int fd, const uint8_t* data, int64_t size, int64_t at) noexcept nogil:
+    cdef ssize_t written
+    while size > 0:
+        written = pwrite(fd, data, size, at)
+        if written < 0:
+            if errno == EINTR:
+                continue
+            return errno
+        data += written
+        size -= written
+        at += written
     return 0
 
 

@@ -167,11 +167,16 @@ class Syncer:
         """The spool's next file."""
         self._spooler.prepare(durable=self._interval_s > 0)
 
-    def retire(self, gone: list[SpoolFile], done: Future[None] | None = None) -> None:
-        """These spool files are in journals; once that is on the disk, they go. Then the next one is made."""
+    def retire(self, gone: list[SpoolFile], done: Future[None] | None = None, *, rest: bool = False) -> None:
+        """These spool files are in journals; once that is on the disk, their keys go. Then there is a next one.
+
+        rest: nothing is recorded any more, and the files go, too.
+        """
         if gone and self._interval_s > 0:
             self._sync_all()
-        self._destroy(gone)
+        self._destroy([file for file in gone if rest or not self._spooler.renew(file)])
+        if rest:
+            self._destroy(self._spooler.spared())
         self.prepare()
         if done is not None:
             resolve(done)
@@ -194,13 +199,16 @@ class Syncer:
         else:
             self._sync_noted([file for file in list(self._files) if file.noted])
         for spool in self._spooler.unsynced():
-            started = time.perf_counter()
+            whole, generation, started = spool.used > 0, spool.generation, time.perf_counter()
+            if whole and spool.synced == generation:
+                continue
             try:
                 self._sync(spool)
             except OSError as error:
                 log.error("recording.spool_not_synced", error=error.strerror)
                 self._sync_all()
                 return
+            spool.synced = generation if whole else 0
             self._count(started)
 
     def _sync_noted(self, noted: list[LegFile]) -> None:

@@ -84,9 +84,10 @@ class Keeper:
             return
         before = await asyncio.to_thread(spool.holding, self.root)
         for _ in range(round(SPOOL_WAIT_S_MAX / SPOOL_LOOK_S)):
-            if not any(path.exists() for path in before):
+            if not before:
                 return
             await asyncio.sleep(SPOOL_LOOK_S)
+            before &= await asyncio.to_thread(spool.holding, self.root)
         raise StorageError(
             f"recording {row.recording_id} ended a moment ago and {self.root / spool.FOLDER} may hold its last words; "
             "if the server has crashed, start it once, then try again"

@@ -2,13 +2,16 @@
 
 Owns the files, their keys and when one may go: not before every journal has its segments of what is in it, on the disk.
 Written natively (`ext/rounds.pyx` has the batch's layout); read when a server starts after a crash. A file is a head
-of HEAD_BYTES, JSON with its own key wrapped by the master key, and batches. It lives for two circles, and whoever
-destroys it destroys its key first.
+of HEAD_BYTES, JSON with a key of its own wrapped by the master key, and batches. What is in it is kept for two circles;
+then a new head takes the place of the old one, key and all, and the file is written again from its start, since pages
+that are there cost a tenth of new ones. Batches of an older generation that still lie behind the new ones have other
+numbers, and no key. Whoever destroys a file destroys its key first.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -25,10 +28,10 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from mediaserver.errors import StorageError
-from mediaserver.limits import SEGMENT_BYTES_MAX, SPOOL_BATCH_BYTES_MAX
+from mediaserver.limits import SEGMENT_BYTES_MAX, SPOOL_BATCH_BYTES_MAX, SPOOL_KEPT_BYTES
 from mediaserver.media.taps import Rounds
 from mediaserver.recording import keys
-from mediaserver.recording.journal import sync_directory, write_whole
+from mediaserver.recording.journal import sync_directory
 from mediaserver.recording.keys import KeyRing
 
 log = structlog.get_logger(__name__)
@@ -36,7 +39,7 @@ log = structlog.get_logger(__name__)
 FOLDER, SUFFIX = "spool", ".spool"
 FORMAT = "mediaserver-spool"
 HEAD_BYTES = 1_024
-HEAD_VERSION = 1
+HEAD_VERSION = 2
 SYNC, VERSION = b"MSPB", 2
 BATCH = struct.Struct("<4sB3xIIQq")  # sync, version, body size, CRC-32 of this with the field zero, number, time
 ENTRY = struct.Struct("<QQIII")  # journal's id, number of the segment to be, offset in it, size, size of the one before
@@ -53,18 +56,22 @@ class SpoolFile:
     path: Path
     descriptor: int
     key: bytes = field(repr=False)
+    generation: int = 1
+    used: int = 0  # bytes of this generation; known when the next file has taken its place
+    synced: int = 0  # the generation that is on the disk whole
+    broken: bool = False  # a batch could not be written
 
     @classmethod
     def create(cls, root: Path, ring: KeyRing, *, durable: bool) -> SpoolFile:
         """Locked as long as this process lives. durable: its name survives a power cut from now on. Raises OSError."""
         folder = root / FOLDER
         folder.mkdir(mode=0o700, exist_ok=True)
-        path, key = folder / f"{secrets.token_hex(8)}{SUFFIX}", keys.new_key()
-        values = {"format": FORMAT, "version": HEAD_VERSION, "key": ring.wrap(key, FOLDER, path.name)}
+        path = folder / f"{secrets.token_hex(8)}{SUFFIX}"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        file = cls(path, descriptor, b"")
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            write_whole(descriptor, json.dumps(values).encode().ljust(HEAD_BYTES - 1) + b"\n")
+            file._new_head(ring)
             if durable:
                 os.fdatasync(descriptor)
                 sync_directory(folder)
@@ -73,7 +80,31 @@ class SpoolFile:
             os.close(descriptor)
             path.unlink(missing_ok=True)
             raise
-        return cls(path, descriptor, key)
+        return file
+
+    def renew(self, ring: KeyRing) -> None:
+        """Its key is overwritten by that of a new generation, on the disk, before a byte of that is written.
+
+        A file that held much more than what was written last is cut; room for that is made sure of ahead, if the file
+        system can. Raises OSError.
+        """
+        size, wanted = os.fstat(self.descriptor).st_size, HEAD_BYTES + self.used + self.used // 4
+        if size > max(SPOOL_KEPT_BYTES, 4 * wanted):
+            os.ftruncate(self.descriptor, wanted)
+        elif size < wanted:
+            with contextlib.suppress(OSError):  # it grows as it is written then
+                os.posix_fallocate(self.descriptor, 0, wanted)
+        self.generation, self.used = self.generation + 1, 0
+        self._new_head(ring)
+        os.fdatasync(self.descriptor)
+
+    def _new_head(self, ring: KeyRing) -> None:
+        self.key = keys.new_key()
+        values = {"format": FORMAT, "version": HEAD_VERSION, "generation": self.generation,
+                  "key": ring.wrap(self.key, FOLDER, self.path.name)}  # fmt: skip
+        head = json.dumps(values).encode().ljust(HEAD_BYTES - 1) + b"\n"
+        if os.pwrite(self.descriptor, head, 0) != HEAD_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def destroy(self, closing: contextlib.AbstractContextManager[object] | None = None) -> None:
         """Its key is overwritten before the name goes, which it does in any case. Raises OSError.
@@ -100,6 +131,7 @@ class Spooler:
         self._next: SpoolFile | None = None
         self._current: SpoolFile | None = None
         self._before: SpoolFile | None = None
+        self._spare: SpoolFile | None = None  # renewed already; the sync thread's
         self._bytes = 0  # of the rounds when the current one was new
         self.ring: KeyRing | None = None
         self.failures = 0
@@ -128,12 +160,25 @@ class Spooler:
         """The next file, made ahead: the writer never waits for a name on a disk. Without keys there is none."""
         if self._next is not None or self.ring is None:
             return
+        spare, self._spare = self._spare, None
         try:
-            self._next = SpoolFile.create(self._root, self.ring, durable=durable)
+            self._next = SpoolFile.create(self._root, self.ring, durable=durable) if spare is None else spare
         except OSError as error:
             self._failed(error)
             return
         self._rounds.wake()  # whoever is without one takes it at once
+
+    def renew(self, file: SpoolFile) -> bool:
+        """Whether its key is gone and it may be written again; the sync thread's. One is kept, no more are needed."""
+        if self._spare is not None or self.ring is None or file.broken:
+            return False
+        try:
+            file.renew(self.ring)
+        except OSError as error:
+            log.error("recording.spool_not_renewed", path=str(file.path), error=error.strerror)
+            return False
+        self._spare = file
+        return True
 
     def take(self) -> None:
         """A file, if there is none and one is ready."""
@@ -144,7 +189,8 @@ class Spooler:
         if self._current is None and self._next is not None and not self._resting:
             self._current, self._next = self._next, None
             self._bytes = self._rounds.spool_bytes
-            self._rounds.use_spool(self._current.descriptor, self._current.key)
+            current = self._current
+            self._rounds.use_spool(current.descriptor, current.key, HEAD_BYTES, current.generation << 32)
             return True
         return False
 
@@ -153,7 +199,8 @@ class Spooler:
         self._resting = False
         gone = [] if self._before is None else [self._before]
         self._before = None
-        if self._next is not None and self._rounds.spool_bytes != self._bytes:
+        if self._next is not None and self._current is not None and self._rounds.spool_bytes != self._bytes:
+            self._current.used = self._rounds.spool_bytes - self._bytes
             self._before, self._current = self._current, None
             self._next_one()
         self.take()
@@ -162,8 +209,18 @@ class Spooler:
     def give_up(self) -> list[SpoolFile]:
         """All files that hold anything; every journal was just sealed. The next is taken up later, see `take`."""
         gone = [file for file in (self._before, self._current) if file is not None]
+        if self._current is not None:
+            self._current.used = self._rounds.spool_bytes - self._bytes
         self._before = self._current = None
         self._rounds.use_spool(-1, b"")
+        return gone
+
+    def rest(self) -> list[SpoolFile]:
+        """When nothing is recorded: those, and the next one if it was written before. What is made anew is small."""
+        gone = self.give_up()
+        if self._next is not None and self._next.generation > 1:
+            gone.append(self._next)
+            self._next = None
         return gone
 
     def end(self) -> list[SpoolFile]:
@@ -172,15 +229,23 @@ class Spooler:
         return self.give_up()
 
     def unused(self) -> list[SpoolFile]:
-        """After the end, the sync thread's: the one that was to be the next."""
-        gone = [] if self._next is None else [self._next]
-        self._next = None
+        """After the end, the sync thread's: those that were to be the next."""
+        gone = [file for file in (self._next, self._spare) if file is not None]
+        self._next = self._spare = None
+        return gone
+
+    def spared(self) -> list[SpoolFile]:
+        """At rest, the sync thread's: what was kept for more."""
+        gone = [] if self._spare is None else [self._spare]
+        self._spare = None
         return gone
 
     def failed(self, code: int) -> list[SpoolFile]:
         """A batch could not be written; the round has sealed every journal instead."""
         self._failed(OSError(code, os.strerror(code)))
         self._resting = True
+        if self._current is not None:
+            self._current.broken = True
         return self.give_up()
 
     def _failed(self, error: OSError) -> None:
@@ -190,14 +255,34 @@ class Spooler:
             log.critical("recording.spool_failed", error=error.strerror, path=str(self._root / FOLDER), advice=advice)
 
 
-def holding(root: Path) -> list[Path]:
-    """Spools that hold a word of anybody, whoever writes them. Blocking."""
-    found = []
+def holding(root: Path) -> set[tuple[Path, int]]:
+    """Spools that hold a word of anybody, whoever writes them, and which generation of each. Blocking."""
+    found = set()
     for path in (root / FOLDER).glob(f"*{SUFFIX}"):
-        with contextlib.suppress(FileNotFoundError):
-            if path.stat().st_size > HEAD_BYTES:
-                found.append(path)
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+            head, first = file.read(HEAD_BYTES), file.read(BATCH.size)
+            try:
+                generation = _generation(json.loads(head))
+            except (ValueError, KeyError, TypeError, AttributeError):  # who cannot tell says yes
+                generation = -1
+            if first and (generation <= 0 or _is_of(first, generation)):
+                found.add((path, generation))
     return found
+
+
+def _is_of(first: bytes, generation: int) -> bool:
+    """first: what lies where the first batch goes. Zeros, or what an older generation left, is no word of anybody."""
+    return len(first) < BATCH.size or (first[:4] == SYNC and BATCH.unpack(first)[4] >> 32 == generation)
+
+
+def _generation(values: dict[str, object]) -> int:
+    """0: of version 1, whose files were written once. Raises KeyError, TypeError, ValueError."""
+    if values["format"] != FORMAT or values["version"] not in (1, HEAD_VERSION):
+        raise ValueError("of a newer server")
+    generation = values["generation"] if values["version"] == HEAD_VERSION else 0
+    if not isinstance(generation, int) or not 0 <= generation < 1 << 32:
+        raise ValueError("its generation is none")
+    return generation
 
 
 # -- after a crash
@@ -272,28 +357,30 @@ def _load_one(path: Path, ring: KeyRing | None, left: Left) -> None:
     left.files.append(SpoolFile(path, descriptor, b""))
     os.fdatasync(descriptor)
     with os.fdopen(os.dup(descriptor), "rb") as file:
-        for journal, number, offset, records, before in _entries(file, _key(file, ring)):
+        for journal, number, offset, records, before in _entries(file, *_key(file, ring)):
             left.parts.setdefault((journal, number), []).append((offset, records, before))
 
 
-def _key(file: BinaryIO, ring: KeyRing | None) -> bytes:
-    """Raises StorageError: it cannot be read, and why."""
+def _key(file: BinaryIO, ring: KeyRing | None) -> tuple[bytes, int]:
+    """And the number of the first batch under it. Raises StorageError: it cannot be read, and why."""
     try:
         values = json.loads(file.read(HEAD_BYTES))
-        wrapped = values["key"] if values["format"] == FORMAT and values["version"] == HEAD_VERSION else None
+        generation, wrapped = _generation(values), values["key"]
     except (ValueError, KeyError, TypeError) as error:
         raise StorageError("a spool without its head holds nothing that can be read") from error
     if ring is None or not isinstance(wrapped, dict):
         raise StorageError("the spool's master key is not given, or it is of a newer server")
-    return ring.unwrap(wrapped)
+    return ring.unwrap(wrapped), generation << 32
 
 
-def _entries(file: BinaryIO, key: bytes) -> Iterator[tuple[int, int, int, bytes, int]]:
-    """(journal, segment, offset, records, size of the segment before) of every whole batch.
+def _entries(file: BinaryIO, key: bytes, expected: int) -> Iterator[tuple[int, int, int, bytes, int]]:
+    """(journal, segment, offset, records, size of the segment before) of every whole batch of this generation.
 
-    What follows a torn one was never written.
+    expected: the number of its first.
+
+    What follows a torn one was never written, or is of an older one.
     """
-    cipher, expected = AESGCM(key), 0
+    cipher = AESGCM(key)
     while len(head := file.read(BATCH.size)) == BATCH.size:
         sync, version, size, crc, number, _ = BATCH.unpack(head)
         clean = head[:CRC_OFFSET] + bytes(4) + head[CRC_OFFSET + 4 :]

@@ -215,7 +215,7 @@ class JournalWriter:
         if self._rounds.spool_failure:
             self._syncer.put(partial(self._syncer.retire, self._spooler.failed(self._rounds.spool_failure)))
         elif not self._files and self._spooler.used:  # there are no rounds any more, and all of it is in journals
-            self._syncer.put(partial(self._syncer.retire, self._spooler.give_up()))
+            self._syncer.put(partial(self._syncer.retire, self._spooler.rest(), rest=True))
         elif self._rounds.take_circle():
             self._syncer.put(partial(self._syncer.retire, self._spooler.circle_done()))
         self._spooler.take()

@@ -15,6 +15,8 @@ import pytest
 
 from mediaserver.recording import durable
 
+SECTOR_BYTES = 512
+
 
 class Disk:
     """Of one folder, whose own name is durable."""
@@ -79,9 +81,15 @@ class Disk:
         if draw is None or path is None or draw.random() < 0.4:
             return synced
         written = path.read_bytes()
-        if draw.random() < 0.4 or written[: len(synced)] != synced:
+        if draw.random() < 0.4:
             return written
-        return written[: draw.randint(len(synced), len(written))]
+        if written[: len(synced)] == synced:
+            return written[: draw.randint(len(synced), len(written))]
+        mixed = bytearray(written)  # written again in its place: a disk keeps or loses a sector at a time
+        for at in range(0, min(len(synced), len(written)), SECTOR_BYTES):
+            if draw.random() < 0.5:
+                mixed[at : at + SECTOR_BYTES] = synced[at : at + SECTOR_BYTES][: len(written) - at]
+        return bytes(mixed)
 
     def close(self) -> None:
         for descriptor in self._kept:

@@ -90,7 +90,7 @@ class Server:
         for file in self.files.values():
             os.close(file.descriptor)
         spooler = self.writer._spooler
-        for left in (spooler._current, spooler._before, spooler._next):
+        for left in (spooler._current, spooler._before, spooler._next, spooler._spare):
             if left is not None:
                 os.close(left.descriptor)
 

@@ -89,10 +89,14 @@ def test_the_last_part_of_a_spool_is_synced_though_the_next_one_is_written_alrea
         machine.server.open(leg)
     machine.sync_round()
     machine.rounds(2 * TURNS - 3)  # the first spool's end comes without a sync, a few rounds after the last one
+    syncs = machine.disk.syncs
     machine.sync_round()
+    assert machine.disk.syncs == syncs + 5  # journals that have a note, and both spools
     machine.rounds(1)
     kept = machine.kept(machine.cut())
     assert kept == dict.fromkeys(("1", "2", "3"), 2 * TURNS - 3)
+    machine.sync_round()
+    assert machine.disk.syncs == syncs + 6  # the first is whole on the disk: not once more
 
 
 def test_a_segment_that_is_full_before_its_time_is_in_the_spool_too(machine: Machine) -> None:

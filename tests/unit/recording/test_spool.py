@@ -1,11 +1,14 @@
 """The spool: every round's packets are kept at once, become segments later, and after a crash without a hand."""
 
+import errno
 import os
 import threading
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from mediaserver.ext.tap_harness import put
 from mediaserver.recording import spool
@@ -128,22 +131,140 @@ def test_an_erased_partys_words_are_in_no_spool_either(server: Server) -> None:
     server.open("1")
     server.round()
     before = server.spools()
+    heads = {wrapped_key(path): path for path in before}
     done = server.writer.forget()
     server.work()
     copies = {path: os.open(path, os.O_RDONLY) for path in before}
     server.sync()
     assert done.done()
     assert server.in_journal("1") == [1]
-    used = [path for path in before if path not in server.spools()]
-    assert used
-    for path in used:
-        assert os.read(copies[path], 65_536) == bytes(spool.HEAD_BYTES)  # its key is gone before its name
+    (used,) = heads.keys() - {wrapped_key(path) for path in server.spools()}
+    assert used not in b"".join(os.read(descriptor, 65_536) for descriptor in copies.values())
     for descriptor in copies.values():
         os.close(descriptor)
+    assert spool.holding(server.root) == set()
     server.round()  # goes on in another one
     server.crash()
     server.recover()
     assert server.in_journal("1") == [1, 2]
+
+
+def wrapped_key(path: Path) -> bytes:
+    """As its head has it."""
+    return path.read_bytes()[: spool.HEAD_BYTES].partition(b'"key"')[2].strip()
+
+
+def test_files_are_written_again_under_new_keys(server: Server) -> None:
+    server.open("1")
+    names, keys = set(), set()
+    for _ in range(5 * TURNS):
+        server.round()
+        server.sync()
+        names |= set(server.spools())
+        keys |= {wrapped_key(path) for path in server.spools()}
+    assert len(names) == 3
+    assert len(keys) >= 6
+    said = server.sequence
+    server.crash()
+    assert server.recover() == ["recovered"]
+    assert server.in_journal("1") == list(range(1, said + 1))
+    assert server.spools() == []
+
+
+def batch(number: int, segment: int, records: bytes, key: bytes) -> bytes:
+    """As the rounds write it, of one entry."""
+    body = spool.ENTRY.pack(7, segment, 0, len(records), 0) + records
+    head = spool.BATCH.pack(spool.SYNC, spool.VERSION, len(body) + 16, 0, number, 0)
+    head = head[: spool.CRC_OFFSET] + zlib.crc32(head).to_bytes(4, "little") + head[spool.CRC_OFFSET + 4 :]
+    return head + AESGCM(key).encrypt(number.to_bytes(12, "big"), body, head)
+
+
+def twice_written(root: Path) -> tuple[Path, bytes, bytes]:
+    """A file with three batches of its first generation and the head of its second; a batch of that; the first key."""
+    file = spool.SpoolFile.create(root, RING, durable=False)
+    at, first = spool.HEAD_BYTES, file.key
+    for number in range(3):
+        data = batch((1 << 32) + number, number, b"old words", first)
+        at += os.pwrite(file.descriptor, data, at)
+    file.used = at - spool.HEAD_BYTES
+    file.renew(RING)
+    os.close(file.descriptor)
+    return file.path, batch(2 << 32, 9, b"new words", file.key), first
+
+
+def found(root: Path) -> dict[int, bytes]:
+    left = spool.load(root, RING)
+    left.close(destroy=False)
+    return {segment: parts[0][1] for (_, segment), parts in left.parts.items()}
+
+
+def test_of_a_file_that_is_written_again_only_the_new_generation_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torn at each byte of its first batch, and with any sort of old batch behind that."""
+    monkeypatch.setattr(os, "fdatasync", lambda descriptor: None)
+    path, new, first = twice_written(tmp_path)
+    data = path.read_bytes()
+    assert found(tmp_path) == {}
+    assert spool.holding(tmp_path) == set()
+    for size in range(len(new)):
+        path.write_bytes(data[: spool.HEAD_BYTES] + new[:size] + data[spool.HEAD_BYTES + size :])
+        assert found(tmp_path) == {}, f"torn after {size} bytes"
+    stale = batch((2 << 32) + 1, 8, b"old words", first)  # the number that would follow, another key
+    for behind in (data[spool.HEAD_BYTES :], data[spool.HEAD_BYTES + len(new) :], stale, b""):
+        path.write_bytes(data[: spool.HEAD_BYTES] + new + behind)
+        assert found(tmp_path) == found(tmp_path) == {9: b"new words"}
+    assert spool.holding(tmp_path) == {(path, 2)}
+    assert first not in path.read_bytes()
+
+
+def test_a_file_that_was_much_fuller_is_cut_and_one_that_needs_room_gets_it(tmp_path: Path) -> None:
+    file = spool.SpoolFile.create(tmp_path, RING, durable=False)
+    os.ftruncate(file.descriptor, 10 * spool.SPOOL_KEPT_BYTES)
+    file.used = 100_000
+    file.renew(RING)
+    assert file.path.stat().st_size == spool.HEAD_BYTES + 125_000
+    file.used = 200_000
+    file.renew(RING)
+    assert file.path.stat().st_size == spool.HEAD_BYTES + 250_000
+    file.used = 10
+    file.renew(RING)
+    assert file.path.stat().st_size == spool.HEAD_BYTES + 250_000
+    assert file.generation == 4
+    file.destroy()
+
+
+def test_at_rest_nothing_is_kept_of_a_busy_time(server: Server) -> None:
+    file = server.open("1")
+    for _ in range(3 * TURNS):
+        server.round()
+        server.sync()
+    server.writer.finish(file, note(Kind.END, server.clock.now_ns(), {}))
+    server.work()
+    server.writer._after_round(0)
+    server.sync()
+    assert [path.stat().st_size for path in server.spools()] == [spool.HEAD_BYTES]
+    assert spool.holding(server.root) == set()
+
+
+def test_a_file_that_cannot_be_renewed_goes(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.open("1")
+    server.round()
+    with monkeypatch.context() as patch:
+        patch.setattr(spool.SpoolFile, "_new_head", _no_space)
+        done = server.writer.forget()
+        server.work()
+        server.sync()
+    assert done.done()
+    assert spool.holding(server.root) == set()
+    server.round()
+    server.crash()
+    server.recover()
+    assert server.in_journal("1") == [1, 2]
+
+
+def _no_space(file: spool.SpoolFile, ring: KeyRing) -> None:
+    raise OSError(errno.ENOSPC, "no space")
 
 
 def test_a_spool_that_cannot_be_written_costs_time_and_no_packet(server: Server) -> None:
