@@ -158,6 +158,7 @@ def lag(recordings: int, seconds: float, base: Path) -> dict[str, float]:
     """Age of each leg's oldest packet in each round when the write has returned: `kill -9` cannot take it any more."""
     from mediaserver.ext.tap_harness import Feeder
     from mediaserver.media.taps import TapRing
+    from mediaserver.recording import rings
     from mediaserver.recording.writer import JournalWriter
     from mediaserver.settings import RecordingSettings
     from tests.support.sealed import RING, begin_sealed
@@ -174,11 +175,14 @@ def lag(recordings: int, seconds: float, base: Path) -> dict[str, float]:
             min_free_mb=0,
             on_failure=lambda file, why: sys.exit(f"{file.path}: {why}"),
         )
+        shared = rings.create(root, rings.place(settings.rings))
+        if shared is None:
+            writer.without_rings()
         writer.use_keys(RING)
         feeder = Feeder(2 * recordings, rtp(0, 0, b"\x55" * 160))
         files = [begin_sealed(root, str(number)) for number in range(2 * recordings)]
         for number, file in enumerate(files):
-            ring = TapRing(number)
+            ring = TapRing(number, pool=None if shared is None else shared.pool)
             feeder.add(ring)
             writer.attach(file, ring, b"", 0)
         writer.start()
@@ -195,6 +199,8 @@ def lag(recordings: int, seconds: float, base: Path) -> dict[str, float]:
         feeder.stop()
         feeding.join()
         writer.stop()
+        if shared is not None:
+            shared.close()
         kept = writer.stats.bytes_written
     return {
         "recordings": recordings,

@@ -8,7 +8,7 @@ what a disk that is too slow costs first. Layout of a batch, little-endian:
 
   offset  size
        0     4  sync, the bytes MSPB
-       4     1  version, 2
+       4     1  version, 3
        5     3  0
        8     4  body size
       12     4  CRC-32 (as zlib) over the header with this field zero
@@ -17,7 +17,9 @@ what a disk that is too slow costs first. Layout of a batch, little-endian:
       24     8  when it was written, monotonic ns
       32        body: entries, then the tag of 16 bytes. An entry: journal's id (8), number of the segment its records
                 will be in (8), their offset in that (4), their size (4), the size of all records of the segment before
-                (4; 0: not told), the records. The last is how a reader sees that nothing is missing in between
+                (4; 0: not told), which of the journal's taps they are of (4), what of its ring is kept with them (8),
+                the records. The size before is how a reader sees that nothing is missing in between; where the ring's
+                rest begins, the position
 """
 
 from libc.errno cimport EPROTO
@@ -40,6 +42,7 @@ from mediaserver.ext.sink cimport (
     gcm_free,
     gcm_new,
     pwrite_all,
+    sink_release,
     sink_seal,
     sink_take,
 )
@@ -70,9 +73,9 @@ cdef extern from "<unistd.h>" nogil:
 
 cdef enum:
     BATCH_HEADER_BYTES = 32
-    BATCH_ENTRY_BYTES = 28
+    BATCH_ENTRY_BYTES = 40
     BATCH_BYTES = 4_194_304
-    BATCH_VERSION = 2
+    BATCH_VERSION = 3
     LAG_BUCKETS = 1_024                # of a millisecond; the last takes all that is later
     SINKS_FIRST = 64
     VIDEO_NS_MAX = 300_000_000         # of a round: sound waits no longer for pictures than its lag may be
@@ -280,6 +283,7 @@ cdef class Rounds:
                 failed -= s.failure != 0
                 sink_seal(s, now_ns)
                 failed += s.failure != 0
+            sink_release(self.sinks[i])    # what it took is in the spool or in its file
         self.turn = (self.turn + 1) % self.turns
         self.circle_done |= self.turn == 0 and self.turns > 1
         return failed
@@ -350,6 +354,8 @@ cdef class Rounds:
         put_le(entry + 16, <uint64_t>s.spooled, 4)
         put_le(entry + 20, <uint64_t>size, 4)
         put_le(entry + 24, <uint64_t>s.before, 4)
+        put_le(entry + 28, s.taps, 4)
+        put_le(entry + 32, s.taken, 8)
         memcpy(entry + BATCH_ENTRY_BYTES, s.buffer + SEGMENT_HEADER_BYTES + s.spooled, size)
         self.batch_size += BATCH_ENTRY_BYTES + size
         s.spooled = s.size

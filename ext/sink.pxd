@@ -32,6 +32,7 @@ cdef struct Sink:
     int64_t before                     # bytes of records in the segment before; 0: made elsewhere
     int64_t oldest_ns                  # first arrival that neither file has yet; NO_ARRIVAL without one
     int64_t file_bytes                 # whole segments in the file
+    uint64_t taken                     # what of the tap's ring is in the buffer, the spool or the file
     uint64_t id                        # names it in the spool
     uint64_t number                    # of the next segment
     uint64_t outside                   # packets thrown away: not in the window
@@ -40,6 +41,7 @@ cdef struct Sink:
     int32_t failure                    # errno of the write that failed, EPROTO: of the cipher; nothing is written then
     int fd
     uint32_t video                     # drained after all sound
+    uint32_t taps                      # it ever had; the present one's number
     uint8_t previous[DIGEST_BYTES]     # SHA-256 of the segment before
 
 # Keyed GCM context, or NULL.
@@ -58,6 +60,11 @@ cdef int64_t sink_drain(Sink* s, int64_t now_ns) noexcept nogil
 # What waits becomes one segment in the file. A failed write is cut off again and named in `failure`.
 cdef void sink_seal(Sink* s, int64_t now_ns) noexcept nogil
 
+# What was taken is in the spool or the file: its ring may forget it.
+cdef void sink_release(Sink* s) noexcept nogil
+
 cdef class LegSink:
     cdef Sink* sink
     cdef TapRing ring                  # keeps the tap's memory
+    cdef bint leaving                  # all of it is taken; it goes with the next seal
+    cdef int let_go(self) except -1

@@ -10,7 +10,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 from mediaserver.ext.atomic cimport exchange_32, load_acquire_64, store_relaxed_32, store_release_64
 from mediaserver.ext.crc cimport crc32
-from mediaserver.ext.tap cimport TapRing, put_le, tap_take
+from mediaserver.ext.tap cimport TapRing, put_le, tap_release, tap_take
 
 from cpython.bytes cimport PyBytes_AS_STRING
 
@@ -121,6 +121,10 @@ cdef void sink_seal(Sink* s, int64_t now_ns) noexcept nogil:
     cdef int i
     if s.size == 0:
         return
+    if s.tap is not NULL:
+        # Said before it is written: whether that segment is in the file, the next start sees after a kill in between.
+        store_release_64(&s.tap.sealing_number, s.number)
+        store_release_64(&s.tap.sealing_position, s.taken)
     if s.failure == 0:
         head_of(s, now_ns)
         memset(iv, 0, sizeof(iv))
@@ -143,14 +147,20 @@ cdef void sink_seal(Sink* s, int64_t now_ns) noexcept nogil:
             s.file_bytes += whole
             store_relaxed_32(&s.dirty, 1)
     s.size = s.spooled = 0
+    sink_release(s)
+
+
+cdef void sink_release(Sink* s) noexcept nogil:
+    if s.tap is not NULL:
+        tap_release(s.tap, s.taken)
 
 
 cdef int64_t sink_take(Sink* s) noexcept nogil:
     cdef int64_t packets
     if s.tap is NULL:
         return 0
-    packets = tap_take(s.tap, s.buffer + SEGMENT_HEADER_BYTES, &s.size, SINK_ROOM_BYTES, &s.window, &s.oldest_ns,
-                       &s.outside)
+    packets = tap_take(s.tap, &s.taken, s.buffer + SEGMENT_HEADER_BYTES, &s.size, SINK_ROOM_BYTES, &s.window,
+                       &s.oldest_ns, &s.outside)
     if s.failure:
         s.size = s.spooled = 0
         s.oldest_ns = NO_ARRIVAL
@@ -195,8 +205,16 @@ cdef class LegSink:
             free(self.sink)
 
     def open(self, TapRing ring not None, int64_t from_ns) -> None:
+        self.let_go()
         self.ring = ring
         self.sink.window.from_ns = from_ns
+        self.sink.taken = load_acquire_64(&ring.tap.head)
+        self.sink.taps += 1
+        ring.tap.number = self.sink.taps
+        ring.tap.from_ns = from_ns
+        ring.tap.sealing_number = ring.tap.sealing_position = 0
+        store_release_64(<uint64_t*>&ring.tap.until_ns, <uint64_t>self.sink.window.until_ns)
+        store_release_64(&ring.tap.journal, self.sink.id)
         self.sink.tap = ring.tap
 
     def open_window(self, int64_t from_ns) -> None:
@@ -204,6 +222,8 @@ cdef class LegSink:
         store_release_64(<uint64_t*>&self.sink.window.until_ns, NO_ARRIVAL)
 
     def close_window(self, int64_t until_ns) -> None:
+        if self.sink.tap is not NULL:      # were this process killed here, recovery asks the ring's window
+            store_release_64(<uint64_t*>&self.sink.tap.until_ns, <uint64_t>until_ns)
         store_release_64(<uint64_t*>&self.sink.window.until_ns, <uint64_t>until_ns)
 
     @property
@@ -217,8 +237,14 @@ cdef class LegSink:
     def close(self, int64_t now_ns) -> None:
         with nogil:
             sink_drain(self.sink, now_ns)
+        self.leaving = True
+
+    cdef int let_go(self) except -1:
+        """The ring whose last records are in the file."""
+        self.leaving = False
         self.sink.tap = NULL
         self.ring = None
+        return 0
 
     def put(self, bytes records, int64_t now_ns) -> None:
         cdef const uint8_t* data = <const uint8_t*>PyBytes_AS_STRING(records)
@@ -229,6 +255,8 @@ cdef class LegSink:
             memcpy(self.sink.buffer + SEGMENT_HEADER_BYTES + self.sink.size, data, size)
             self.sink.size += size
             sink_seal(self.sink, now_ns)
+        if self.leaving:
+            self.let_go()
         self.sink.oldest_ns = NO_ARRIVAL
 
     def take_dirty(self) -> bool:

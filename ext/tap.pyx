@@ -4,7 +4,8 @@ Owns the record layout (tap.pxd). The worker pays one copy; checksums are made o
 new records, never half of one, and says how many.
 """
 
-from libc.stdlib cimport free, malloc
+from libc.errno cimport errno
+from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 from mediaserver.ext.atomic cimport exchange_32, load_acquire_64, load_relaxed_64, store_release_64
 from mediaserver.ext.crc cimport crc32
@@ -16,29 +17,62 @@ cdef extern from *:
 cdef extern from "<stdlib.h>" nogil:
     int posix_memalign(void** made, size_t alignment, size_t size)
 
+cdef extern from *:
+    """
+    #ifndef _GNU_SOURCE
+    #define _GNU_SOURCE
+    #endif
+    #include <fcntl.h>
+    #include <sys/mman.h>
+    #include <unistd.h>
+    """
+    int fallocate(int fd, int mode, int64_t offset, int64_t size) nogil
+    int ftruncate(int fd, int64_t size) nogil
+    void* mmap(void* at, size_t size, int protection, int flags, int fd, int64_t offset) nogil
+    int munmap(void* at, size_t size) nogil
+    int close(int fd) nogil
+    int FALLOC_FL_PUNCH_HOLE, FALLOC_FL_KEEP_SIZE, PROT_READ, PROT_WRITE, MAP_SHARED, MAP_NORESERVE
+    void* MAP_FAILED
+
 cdef enum:
+    PAGE_BYTES = 4_096
+    FIRST_BYTES = 2 * PAGE_BYTES       # of a slot: 0.7 s of G.711; a writer that comes in time needs no more
+    SOUND_SLOT_BYTES = TAP_RING_BYTES + PAGE_BYTES
+    VIDEO_SLOT_BYTES = TAP_VIDEO_RING_BYTES + PAGE_BYTES
+    PREFETCHED_BYTES = 1_280           # six records of G.711
     LINE_BYTES = 64
     SYNC = 0x50545352
     KIND_RTP = 1
 
 
+cdef inline uint8_t* ring_of(const Tap* t) noexcept nogil:
+    return <uint8_t*>t + TAP_HEAD_BYTES
+
+
 cdef Tap* tap_new(uint64_t size) noexcept nogil:
     cdef Tap* t
-    if posix_memalign(<void**>&t, LINE_BYTES, sizeof(Tap)) != 0:
+    if posix_memalign(<void**>&t, LINE_BYTES, TAP_HEAD_BYTES + size) != 0:
         return NULL
-    memset(t, 0, sizeof(Tap))
-    t.size = size
-    t.ring = <uint8_t*>malloc(size)
-    if t.ring is NULL:
-        free(t)
-        return NULL
+    memset(t, 0, TAP_HEAD_BYTES)
+    t.size = t.backed = size
+    t.pool_fd = -1
     return t
 
 
 cdef void tap_free(Tap* t) noexcept nogil:
-    if t is not NULL:
-        free(t.ring)
-        free(t)
+    free(t)
+
+
+cdef int give_memory(Tap* t, uint64_t until) noexcept nogil:
+    """Memory for the ring's first bytes, twice as many: only while a disk is slow. 0, or -1: there is none.
+
+    Asked for before it is touched: a page of a full tmpfs that is touched without kills the process (SIGBUS).
+    """
+    cdef uint64_t wanted = until * 2 if until * 2 < t.size else t.size
+    if t.pool_fd < 0 or fallocate(<int>t.pool_fd, 0, t.offset, TAP_HEAD_BYTES + wanted) != 0:
+        return -1
+    t.backed = wanted
+    return 0
 
 
 cdef void copy_in(Tap* t, uint64_t at, const uint8_t* data, int64_t size) noexcept nogil:
@@ -46,8 +80,8 @@ cdef void copy_in(Tap* t, uint64_t at, const uint8_t* data, int64_t size) noexce
     cdef int64_t first = t.size - offset
     if first > size:
         first = size
-    memcpy(t.ring + offset, data, first)
-    memcpy(t.ring, data + first, size - first)
+    memcpy(ring_of(t) + offset, data, first)
+    memcpy(ring_of(t), data + first, size - first)
 
 
 cdef void copy_out(const Tap* t, uint64_t at, uint8_t* out, int64_t size) noexcept nogil:
@@ -55,8 +89,8 @@ cdef void copy_out(const Tap* t, uint64_t at, uint8_t* out, int64_t size) noexce
     cdef int64_t first = t.size - offset
     if first > size:
         first = size
-    memcpy(out, t.ring + offset, first)
-    memcpy(out + first, t.ring, size - first)
+    memcpy(out, ring_of(t) + offset, first)
+    memcpy(out + first, ring_of(t), size - first)
 
 
 cdef void put_le(uint8_t* p, uint64_t value, int bytes_wide) noexcept nogil:
@@ -72,30 +106,34 @@ cdef int tap_write(Tap* t, const Packet* packet, int flags) noexcept nogil:
 cdef int tap_put(Tap* t, int64_t arrival_ns, int flags, const uint8_t* head, int head_size, const uint8_t* body,
                  int body_size) noexcept nogil:
     cdef uint64_t tail = load_relaxed_64(&t.tail)
-    cdef uint8_t header[TAP_HEADER_BYTES]
+    cdef uint64_t header[4]            # little-endian like every machine this runs on; the last is half used
     cdef uint64_t read_until = load_acquire_64(&t.head)
     cdef int64_t size = TAP_HEADER_BYTES + head_size + body_size
+    cdef uint64_t until
+    cdef uint8_t* p
     if read_until == tail:
         # Nothing is in it, so nobody reads: begin anew at its start. The same few lines of memory are used again and
         # again then, and stay in the cache; a thousand rings of 256 KiB would not.
         t.base = tail
-    if tail - read_until + size > t.size:
+    until = ((tail - t.base) & (t.size - 1)) + size
+    if tail - read_until + size > t.size or (t.backed < t.size and until > t.backed and give_memory(t, until) < 0):
         t.lost += 1
         t.behind = 1
         return -1
     if t.behind:
         t.behind = 0
         flags |= TAP_FLAG_AFTER_LOSS
-    memset(header, 0, sizeof(header))
-    put_le(header, SYNC, 4)
-    put_le(header + 4, TAP_HEADER_BYTES, 2)
-    put_le(header + 6, head_size + body_size, 2)
-    header[8] = KIND_RTP
-    header[9] = <uint8_t>flags
-    put_le(header + 16, <uint64_t>arrival_ns, 8)
-    put_le(header + 24, t.lost, 4)
-    copy_in(t, tail, header, TAP_HEADER_BYTES)
-    copy_in(t, tail + TAP_HEADER_BYTES, head, head_size)
+    header[0] = (SYNC | (<uint64_t>TAP_HEADER_BYTES << 32) | (<uint64_t>(head_size + body_size) << 48))
+    header[1] = <uint64_t>(KIND_RTP | ((flags & 0xFF) << 8))
+    header[2] = <uint64_t>arrival_ns
+    header[3] = t.lost
+    if until <= t.size:
+        p = ring_of(t) + (until - size)
+        memcpy(p, header, TAP_HEADER_BYTES)
+        memcpy(p + TAP_HEADER_BYTES, head, head_size)
+    else:
+        copy_in(t, tail, <uint8_t*>header, TAP_HEADER_BYTES)
+        copy_in(t, tail + TAP_HEADER_BYTES, head, head_size)
     if body_size:
         copy_in(t, tail + TAP_HEADER_BYTES + head_size, body, body_size)
     t.packets += 1
@@ -123,10 +161,9 @@ cdef int64_t tap_read(Tap* t, uint8_t* out, int64_t capacity) noexcept nogil:
     return written
 
 
-cdef int64_t tap_take(Tap* t, uint8_t* out, int64_t* size, int64_t capacity, const Window* window, int64_t* oldest_ns,
-                      uint64_t* outside) noexcept nogil:
-    cdef uint64_t head = load_relaxed_64(&t.head)
-    cdef uint64_t before = head
+cdef int64_t tap_take(Tap* t, uint64_t* taken, uint8_t* out, int64_t* size, int64_t capacity, const Window* window,
+                      int64_t* oldest_ns, uint64_t* outside) noexcept nogil:
+    cdef uint64_t at = taken[0]
     cdef uint64_t tail = load_acquire_64(&t.tail)
     # Read after the tail: a packet that arrived after the end of permission was told is never taken for an earlier one.
     cdef int64_t until_ns = <int64_t>load_acquire_64(<const uint64_t*>&window.until_ns)
@@ -134,15 +171,15 @@ cdef int64_t tap_take(Tap* t, uint8_t* out, int64_t* size, int64_t capacity, con
     cdef int64_t bytes_of
     cdef int64_t arrival_ns
     cdef uint8_t* record
-    while head != tail and size[0] + TAP_HEADER_BYTES <= capacity:
+    while at != tail and size[0] + TAP_HEADER_BYTES <= capacity:
         record = out + size[0]
-        copy_out(t, head, record, TAP_HEADER_BYTES)
+        copy_out(t, at, record, TAP_HEADER_BYTES)
         bytes_of = TAP_HEADER_BYTES + (record[6] | (record[7] << 8))
         if size[0] + bytes_of > capacity:
             break
         memcpy(&arrival_ns, record + 16, 8)  # little-endian like every machine this runs on
         if window.from_ns <= arrival_ns < until_ns:
-            copy_out(t, head + TAP_HEADER_BYTES, record + TAP_HEADER_BYTES, bytes_of - TAP_HEADER_BYTES)
+            copy_out(t, at + TAP_HEADER_BYTES, record + TAP_HEADER_BYTES, bytes_of - TAP_HEADER_BYTES)
             put_le(record + 12, crc32(record, bytes_of), 4)
             if arrival_ns < oldest_ns[0]:
                 oldest_ns[0] = arrival_ns
@@ -150,10 +187,14 @@ cdef int64_t tap_take(Tap* t, uint8_t* out, int64_t* size, int64_t capacity, con
             packets += 1
         else:
             outside[0] += 1
-        head += bytes_of
-    if head != before:
-        store_release_64(&t.head, head)
+        at += bytes_of
+    taken[0] = at
     return packets
+
+
+cdef void tap_release(Tap* t, uint64_t taken) noexcept nogil:
+    if load_relaxed_64(&t.head) != taken:
+        store_release_64(&t.head, taken)
 
 
 cdef void tap_begin(Tap* t, const RtpReceiver* r, int64_t now_ns, int64_t one_way_ns) noexcept nogil:
@@ -179,23 +220,97 @@ cdef bint tap_too_old(Tap* t, const Packet* packet, int clock_hz) noexcept nogil
 
 cdef void tap_prefetch(const Tap* t) noexcept nogil:
     cdef uint64_t head = load_relaxed_64(&t.head)
-    cdef int line
-    if head != load_relaxed_64(&t.tail):
-        for line in range(4):
-            prefetch(t.ring + ((head - t.base + 64 * line) & (t.size - 1)), 0)
+    cdef uint64_t waits = load_relaxed_64(&t.tail) - head
+    cdef uint64_t at = 0
+    while at < waits and at < PREFETCHED_BYTES:
+        prefetch(ring_of(t) + ((head - t.base + at) & (t.size - 1)), 0)
+        at += LINE_BYTES
+
+
+cdef class TapPool:
+    """Rings in a file on a tmpfs, mapped whole: a slot each. The event loop's thread, all of it."""
+
+    def __cinit__(self, int descriptor, int sound, int video):
+        cdef int64_t first = PAGE_BYTES
+        cdef int64_t videos = first + <int64_t>sound * SOUND_SLOT_BYTES
+        self.fd = -1
+        self.size = videos + <int64_t>video * VIDEO_SLOT_BYTES
+        if ftruncate(descriptor, self.size) != 0:
+            raise OSError(errno, "cannot be made as large as its rings")
+        self.memory = <uint8_t*>mmap(NULL, self.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, descriptor, 0)
+        if self.memory is <uint8_t*>MAP_FAILED:
+            self.memory = NULL
+            raise OSError(errno, "cannot be mapped")
+        self.fd = descriptor
+        self.sound = list(range(first, videos, SOUND_SLOT_BYTES))[::-1]
+        self.video = list(range(videos, self.size, VIDEO_SLOT_BYTES))[::-1]
+
+    def __dealloc__(self):
+        if self.memory is not NULL:
+            munmap(self.memory, self.size)
+        if self.fd >= 0:
+            close(self.fd)
+
+    cdef Tap* take(self, bint video):
+        """A slot that is all zeros but for its size; NULL: none is free, or no memory for its beginning."""
+        cdef list slots = self.video if video else self.sound
+        cdef Tap* t
+        cdef int64_t offset
+        if not slots:
+            return NULL
+        offset = slots.pop()
+        if fallocate(self.fd, 0, offset, FIRST_BYTES) != 0:
+            slots.append(offset)
+            return NULL
+        t = <Tap*>(self.memory + offset)
+        memset(t, 0, TAP_HEAD_BYTES)
+        t.size = TAP_VIDEO_RING_BYTES if video else TAP_RING_BYTES
+        t.backed = FIRST_BYTES - TAP_HEAD_BYTES
+        t.offset = offset
+        t.pool_fd = self.fd
+        return t
+
+    cdef int give(self, Tap* t) except -1:
+        """Its memory goes back with every word in it."""
+        cdef int64_t offset = t.offset
+        cdef bint video = t.size == TAP_VIDEO_RING_BYTES
+        if fallocate(self.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset,
+                     VIDEO_SLOT_BYTES if video else SOUND_SLOT_BYTES) != 0:
+            memset(t, 0, TAP_HEAD_BYTES + t.backed)
+        (self.video if video else self.sound).append(offset)
+        return 0
+
+    @property
+    def free(self) -> int:
+        return len(self.sound) + len(self.video)
 
 
 cdef class TapRing:
     """One tap's ring. `drain` belongs to one reading thread; the rest to the event loop's."""
 
-    def __cinit__(self, uint64_t handle, bint video=False):
-        self.tap = tap_new(TAP_VIDEO_RING_BYTES if video else TAP_RING_BYTES)
+    def __cinit__(self, uint64_t handle, bint video=False, TapPool pool=None):
+        self.tap = NULL if pool is None else pool.take(video)
+        if self.tap is not NULL:
+            self.pool = pool
+        else:
+            self.tap = tap_new(TAP_VIDEO_RING_BYTES if video else TAP_RING_BYTES)
         if self.tap is NULL:
             raise MemoryError("no memory for a tap's ring")
         self.tap.handle = handle
 
     def __dealloc__(self):
-        tap_free(self.tap)
+        if self.pool is not None:
+            self.pool.give(self.tap)
+        else:
+            tap_free(self.tap)
+
+    @property
+    def outlives(self) -> bool:
+        return self.pool is not None
+
+    @property
+    def waiting(self) -> int:
+        return load_relaxed_64(&self.tap.tail) - load_relaxed_64(&self.tap.head)
 
     def drain(self, into) -> int:
         """Moves whole records into a writable buffer, without the GIL; bytes written, 0 when empty."""

@@ -5,7 +5,7 @@ Owns the way from one ring to one connected UDP socket. What a full socket refus
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from mediaserver.ext.atomic cimport load_acquire_64, store_release_64
-from mediaserver.ext.tap cimport TAP_HEADER_BYTES, TapRing, Window, tap_take
+from mediaserver.ext.tap cimport TAP_HEADER_BYTES, TapRing, Window, tap_release, tap_take
 
 cdef extern from "<sys/socket.h>" nogil:
     ssize_t send(int fd, const void* data, size_t size, int flags)
@@ -22,6 +22,7 @@ cdef class TapForward:
     """`shut` belongs to the event loop's thread, `step` to one other."""
 
     cdef TapRing ring
+    cdef uint64_t taken
     cdef Window window
     cdef int fd
     cdef object socket                 # holds the descriptor open
@@ -52,7 +53,9 @@ cdef class TapForward:
         with nogil:
             while size > 0:
                 size = 0
-                tap_take(self.ring.tap, buffer, &size, BUFFER_BYTES, &self.window, &oldest_ns, &self.outside)
+                tap_take(self.ring.tap, &self.taken, buffer, &size, BUFFER_BYTES, &self.window, &oldest_ns,
+                         &self.outside)
+                tap_release(self.ring.tap, self.taken)
                 at = 0
                 while at < size:
                     bytes_of = buffer[at + 6] | (buffer[at + 7] << 8)

@@ -114,6 +114,8 @@ METRICS_LEGS_MAX: Final = 16_384  # legs whose intervals are being counted; four
 # --- recording
 JOURNAL_TEXT_BYTES_MAX: Final = 65_535  # what the frame's 16-bit size can say
 SEGMENT_BYTES_MAX: Final = 524_288  # of a journal's sealed segment: twice a tap's ring, with room for notes
+TAP_SLOTS_MAX: Final = 8_192  # rings of sound that outlive the process; those beyond are its own memory
+TAP_VIDEO_SLOTS_MAX: Final = 1_024  # the same of pictures
 SPOOL_BATCH_BYTES_MAX: Final = 4_194_320  # what one round of all legs writes at once, and its tag; a fuller round: more
 SPOOL_KEPT_BYTES: Final = 4_194_304  # a spool file up to this size is not cut when less is written to it
 SPOOL_WAIT_S_MAX: Final = (

@@ -135,7 +135,8 @@ class StoreSettings(Section):
 class RecordingSettings(Section):
     enabled: bool = True
     directory: Path | None = None  # None: data_dir/recordings
-    flush_interval_ms: Annotated[int, Field(ge=5, le=1_000)] = 10
+    flush_interval_ms: Annotated[int, Field(ge=5, le=1_000)] = 50
+    rings: Path | None = None  # a tmpfs that outlives the process; None: /dev/shm, in a container none
     segment_interval_ms: Annotated[int, Field(ge=0, le=10_000)] = 4_000
     fsync_interval_ms: Annotated[int, Field(ge=0, le=60_000)] = 80
     min_free_mb: Annotated[int, Field(ge=0)] = 200

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mediaserver.errors import ConsentError, MediaError, StaleHandle
-from mediaserver.ext.tap import TapRing
+from mediaserver.ext.tap import TapPool, TapRing
 from mediaserver.media.legs import LegPlane
 from mediaserver.media.records import Leg, Tap
 from mediaserver.media.video import VideoEngine
@@ -17,12 +17,17 @@ class TapFace(LegPlane):
     _taps: dict[TapHandle, Tap]
     _video: VideoEngine
     _verify_token: Callable[[ConsentToken], bool] | None
+    _tap_pool: TapPool | None = None
+
+    def use_tap_pool(self, pool: TapPool) -> None:
+        """Rings of taps opened from now on come from there, as long as there is room: they outlive the process."""
+        self._tap_pool = pool
 
     async def open_tap(self, leg: LegHandle, token: ConsentToken) -> TapHandle:
         """Copies what the leg receives from now on. Raises ConsentError unless the token is sealed and for this leg."""
         found = await self._consenting(leg, token)
         handle = TapHandle(next(self._numbers))
-        ring = TapRing(handle)
+        ring = TapRing(handle, pool=self._tap_pool)
         return await self._opened(found, Tap(handle, leg, ring), found.link.worker.open_tap(found.native, ring))
 
     async def open_track_tap(self, track: TrackHandle, token: ConsentToken) -> TapHandle:
@@ -32,7 +37,7 @@ class TapFace(LegPlane):
         await self._consenting(self._video.owner_of(track), token)
         number, home = await self._video.placed(track)
         handle = TapHandle(next(self._numbers))
-        tap = Tap(handle, home.handle, TapRing(handle, video=True), number)
+        tap = Tap(handle, home.handle, TapRing(handle, video=True, pool=self._tap_pool), number)
         return await self._opened(home, tap, home.link.worker.open_track_tap(home.native, number, tap.ring))
 
     async def _consenting(self, leg: LegHandle, token: ConsentToken) -> Leg:

@@ -2,6 +2,6 @@
 
 from mediaserver.ext.rounds import Rounds
 from mediaserver.ext.sink import LegSink
-from mediaserver.ext.tap import TapRing
+from mediaserver.ext.tap import TapPool, TapRing
 
-__all__ = ["LegSink", "Rounds", "TapRing"]
+__all__ = ["LegSink", "Rounds", "TapPool", "TapRing"]

@@ -21,7 +21,7 @@ from mediaserver.clock import Clock
 from mediaserver.errors import StorageError
 from mediaserver.limits import RENDER_KEPT_S, RETENTION_LOOK_S, WRITER_LOOK_S, WRITER_STALLED_S_MAX
 from mediaserver.media.forwards import Forwards
-from mediaserver.media.taps import TapRing
+from mediaserver.media.taps import TapPool, TapRing
 from mediaserver.model import (
     CallFacts,
     ConsentToken,
@@ -36,7 +36,7 @@ from mediaserver.model import (
 from mediaserver.model_consent import DEFAULT_RULES, ConsentCase, ConsentRules
 from mediaserver.model_consent import ConsentState as State
 from mediaserver.model_video import PictureSource, TrackHandle
-from mediaserver.recording import catalogue
+from mediaserver.recording import catalogue, rings
 from mediaserver.recording.announce import Tell
 from mediaserver.recording.consent import ConsentAuthority
 from mediaserver.recording.durable import LegFile
@@ -56,6 +56,7 @@ log = structlog.get_logger(__name__)
 class TapEngine(Protocol):
     """What recording needs of the media engine."""
 
+    def use_tap_pool(self, pool: TapPool) -> None: ...
     async def open_tap(self, leg: LegHandle, token: ConsentToken) -> TapHandle: ...
     async def open_track_tap(self, track: TrackHandle, token: ConsentToken) -> TapHandle: ...
     def tap_ring(self, tap: TapHandle) -> TapRing: ...
@@ -106,6 +107,7 @@ class JournalRecorder:
         self._data_dir = data_dir
         self._ring: KeyRing | None = None
         self._signer: Signer | None = None
+        self._rings: rings.Rings | None = None
         self._watch: asyncio.Task[None] | None = None
         self._sweep: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -132,13 +134,19 @@ class JournalRecorder:
             # The server serves calls without them; each recording asks again.
             log.critical("recording.no_key", error=str(error), advice="nothing is recorded until the key is there")
             self.stats.failures["missing_key"] += 1
-        for found in await asyncio.to_thread(recover, self.root, self._ring, self._signer, self.clock.wall()):
+        shared = await asyncio.to_thread(rings.place, self.settings.rings)
+        for found in await asyncio.to_thread(recover, self.root, self._ring, self._signer, self.clock.wall(), shared):
             row = merged(await self._row_before(found.recording_id), found)
             if row is None:
                 continue
             self.store.put(row)
             self.stats.recovered += 1
             log.warning("recording.recovered", recording=row.recording_id, call=row.call_id, length_ms=row.length_ms)
+        self._rings = await asyncio.to_thread(rings.create, self.root, shared)
+        if self._rings is not None:
+            self.engine.use_tap_pool(self._rings.pool)
+        else:
+            self.writer.without_rings()
         self.writer.start()
         self._watch = asyncio.create_task(self._watch_disk(), name="recording disk")
         self._sweep = asyncio.create_task(self._sweep_on(), name="recording retention")
@@ -175,6 +183,8 @@ class JournalRecorder:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self.forwards.stop)
         await asyncio.to_thread(self.writer.stop)
+        if self._rings is not None:
+            self._rings.close()
 
     # -- the call room's Recorder
 

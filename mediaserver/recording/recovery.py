@@ -19,7 +19,7 @@ import structlog
 
 from mediaserver.errors import StorageError
 from mediaserver.model import Masked
-from mediaserver.recording import catalogue, erasing, keys, ledger, manifest, segment, spool
+from mediaserver.recording import catalogue, erasing, keys, ledger, manifest, rings, segment, spool
 from mediaserver.recording.journal import (
     Kind,
     ReadStats,
@@ -47,15 +47,18 @@ class _Tools:
     signer: Signer | None
     wall: float
     left: spool.Left
+    waiting: set[int]  # journals with packets in a ring that could not be brought to the disk
 
 
-def recover(root: Path, ring: KeyRing | None, signer: Signer | None, wall: float) -> list[RecordingRow]:
+def recover(
+    root: Path, ring: KeyRing | None, signer: Signer | None, wall: float, shared: Path | None = None
+) -> list[RecordingRow]:
     """Final rows of all interrupted recordings, which are marked finished. Blocking; one broken one stops no other.
 
-    wall: when, for the manifests.
+    wall: when, for the manifests. shared: where rings lie that outlive their server.
     """
-    rows = []
-    tools = _Tools(root, ring, signer, wall, spool.load(root, ring))
+    rows, left = [], spool.load(root, ring)
+    tools = _Tools(root, ring, signer, wall, left, rings.load(root, shared, ring, left))
     done = True
     for recording_id, directory in catalogue.unfinished(root):
         try:
@@ -84,6 +87,8 @@ def _recover_one(tools: _Tools, recording_id: str, directory: str) -> RecordingR
     for path in catalogue.journals(tools.root, directory) if directory else []:
         try:
             key, going = _key(tools, path), erasing.begun(path)
+            if key is not None and spool.journal_id(keys.fingerprint(key)) in tools.waiting:
+                raise StorageError("packets of it are in a ring that could not be brought to the disk")
             if key is None and is_sealed(path):
                 facts: manifest.FileFacts | None = _facts_without_key(path)
             else:

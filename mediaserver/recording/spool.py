@@ -18,7 +18,7 @@ import os
 import secrets
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -40,10 +40,12 @@ FOLDER, SUFFIX = "spool", ".spool"
 FORMAT = "mediaserver-spool"
 HEAD_BYTES = 1_024
 HEAD_VERSION = 2
-SYNC, VERSION = b"MSPB", 2
+SYNC, VERSION = b"MSPB", 3
 BATCH = struct.Struct("<4sB3xIIQq")  # sync, version, body size, CRC-32 of this with the field zero, number, time
-ENTRY = struct.Struct("<QQIII")  # journal's id, number of the segment to be, offset in it, size, size of the one before
-CRC_OFFSET = 12
+# Journal's id, number of the segment to be, offset in it, size, size of the one before; the tap's number, what of it is
+# kept with this.
+ENTRY = struct.Struct("<QQIIIIQ")
+CRC_OFFSET, TAG_BYTES = 12, 16
 
 
 def journal_id(key_id: str) -> int:
@@ -288,12 +290,45 @@ def _generation(values: dict[str, object]) -> int:
 # -- after a crash
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    journal: int
+    segment: int
+    offset: int
+    records: bytes = field(repr=False)
+    before: int = 0  # the size of the segment before
+    tap: int = 0  # its number in the journal
+    position: int = 0  # of its ring, behind these records
+
+    def pack(self) -> bytes:
+        size = len(self.records)
+        return ENTRY.pack(self.journal, self.segment, self.offset, size, self.before, self.tap, self.position) + (
+            self.records
+        )
+
+
 @dataclass(slots=True)
 class Left:
     """What spools held when a server died: by journal's id and number of the segment to be."""
 
     parts: dict[tuple[int, int], list[tuple[int, bytes, int]]] = field(default_factory=dict)  # offset, records, before
     files: list[SpoolFile] = field(default_factory=list)  # locked; their keys are not told
+    positions: dict[tuple[int, int], int] = field(default_factory=dict)  # by journal and tap: what of its ring is here
+
+    def add(self, entry: Entry) -> None:
+        part = (entry.offset, entry.records, entry.before)
+        self.parts.setdefault((entry.journal, entry.segment), []).append(part)
+        tap = (entry.journal, entry.tap)
+        self.positions[tap] = max(self.positions.get(tap, 0), entry.position)
+
+    def end(self, journal: int, number: int) -> tuple[int, int]:
+        """How many bytes of the segment that was to come are here without a gap, and how large the one before was."""
+        size, before = 0, 0
+        for offset, records, size_before in sorted(self.parts.get((journal, number), [])):
+            if size != offset:
+                break
+            size, before = size + len(records), size_before
+        return size, before
 
     def take(self, journal: int, number: int) -> tuple[bytes, int]:
         """Whole records, in order, of the segment that was to come, and how large the one before it was; empty: none.
@@ -357,8 +392,8 @@ def _load_one(path: Path, ring: KeyRing | None, left: Left) -> None:
     left.files.append(SpoolFile(path, descriptor, b""))
     os.fdatasync(descriptor)
     with os.fdopen(os.dup(descriptor), "rb") as file:
-        for journal, number, offset, records, before in _entries(file, *_key(file, ring)):
-            left.parts.setdefault((journal, number), []).append((offset, records, before))
+        for entry in _entries(file, *_key(file, ring)):
+            left.add(entry)
 
 
 def _key(file: BinaryIO, ring: KeyRing | None) -> tuple[bytes, int]:
@@ -373,10 +408,8 @@ def _key(file: BinaryIO, ring: KeyRing | None) -> tuple[bytes, int]:
     return ring.unwrap(wrapped), generation << 32
 
 
-def _entries(file: BinaryIO, key: bytes, expected: int) -> Iterator[tuple[int, int, int, bytes, int]]:
-    """(journal, segment, offset, records, size of the segment before) of every whole batch of this generation.
-
-    expected: the number of its first.
+def _entries(file: BinaryIO, key: bytes, expected: int) -> Iterator[Entry]:
+    """Those of every whole batch of this generation, whose first has the number expected.
 
     What follows a torn one was never written, or is of an older one.
     """
@@ -392,7 +425,15 @@ def _entries(file: BinaryIO, key: bytes, expected: int) -> Iterator[tuple[int, i
             return
         position, expected = 0, expected + 1
         while position + ENTRY.size <= len(body):
-            journal, segment, offset, length, before = ENTRY.unpack_from(body, position)
+            journal, segment, offset, length, before, tap, kept = ENTRY.unpack_from(body, position)
             position += ENTRY.size + length
             if offset + length <= SEGMENT_BYTES_MAX:
-                yield journal, segment, offset, body[position - length : position], before
+                yield Entry(journal, segment, offset, body[position - length : position], before, tap, kept)
+
+
+def batch(number: int, entries: Iterable[Entry], key: bytes, at_ns: int) -> bytes:
+    """As the rounds write it (ext/rounds.pyx)."""
+    body = b"".join(entry.pack() for entry in entries)
+    head = BATCH.pack(SYNC, VERSION, len(body) + TAG_BYTES, 0, number, at_ns)
+    head = head[:CRC_OFFSET] + zlib.crc32(head).to_bytes(4, "little") + head[CRC_OFFSET + 4 :]
+    return head + AESGCM(key).encrypt(number.to_bytes(12, "big"), body, head)

@@ -29,6 +29,7 @@ from mediaserver.recording.spool import Spooler
 log = structlog.get_logger(__name__)
 
 SPACE_CHECK_NS = 1_000_000_000
+PRIVATE_FLUSH_NS = 10_000_000  # where rings die with the process: half a packet of each leg
 Command = tuple[Callable[[], None], "Future[None] | None"]
 
 
@@ -79,6 +80,10 @@ class JournalWriter:
         ]
         for thread in self._threads:
             thread.start()
+
+    def without_rings(self) -> None:
+        """Before the start: a kill takes what is in the rings, so it is fetched more often."""
+        self._flush_ns = min(self._flush_ns, PRIVATE_FLUSH_NS)
 
     def use_keys(self, ring: KeyRing) -> None:
         """From now on there can be a spool."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from mediaserver.errors import ConsentError, StaleHandle
-from mediaserver.ext.tap import TapRing
+from mediaserver.ext.tap import TapPool, TapRing
 from mediaserver.ext.tap_harness import put
 from mediaserver.model import ConsentToken, LegHandle, TapHandle
 from mediaserver.model_video import TrackHandle
@@ -21,7 +21,11 @@ class FakeTaps:
         self._tracks: dict[TapHandle, TrackHandle] = {}
         self.cameras: dict[TrackHandle, LegHandle] = {}  # whose
         self._last = 0
+        self._pool: TapPool | None = None
         self.tokens: list[ConsentToken] = []
+
+    def use_tap_pool(self, pool: TapPool) -> None:
+        self._pool = pool
 
     async def open_tap(self, leg: LegHandle, token: ConsentToken) -> TapHandle:
         if token.leg != leg or not self._authority.verify(token):
@@ -38,7 +42,7 @@ class FakeTaps:
         with self._lock:
             self._last += 1
             tap = TapHandle(self._last)
-            self._rings[tap], self._open[tap] = TapRing(tap, video=track is not None), leg
+            self._rings[tap], self._open[tap] = TapRing(tap, video=track is not None, pool=self._pool), leg
             if track is not None:
                 self._tracks[tap] = track
             self.tokens.append(token)

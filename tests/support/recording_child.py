@@ -8,8 +8,10 @@ import sys
 import threading
 from pathlib import Path
 
+import structlog
+
 from mediaserver.clock import SystemClock
-from mediaserver.ext.tap import TapRing
+from mediaserver.ext.tap import TapPool, TapRing
 from mediaserver.ext.tap_harness import Feeder
 from mediaserver.model import (
     CallFacts,
@@ -37,14 +39,18 @@ class RealTimeTaps:
     """Every 20 ms a packet in each ring, from the moment a tap is opened; a thread without the GIL makes them."""
 
     def __init__(self, legs: int) -> None:
+        self._pool: TapPool | None = None
         self._feeder = Feeder(legs, rtp(0, 0, b"\x55" * 160))
         threading.Thread(target=self._feeder.run, daemon=True).start()
+
+    def use_tap_pool(self, pool: TapPool) -> None:
+        self._pool = pool
 
     async def open_tap(self, leg: LegHandle, token: ConsentToken) -> TapHandle:
         return TapHandle(leg)
 
     def tap_ring(self, tap: TapHandle) -> TapRing:
-        ring = TapRing(tap)
+        ring = TapRing(tap, pool=self._pool)
         self._feeder.add(ring)
         return ring
 
@@ -87,6 +93,8 @@ async def record(recorder: JournalRecorder, clock: SystemClock, number: int) -> 
         await recording.notice_finished(Notice(leg.handle, "notice", "en", __file__, at - 1, at, clock.wall()))
     return recording.recording_id
 
+
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # stdout has one line
 
 if __name__ == "__main__":
     asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1))

@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mediaserver.recording import catalogue, segment
+from mediaserver.recording import catalogue, rings, segment
 from mediaserver.recording.journal import Kind, records
 from mediaserver.recording.keys import KeyRing, Signer, load_ring, load_signer, read_key
 from mediaserver.recording.recovery import recover
@@ -77,7 +77,7 @@ def kill_once(folder: Path, calls: int, draw: random.Random, told: Told) -> None
 
 def judge(root: Path, calls: int, killed_ns: int, ring: KeyRing, signer: Signer, told: Told) -> None:
     """Recovers as the next start would, and proves what is left. killed_ns: when the clock stopped for the server."""
-    rows = recover(root, ring, signer, time.time())
+    rows = recover(root, ring, signer, time.time(), rings.place(None))
     assert len(rows) == calls, f"{len(rows)} of {calls} recordings were recovered"
     assert list(catalogue.unfinished(root)) == []
     for row in rows:

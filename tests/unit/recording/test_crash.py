@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mediaserver.recording import catalogue
+from mediaserver.recording import catalogue, rings
 from mediaserver.recording.export import export_recording
 from mediaserver.recording.journal import Kind, frame, note, read, summarize
 from mediaserver.recording.keys import load_ring, load_signer, read_key
@@ -54,11 +54,11 @@ async def test_a_killed_server_keeps_what_it_captured_and_the_next_start_finishe
     found = {path: ring.unwrap(read_key(path) or {}) for path in journals}
     before = {path: packets_of(path, key)[0] for path, key in found.items()}
     assert not any(summarize(path, key).ended for path, key in found.items())
-    (row,) = recover(root, ring, signer, WALL0)
+    (row,) = recover(root, ring, signer, WALL0, rings.place(None))
     assert (row.recording_id, row.call_id, row.state, row.legs) == (line.split()[1], "c1", "recovered", 2)
     assert row.length_ms >= 900
     assert list(catalogue.unfinished(root)) == []
-    assert recover(root, ring, signer, WALL0) == []
+    assert recover(root, ring, signer, WALL0, rings.place(None)) == []
     for path, key in found.items():
         assert summarize(path, key).ended
         arrivals, whole = packets_of(path, key)

@@ -3,12 +3,10 @@
 import errno
 import os
 import threading
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from mediaserver.ext.tap_harness import put
 from mediaserver.recording import spool
@@ -171,12 +169,8 @@ def test_files_are_written_again_under_new_keys(server: Server) -> None:
     assert server.spools() == []
 
 
-def batch(number: int, segment: int, records: bytes, key: bytes) -> bytes:
-    """As the rounds write it, of one entry."""
-    body = spool.ENTRY.pack(7, segment, 0, len(records), 0) + records
-    head = spool.BATCH.pack(spool.SYNC, spool.VERSION, len(body) + 16, 0, number, 0)
-    head = head[: spool.CRC_OFFSET] + zlib.crc32(head).to_bytes(4, "little") + head[spool.CRC_OFFSET + 4 :]
-    return head + AESGCM(key).encrypt(number.to_bytes(12, "big"), body, head)
+def entry(segment: int, records: bytes) -> spool.Entry:
+    return spool.Entry(journal=7, segment=segment, offset=0, records=records)
 
 
 def twice_written(root: Path) -> tuple[Path, bytes, bytes]:
@@ -184,12 +178,12 @@ def twice_written(root: Path) -> tuple[Path, bytes, bytes]:
     file = spool.SpoolFile.create(root, RING, durable=False)
     at, first = spool.HEAD_BYTES, file.key
     for number in range(3):
-        data = batch((1 << 32) + number, number, b"old words", first)
+        data = spool.batch((1 << 32) + number, [entry(number, b"old words")], first, 0)
         at += os.pwrite(file.descriptor, data, at)
     file.used = at - spool.HEAD_BYTES
     file.renew(RING)
     os.close(file.descriptor)
-    return file.path, batch(2 << 32, 9, b"new words", file.key), first
+    return file.path, spool.batch(2 << 32, [entry(9, b"new words")], file.key, 0), first
 
 
 def found(root: Path) -> dict[int, bytes]:
@@ -210,7 +204,7 @@ def test_of_a_file_that_is_written_again_only_the_new_generation_is_taken(
     for size in range(len(new)):
         path.write_bytes(data[: spool.HEAD_BYTES] + new[:size] + data[spool.HEAD_BYTES + size :])
         assert found(tmp_path) == {}, f"torn after {size} bytes"
-    stale = batch((2 << 32) + 1, 8, b"old words", first)  # the number that would follow, another key
+    stale = spool.batch((2 << 32) + 1, [entry(8, b"old words")], first, 0)  # the number that would follow, another key
     for behind in (data[spool.HEAD_BYTES :], data[spool.HEAD_BYTES + len(new) :], stale, b""):
         path.write_bytes(data[: spool.HEAD_BYTES] + new + behind)
         assert found(tmp_path) == found(tmp_path) == {9: b"new words"}

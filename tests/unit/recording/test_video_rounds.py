@@ -56,7 +56,7 @@ def test_in_the_spool_sound_has_a_batch_of_its_own_before_that_of_the_pictures(t
     desk.arrive(100)
     desk.rounds.round(1_000)
     data = (tmp_path / "spool").read_bytes()
-    record = 28 + 28 + len(PICTURE)
+    record = 40 + 28 + len(PICTURE)
     assert int.from_bytes(data[8:12], "little") == record + 16
     second = data[32 + record + 16 :]
     assert (second[:4], int.from_bytes(second[8:12], "little")) == (b"MSPB", 2 * record + 16)
