@@ -27,14 +27,14 @@ from mediaserver.media.taps import TapPool
 from mediaserver.recording import catalogue, erasing, keys
 from mediaserver.recording.journal import Summary, summarize, write_whole
 from mediaserver.recording.keys import KeyRing
-from mediaserver.recording.spool import Entry, Left, SpoolFile, batch, journal_id
+from mediaserver.recording.spool import HEAD_BYTES, Entry, Left, SpoolFile, batch, journal_id
 
 log = structlog.get_logger(__name__)
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (checked for what it is; a folder of our own inside)
 CONTAINERS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 SUFFIX = ".rings"
-PAGE, HEAD_BYTES = 4_096, 192
+PAGE, TAP_BYTES = 4_096, 192
 SOUND_BYTES, VIDEO_BYTES = 262_144, 1_048_576
 # head, from, until, journal, sealing number and position, tap's number, changes, pad, tail, base, size
 TAP = struct.Struct("<QqqQQQIIQQQQ")
@@ -229,7 +229,7 @@ def _slots(descriptor: int) -> Iterator[Slot]:
             head, from_ns, until_ns, journal, sealing, position, number, _, _, tail, base, told = TAP.unpack(data)
             if journal and told == ring and base <= tail and head <= tail <= head + ring:
                 yield Slot(
-                    head, from_ns, until_ns, journal, sealing, position, number, tail, base, ring, at + HEAD_BYTES
+                    head, from_ns, until_ns, journal, sealing, position, number, tail, base, ring, at + TAP_BYTES
                 )
         at += ring + PAGE
 
@@ -277,7 +277,8 @@ def _save(root: Path, ring: KeyRing, entries: list[Entry], left: Left) -> None:
     """On the disk when this returns, so that whatever interrupts the recovery, the next makes the same bytes."""
     file = SpoolFile.create(root, ring, durable=True)
     try:
-        for number, entry in enumerate(entries):
+        os.lseek(file.descriptor, HEAD_BYTES, os.SEEK_SET)
+        for number, entry in enumerate(entries, file.generation << 32):
             write_whole(file.descriptor, batch(number, [entry], file.key, 0))
         os.fdatasync(file.descriptor)
     except OSError:
