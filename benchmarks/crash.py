@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks._history import append  # noqa: E402
-from mediaserver.recording import catalogue  # noqa: E402
+from mediaserver.recording import catalogue, rings  # noqa: E402
 from mediaserver.recording.keys import load_ring, load_signer  # noqa: E402
 from mediaserver.settings import RecordingSettings  # noqa: E402
 from tests.support import recording_child  # noqa: E402
@@ -136,7 +136,9 @@ def power(options: argparse.Namespace, data_dir: Path, told: Told, draw: random.
                 cut_ns = time.monotonic_ns()
                 cut(at)
         with mounted(image, at):
-            judge(at / "recordings", options.calls, cut_ns, ring, signer, told)
+            judge(at / "recordings", options.calls, cut_ns, ring, signer, told, memory=False)
+            for path in rings.left_by(at / "recordings", rings.place(None)):
+                path.unlink()
         show(told)
 
 

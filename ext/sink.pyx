@@ -151,8 +151,11 @@ cdef void sink_seal(Sink* s, int64_t now_ns) noexcept nogil:
 
 
 cdef void sink_release(Sink* s) noexcept nogil:
-    if s.tap is not NULL:
-        tap_release(s.tap, s.taken)
+    if s.tap is NULL:
+        return
+    if s.failure:                          # what it took is nowhere: what comes would follow a hole
+        store_release_64(&s.tap.journal, 0)
+    tap_release(s.tap, s.taken)
 
 
 cdef int64_t sink_take(Sink* s) noexcept nogil:
@@ -214,7 +217,7 @@ cdef class LegSink:
         ring.tap.from_ns = from_ns
         ring.tap.sealing_number = ring.tap.sealing_position = 0
         store_release_64(<uint64_t*>&ring.tap.until_ns, <uint64_t>self.sink.window.until_ns)
-        store_release_64(&ring.tap.journal, self.sink.id)
+        store_release_64(&ring.tap.journal, 0 if self.sink.failure else self.sink.id)
         self.sink.tap = ring.tap
 
     def open_window(self, int64_t from_ns) -> None:

@@ -113,6 +113,11 @@ def create(root: Path, folder: Path | None) -> Rings | None:
 # -- after a crash
 
 
+def left_by(root: Path, folder: Path | None) -> list[Path]:
+    """Files of servers that record to `root`, living ones too."""
+    return [] if folder is None else sorted(folder.glob(f"{_name(root)}-*{SUFFIX}"))
+
+
 @dataclass(frozen=True, slots=True)
 class Slot:
     """What one dead tap left."""
@@ -158,7 +163,7 @@ def load(root: Path, folder: Path | None, ring: KeyRing | None, left: Left) -> s
     Journals whose packets could not be brought there: they wait for a start that can. Never raises.
     """
     waiting: set[int] = set()
-    for path in sorted(folder.glob(f"{_name(root)}-*{SUFFIX}")) if folder is not None else ():
+    for path in left_by(root, folder):
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError as error:

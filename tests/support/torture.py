@@ -75,9 +75,14 @@ def kill_once(folder: Path, calls: int, draw: random.Random, told: Told) -> None
         shutil.rmtree(part)
 
 
-def judge(root: Path, calls: int, killed_ns: int, ring: KeyRing, signer: Signer, told: Told) -> None:
-    """Recovers as the next start would, and proves what is left. killed_ns: when the clock stopped for the server."""
-    rows = recover(root, ring, signer, time.time(), rings.place(None))
+def judge(
+    root: Path, calls: int, killed_ns: int, ring: KeyRing, signer: Signer, told: Told, *, memory: bool = True
+) -> None:
+    """Recovers as the next start would, and proves what is left. killed_ns: when the clock stopped for the server.
+
+    memory: what the server kept there is there still, as after a kill; not so after a power cut.
+    """
+    rows = recover(root, ring, signer, time.time(), rings.place(None) if memory else None)
     assert len(rows) == calls, f"{len(rows)} of {calls} recordings were recovered"
     assert list(catalogue.unfinished(root)) == []
     for row in rows:

@@ -101,6 +101,26 @@ def test_a_kill_after_the_write_and_before_the_ring_knows_repeats_nothing(after:
     assert server.in_journal("1") == server.said["1"]
 
 
+def test_nothing_of_a_ring_is_kept_behind_what_a_failing_disk_has_lost(server: Server) -> None:
+    """What the failed round took is nowhere: the rest would follow a hole, and the recording has failed already."""
+    file = server.open("1")
+    server.round(packets=2)
+    full, kept = os.open("/dev/full", os.O_WRONLY), os.dup(file.descriptor)
+    current = server.writer._spooler.current
+    assert current is not None
+    os.dup2(full, current.descriptor)
+    os.dup2(full, file.descriptor)
+    server.round(packets=2)
+    assert server.failed == ["disk_full"]
+    server.arrives(packets=2)
+    os.close(kept)
+    os.close(full)
+    server.crash()
+    assert server.recover() == ["recovered"]
+    kept_numbers = server.in_journal("1")
+    assert kept_numbers == server.said["1"][: len(kept_numbers)]
+
+
 def test_what_arrived_outside_the_window_is_not_recovered(server: Server) -> None:
     file = server.open("1")
     server.arrives(packets=2)
