@@ -4,7 +4,7 @@ Owns a histogram whose newer entries weigh more (each packet a little more than 
 decayed), the choice of the bucket to hold, and the zero of all delays: the transit time of fast packets in a window of
 two seconds, which follows clock drift and changes of the route. A packet beyond what is held moves the choice at once;
 downwards it is made four times a second. Integers only; constant work per packet but for the choice, one pass over the
-histogram up to the slowest packet.
+slower part of the histogram.
 """
 
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t
@@ -68,22 +68,27 @@ cdef inline int64_t delay_cost_mr(int bucket) noexcept nogil:
     return KNEE_MS * SLOPE_MR + STEEP_MS * KNEE_SLOPE_MR + (ms - KNEE_MS - STEEP_MS) * STEEP_SLOPE_MR
 
 
-cdef inline int64_t lateness_cost_mr(uint64_t total, uint64_t late, uint64_t following,
-                                     int64_t lost_q16) noexcept nogil:
-    """The same for packets that come too late. following: weight of those that follow a late one; single: BurstR^-1.
+cdef inline int64_t single_cost_mr(uint64_t total, uint64_t late, int64_t lost_q16) noexcept nogil:
+    """The same for packets that come too late, each by itself. Rises with late.
 
     Where packets are lost anyway (lost_q16), some more matter less: Ie,eff rises ever more slowly.
     """
-    cdef int64_t random, single_q10, runs
     cdef int64_t late_q16 = <int64_t> ((late << 16) // total)
+    return <int64_t> LOSS_MR * BPL_Q16 * late_q16 // ((late_q16 + lost_q16 + BPL_Q16) * (lost_q16 + BPL_Q16))
+
+
+cdef inline int64_t lateness_cost_mr(uint64_t total, uint64_t late, uint64_t following,
+                                     int64_t lost_q16) noexcept nogil:
+    """The same where they come in runs. following: weight of those that follow a late one; single: BurstR^-1."""
+    cdef int64_t single_q10, runs
     if late == 0:
         return 0
-    random = <int64_t> LOSS_MR * BPL_Q16 * late_q16 // ((late_q16 + lost_q16 + BPL_Q16) * (lost_q16 + BPL_Q16))
     single_q10 = <int64_t> ((late - following) * 1024 // late) if late > following else 0
     runs = <int64_t> (late * RUNS_MR * RUNS_FULL_SHARE // total)
     if runs > RUNS_MR:
         runs = RUNS_MR
-    return random + runs - runs * (single_q10 * single_q10 // 1024 * single_q10 // 1024) // 1024
+    runs -= runs * (single_q10 * single_q10 // 1024 * single_q10 // 1024) // 1024
+    return single_cost_mr(total, late, lost_q16) + runs
 
 
 cdef inline uint64_t tail_q16(const DelayTracker* d) noexcept nogil:
@@ -116,8 +121,8 @@ cdef void delay_choose(DelayTracker* d) noexcept nogil:
     thinning = tail_q16(d)
     rare = unseen = (d.weight // 2) * thinning >> 16
     for i in range(d.highest, d.highest + UNSEEN_BUCKETS):
-        if i >= DELAY_BUCKETS:
-            break
+        if i >= DELAY_BUCKETS or delay_cost_mr(i) >= least:
+            break                                  # lateness adds to that: no higher bucket costs less
         lateness = lateness_cost_mr(d.total + d.weight, unseen, 0, d.lost_q16)
         cost = delay_cost_mr(i) + (lateness * 5 // 4 if i < held else lateness)
         if cost < least:
@@ -125,6 +130,8 @@ cdef void delay_choose(DelayTracker* d) noexcept nogil:
             d.held = i
         unseen = unseen * thinning >> 16
     for i in range(d.highest, -1, -1):
+        if single_cost_mr(d.total + d.weight, late + rare, d.lost_q16) // 2 >= least:
+            break                                  # nor does any lower bucket cost less
         lateness = lateness_cost_mr(d.total + d.weight, late + rare, following, d.lost_q16)
         if late < following + d.weight:            # one run is all that is known of: a stall may have been the only one
             lateness //= 2
