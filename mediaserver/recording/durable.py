@@ -25,7 +25,8 @@ from mediaserver.media.taps import LegSink, Rounds
 from mediaserver.recording import catalogue
 from mediaserver.recording.journal import Window
 from mediaserver.recording.manifest import FileFacts
-from mediaserver.recording.spool import Spooler, SpoolFile
+from mediaserver.recording.spool import Spooler
+from mediaserver.recording.spool_file import SpoolFile
 
 log = structlog.get_logger(__name__)
 

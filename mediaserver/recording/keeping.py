@@ -20,7 +20,7 @@ import structlog
 
 from mediaserver.errors import StorageError
 from mediaserver.limits import SPOOL_LOOK_S, SPOOL_WAIT_S_MAX
-from mediaserver.recording import catalogue, keys, ledger, manifest, spool
+from mediaserver.recording import catalogue, keys, ledger, manifest, spool, spool_file
 from mediaserver.recording.cabinet import Cabinet, journal_names
 from mediaserver.recording.depacketize import FILM_FORMS
 from mediaserver.recording.export import Form, export_recording, pictures_of
@@ -89,8 +89,8 @@ class Keeper:
             await asyncio.sleep(SPOOL_LOOK_S)
             before &= await asyncio.to_thread(spool.holding, self.root)
         raise StorageError(
-            f"recording {row.recording_id} ended a moment ago and {self.root / spool.FOLDER} may hold its last words; "
-            "if the server has crashed, start it once, then try again"
+            f"recording {row.recording_id} ended a moment ago and {self.root / spool_file.FOLDER} may hold its last "
+            "words; if the server has crashed, start it once, then try again"
         )
 
     async def _may_go(self, recording_id: str) -> RecordingRow:

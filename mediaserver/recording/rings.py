@@ -27,7 +27,8 @@ from mediaserver.media.taps import TapPool
 from mediaserver.recording import catalogue, erasing, keys
 from mediaserver.recording.journal import Summary, summarize, write_whole
 from mediaserver.recording.keys import KeyRing
-from mediaserver.recording.spool import HEAD_BYTES, Entry, Left, SpoolFile, batch, journal_id
+from mediaserver.recording.spool import Entry, Left, batch, journal_id
+from mediaserver.recording.spool_file import HEAD_BYTES, SpoolFile
 
 log = structlog.get_logger(__name__)
 

@@ -1,21 +1,16 @@
 """The spool: what was captured since each journal's last segment, for all legs in one file, so that it is kept at once.
 
-Owns the files, their keys and when one may go: not before every journal has its segments of what is in it, on the disk.
-Written natively (`ext/rounds.pyx` has the batch's layout); read when a server starts after a crash. A file is a head
-of HEAD_BYTES, JSON with a key of its own wrapped by the master key, and batches. What is in it is kept for two circles;
-then a new head takes the place of the old one, key and all, and the file is written again from its start, since pages
-that are there cost a tenth of new ones. Batches of an older generation that still lie behind the new ones have other
-numbers, and no key. Whoever destroys a file destroys its key first.
+Owns which file is written and when one may be written again: not before every journal has its segments of what is in
+it, on the disk. A file (`spool_file.py`) is kept for two circles. Batches are written natively (`ext/rounds.pyx` has
+their layout) and read here, when a server starts after a crash.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
-import secrets
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
@@ -28,18 +23,14 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from mediaserver.errors import StorageError
-from mediaserver.limits import SEGMENT_BYTES_MAX, SPOOL_BATCH_BYTES_MAX, SPOOL_KEPT_BYTES
+from mediaserver.limits import SEGMENT_BYTES_MAX, SPOOL_BATCH_BYTES_MAX
 from mediaserver.media.taps import Rounds
-from mediaserver.recording import keys
 from mediaserver.recording.journal import sync_directory
 from mediaserver.recording.keys import KeyRing
+from mediaserver.recording.spool_file import FOLDER, HEAD_BYTES, SUFFIX, SpoolFile, generation_of
 
 log = structlog.get_logger(__name__)
 
-FOLDER, SUFFIX = "spool", ".spool"
-FORMAT = "mediaserver-spool"
-HEAD_BYTES = 1_024
-HEAD_VERSION = 2
 SYNC, VERSION = b"MSPB", 3
 BATCH = struct.Struct("<4sB3xIIQq")  # sync, version, body size, CRC-32 of this with the field zero, number, time
 # Journal's id, number of the segment to be, offset in it, size, size of the one before; the tap's number, what of it is
@@ -51,77 +42,6 @@ CRC_OFFSET, TAG_BYTES = 12, 16
 def journal_id(key_id: str) -> int:
     """Names a journal in the spool: the first eight bytes of its key's fingerprint."""
     return int(key_id[:16], 16)
-
-
-@dataclass(slots=True)
-class SpoolFile:
-    path: Path
-    descriptor: int
-    key: bytes = field(repr=False)
-    generation: int = 1
-    used: int = 0  # bytes of this generation; known when the next file has taken its place
-    synced: int = 0  # the generation that is on the disk whole
-    broken: bool = False  # a batch could not be written
-
-    @classmethod
-    def create(cls, root: Path, ring: KeyRing, *, durable: bool) -> SpoolFile:
-        """Locked as long as this process lives. durable: its name survives a power cut from now on. Raises OSError."""
-        folder = root / FOLDER
-        folder.mkdir(mode=0o700, exist_ok=True)
-        path = folder / f"{secrets.token_hex(8)}{SUFFIX}"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        file = cls(path, descriptor, b"")
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            file._new_head(ring)
-            if durable:
-                os.fdatasync(descriptor)
-                sync_directory(folder)
-                sync_directory(root)
-        except OSError:
-            os.close(descriptor)
-            path.unlink(missing_ok=True)
-            raise
-        return file
-
-    def renew(self, ring: KeyRing) -> None:
-        """Its key is overwritten by that of a new generation, on the disk, before a byte of that is written.
-
-        A file that held much more than what was written last is cut; room for that is made sure of ahead, if the file
-        system can. Raises OSError.
-        """
-        size, wanted = os.fstat(self.descriptor).st_size, HEAD_BYTES + self.used + self.used // 4
-        if size > max(SPOOL_KEPT_BYTES, 4 * wanted):
-            os.ftruncate(self.descriptor, wanted)
-        elif size < wanted:
-            with contextlib.suppress(OSError):  # it grows as it is written then
-                os.posix_fallocate(self.descriptor, 0, wanted)
-        self.generation, self.used = self.generation + 1, 0
-        self._new_head(ring)
-        os.fdatasync(self.descriptor)
-
-    def _new_head(self, ring: KeyRing) -> None:
-        self.key = keys.new_key()
-        values = {"format": FORMAT, "version": HEAD_VERSION, "generation": self.generation,
-                  "key": ring.wrap(self.key, FOLDER, self.path.name)}  # fmt: skip
-        head = json.dumps(values).encode().ljust(HEAD_BYTES - 1) + b"\n"
-        if os.pwrite(self.descriptor, head, 0) != HEAD_BYTES:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    def destroy(self, closing: contextlib.AbstractContextManager[object] | None = None) -> None:
-        """Its key is overwritten before the name goes, which it does in any case. Raises OSError.
-
-        closing: held while its descriptor is closed.
-        """
-        try:
-            os.ftruncate(self.descriptor, HEAD_BYTES)  # what the disk has not seen yet it never will
-            os.pwrite(self.descriptor, bytes(HEAD_BYTES), 0)
-            os.fdatasync(self.descriptor)
-        finally:
-            with closing or contextlib.nullcontext():
-                descriptor, self.descriptor = self.descriptor, -1
-                os.close(descriptor)
-            self.path.unlink(missing_ok=True)
 
 
 class Spooler:
@@ -264,7 +184,7 @@ def holding(root: Path) -> set[tuple[Path, int]]:
         with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
             head, first = file.read(HEAD_BYTES), file.read(BATCH.size)
             try:
-                generation = _generation(json.loads(head))
+                generation = generation_of(json.loads(head))
             except (ValueError, KeyError, TypeError, AttributeError):  # who cannot tell says yes
                 generation = -1
             if first and (generation <= 0 or _is_of(first, generation)):
@@ -275,16 +195,6 @@ def holding(root: Path) -> set[tuple[Path, int]]:
 def _is_of(first: bytes, generation: int) -> bool:
     """first: what lies where the first batch goes. Zeros, or what an older generation left, is no word of anybody."""
     return len(first) < BATCH.size or (first[:4] == SYNC and BATCH.unpack(first)[4] >> 32 == generation)
-
-
-def _generation(values: dict[str, object]) -> int:
-    """0: of version 1, whose files were written once. Raises KeyError, TypeError, ValueError."""
-    if values["format"] != FORMAT or values["version"] not in (1, HEAD_VERSION):
-        raise ValueError("of a newer server")
-    generation = values["generation"] if values["version"] == HEAD_VERSION else 0
-    if not isinstance(generation, int) or not 0 <= generation < 1 << 32:
-        raise ValueError("its generation is none")
-    return generation
 
 
 # -- after a crash
@@ -400,7 +310,7 @@ def _key(file: BinaryIO, ring: KeyRing | None) -> tuple[bytes, int]:
     """And the number of the first batch under it. Raises StorageError: it cannot be read, and why."""
     try:
         values = json.loads(file.read(HEAD_BYTES))
-        generation, wrapped = _generation(values), values["key"]
+        generation, wrapped = generation_of(values), values["key"]
     except (ValueError, KeyError, TypeError) as error:
         raise StorageError("a spool without its head holds nothing that can be read") from error
     if ring is None or not isinstance(wrapped, dict):

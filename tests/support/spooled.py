@@ -9,7 +9,7 @@ from pathlib import Path
 from mediaserver.clock import VirtualClock
 from mediaserver.ext.tap_harness import put
 from mediaserver.media.taps import TapRing
-from mediaserver.recording import catalogue, rings, spool
+from mediaserver.recording import catalogue, rings, spool_file
 from mediaserver.recording.durable import LegFile
 from mediaserver.recording.journal import Kind, note
 from mediaserver.recording.keys import KeyRing
@@ -97,7 +97,7 @@ class Server:
         return numbers(self.files[leg].path)
 
     def spools(self) -> list[Path]:
-        return sorted((self.root / spool.FOLDER).glob("*"))
+        return sorted((self.root / spool_file.FOLDER).glob("*"))
 
     def crash(self) -> None:
         """What a kill does to descriptors, and to nothing else."""

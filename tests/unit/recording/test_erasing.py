@@ -12,7 +12,7 @@ import pytest
 from mediaserver.errors import StorageError
 from mediaserver.model import Masked, NoticeKind
 from mediaserver.model_consent import Answer, ConsentRules
-from mediaserver.recording import catalogue, erasing, keeping, keys, manifest, spool
+from mediaserver.recording import catalogue, erasing, keeping, keys, manifest, spool, spool_file
 from mediaserver.recording.keys import KeyRing, Signer, key_path, load_ring
 from mediaserver.recording.recovery import merged, recover
 from mediaserver.recording.verify import Verdict, verify_directory
@@ -147,7 +147,7 @@ async def test_erasing_what_ended_a_moment_ago_destroys_the_spools_that_hold_it(
     recording_id, folder = await recorded(room)
     room.talk(other, packets=3)
     held = spool.holding(room.recorder.root)
-    keys_held = [path.read_bytes()[: spool.HEAD_BYTES].partition(b'"key"')[2].strip() for path, _ in held]
+    keys_held = [path.read_bytes()[: spool_file.HEAD_BYTES].partition(b'"key"')[2].strip() for path, _ in held]
     descriptors = [os.open(path, os.O_RDONLY) for path, _ in held]
     await room.recorder.keeper().erase(recording_id, "1", "asked for it", "anna", room.clock.wall())
     assert not key_path(folder / "1.journal").exists()
@@ -168,15 +168,15 @@ async def test_a_command_beside_the_server_waits_until_no_spool_holds_the_words(
     row = await room.store.get(recording_id)
     assert row is not None
     wall = (row.ended_ms or 0) / 1000
-    stays = room.recorder.root / spool.FOLDER / f"0{spool.SUFFIX}"
-    stays.write_bytes(bytes(spool.HEAD_BYTES + 1))
+    stays = room.recorder.root / spool_file.FOLDER / f"0{spool_file.SUFFIX}"
+    stays.write_bytes(bytes(spool_file.HEAD_BYTES + 1))
     with pytest.raises(StorageError, match="may hold its last words"):
         await keeper.erase(recording_id, "1", "asked for it", "anna", wall)
     assert key_path(folder / "1.journal").exists()
-    stays.write_bytes(bytes(spool.HEAD_BYTES))
+    stays.write_bytes(bytes(spool_file.HEAD_BYTES))
     monkeypatch.setattr(keeping, "SPOOL_WAIT_S_MAX", 30.0)  # the server's own goes when its writer gets to it
     assert await keeper.erase(recording_id, "1", "asked for it", "anna", wall) == ["1.journal"]
-    stays.write_bytes(bytes(spool.HEAD_BYTES + 1))  # somebody else's: these words left it long ago
+    stays.write_bytes(bytes(spool_file.HEAD_BYTES + 1))  # somebody else's: these words left it long ago
     assert await keeper.erase(recording_id, "2", "asked for it", "anna", wall + 60) == ["2.journal"]
     stays.unlink()
 

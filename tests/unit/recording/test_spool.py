@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from mediaserver.ext.tap_harness import put
-from mediaserver.recording import spool
+from mediaserver.limits import SPOOL_KEPT_BYTES
+from mediaserver.recording import spool, spool_file
 from mediaserver.recording.durable import LegFile
 from mediaserver.recording.journal import Kind, note
 from mediaserver.recording.keys import KeyRing, MasterKey
@@ -89,7 +90,7 @@ def test_what_recovery_seals_has_a_nonce_of_its_own(server: Server) -> None:
 def test_a_batch_torn_by_the_crash_costs_what_is_in_it(server: Server) -> None:
     server.open("1")
     server.round()
-    (whole, *_) = [path for path in server.spools() if path.stat().st_size > spool.HEAD_BYTES]
+    (whole, *_) = [path for path in server.spools() if path.stat().st_size > spool_file.HEAD_BYTES]
     size = whole.stat().st_size
     server.round()
     server.crash()
@@ -149,7 +150,7 @@ def test_an_erased_partys_words_are_in_no_spool_either(server: Server) -> None:
 
 def wrapped_key(path: Path) -> bytes:
     """As its head has it."""
-    return path.read_bytes()[: spool.HEAD_BYTES].partition(b'"key"')[2].strip()
+    return path.read_bytes()[: spool_file.HEAD_BYTES].partition(b'"key"')[2].strip()
 
 
 def test_files_are_written_again_under_new_keys(server: Server) -> None:
@@ -175,12 +176,12 @@ def entry(segment: int, records: bytes) -> spool.Entry:
 
 def twice_written(root: Path) -> tuple[Path, bytes, bytes]:
     """A file with three batches of its first generation and the head of its second; a batch of that; the first key."""
-    file = spool.SpoolFile.create(root, RING, durable=False)
-    at, first = spool.HEAD_BYTES, file.key
+    file = spool_file.SpoolFile.create(root, RING, durable=False)
+    at, first = spool_file.HEAD_BYTES, file.key
     for number in range(3):
         data = spool.batch((1 << 32) + number, [entry(number, b"old words")], first, 0)
         at += os.pwrite(file.descriptor, data, at)
-    file.used = at - spool.HEAD_BYTES
+    file.used = at - spool_file.HEAD_BYTES
     file.renew(RING)
     os.close(file.descriptor)
     return file.path, spool.batch(2 << 32, [entry(9, b"new words")], file.key, 0), first
@@ -202,28 +203,28 @@ def test_of_a_file_that_is_written_again_only_the_new_generation_is_taken(
     assert found(tmp_path) == {}
     assert spool.holding(tmp_path) == set()
     for size in range(len(new)):
-        path.write_bytes(data[: spool.HEAD_BYTES] + new[:size] + data[spool.HEAD_BYTES + size :])
+        path.write_bytes(data[: spool_file.HEAD_BYTES] + new[:size] + data[spool_file.HEAD_BYTES + size :])
         assert found(tmp_path) == {}, f"torn after {size} bytes"
     stale = spool.batch((2 << 32) + 1, [entry(8, b"old words")], first, 0)  # the number that would follow, another key
-    for behind in (data[spool.HEAD_BYTES :], data[spool.HEAD_BYTES + len(new) :], stale, b""):
-        path.write_bytes(data[: spool.HEAD_BYTES] + new + behind)
+    for behind in (data[spool_file.HEAD_BYTES :], data[spool_file.HEAD_BYTES + len(new) :], stale, b""):
+        path.write_bytes(data[: spool_file.HEAD_BYTES] + new + behind)
         assert found(tmp_path) == found(tmp_path) == {9: b"new words"}
     assert spool.holding(tmp_path) == {(path, 2)}
     assert first not in path.read_bytes()
 
 
 def test_a_file_that_was_much_fuller_is_cut_and_one_that_needs_room_gets_it(tmp_path: Path) -> None:
-    file = spool.SpoolFile.create(tmp_path, RING, durable=False)
-    os.ftruncate(file.descriptor, 10 * spool.SPOOL_KEPT_BYTES)
+    file = spool_file.SpoolFile.create(tmp_path, RING, durable=False)
+    os.ftruncate(file.descriptor, 10 * SPOOL_KEPT_BYTES)
     file.used = 100_000
     file.renew(RING)
-    assert file.path.stat().st_size == spool.HEAD_BYTES + 125_000
+    assert file.path.stat().st_size == spool_file.HEAD_BYTES + 125_000
     file.used = 200_000
     file.renew(RING)
-    assert file.path.stat().st_size == spool.HEAD_BYTES + 250_000
+    assert file.path.stat().st_size == spool_file.HEAD_BYTES + 250_000
     file.used = 10
     file.renew(RING)
-    assert file.path.stat().st_size == spool.HEAD_BYTES + 250_000
+    assert file.path.stat().st_size == spool_file.HEAD_BYTES + 250_000
     assert file.generation == 4
     file.destroy()
 
@@ -237,7 +238,7 @@ def test_at_rest_nothing_is_kept_of_a_busy_time(server: Server) -> None:
     server.work()
     server.writer._after_round(0)
     server.sync()
-    assert [path.stat().st_size for path in server.spools()] == [spool.HEAD_BYTES]
+    assert [path.stat().st_size for path in server.spools()] == [spool_file.HEAD_BYTES]
     assert spool.holding(server.root) == set()
 
 
@@ -245,7 +246,7 @@ def test_a_file_that_cannot_be_renewed_goes(server: Server, monkeypatch: pytest.
     server.open("1")
     server.round()
     with monkeypatch.context() as patch:
-        patch.setattr(spool.SpoolFile, "_new_head", _no_space)
+        patch.setattr(spool_file.SpoolFile, "_new_head", _no_space)
         done = server.writer.forget()
         server.work()
         server.sync()
@@ -257,7 +258,7 @@ def test_a_file_that_cannot_be_renewed_goes(server: Server, monkeypatch: pytest.
     assert server.in_journal("1") == [1, 2]
 
 
-def _no_space(file: spool.SpoolFile, ring: KeyRing) -> None:
+def _no_space(file: spool_file.SpoolFile, ring: KeyRing) -> None:
     raise OSError(errno.ENOSPC, "no space")
 
 
@@ -319,7 +320,7 @@ def test_the_spool_of_a_living_server_is_left_alone(server: Server) -> None:
     server.open("1")
     server.round()
     assert server.recover() == []
-    left = [path for path in server.spools() if path.stat().st_size > spool.HEAD_BYTES]
+    left = [path for path in server.spools() if path.stat().st_size > spool_file.HEAD_BYTES]
     assert len(left) == 1
     server.crash()
     assert server.recover() == ["recovered"]
@@ -329,11 +330,11 @@ def test_the_spool_of_a_living_server_is_left_alone(server: Server) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda data: data[: spool.HEAD_BYTES // 2],
-        lambda data: b"{}".ljust(spool.HEAD_BYTES) + data[spool.HEAD_BYTES :],
-        lambda data: data[: spool.HEAD_BYTES] + b"\0" * 5_000,
+        lambda data: data[: spool_file.HEAD_BYTES // 2],
+        lambda data: b"{}".ljust(spool_file.HEAD_BYTES) + data[spool_file.HEAD_BYTES :],
+        lambda data: data[: spool_file.HEAD_BYTES] + b"\0" * 5_000,
         lambda data: data[:-20] + bytes([data[-20] ^ 1]) + data[-19:],
-        lambda data: data[: spool.HEAD_BYTES + 8] + b"\xff\xff\xff\x7f" + data[spool.HEAD_BYTES + 12 :],
+        lambda data: data[: spool_file.HEAD_BYTES + 8] + b"\xff\xff\xff\x7f" + data[spool_file.HEAD_BYTES + 12 :],
     ],
     ids=["no head", "another's head", "zeros", "a changed bit", "a huge size"],
 )
@@ -341,7 +342,7 @@ def test_a_damaged_spool_stops_no_recovery(change: Callable[[bytes], bytes], ser
     server.open("1")
     server.round()
     server.crash()
-    (path,) = [path for path in server.spools() if path.stat().st_size > spool.HEAD_BYTES]
+    (path,) = [path for path in server.spools() if path.stat().st_size > spool_file.HEAD_BYTES]
     path.write_bytes(change(path.read_bytes()))
     assert server.recover() == ["recovered"]
     assert server.in_journal("1") == []
@@ -351,14 +352,14 @@ def test_a_damaged_spool_stops_no_recovery(change: Callable[[bytes], bytes], ser
 def test_when_the_last_recording_has_ended_no_spool_holds_a_word_of_it(server: Server) -> None:
     file = server.open("1")
     server.round()
-    assert max(path.stat().st_size for path in server.spools()) > spool.HEAD_BYTES
+    assert max(path.stat().st_size for path in server.spools()) > spool_file.HEAD_BYTES
     server.writer.detach(file, note(Kind.CLOSE, server.clock.now_ns(), {}))
     server.writer.finish(file, note(Kind.END, server.clock.now_ns(), {}))
     server.work()
     server.writer._after_round(0)
     server.sync()
     assert server.in_journal("1") == [1]
-    assert [path.stat().st_size for path in server.spools()] == [spool.HEAD_BYTES]
+    assert [path.stat().st_size for path in server.spools()] == [spool_file.HEAD_BYTES]
     del server.files["1"], server.rings["1"]
     server.open("2")  # the next one has a spool at once
     server.round()
@@ -421,7 +422,7 @@ def test_the_spool_is_synced_by_a_thread_of_its_own(server: Server, monkeypatch:
 
     def noted(descriptor: int) -> None:
         sync(descriptor)
-        if Path(f"/proc/self/fd/{descriptor}").readlink().suffix == spool.SUFFIX:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().suffix == spool_file.SUFFIX:
             synced.set()
 
     monkeypatch.setattr(os, "fdatasync", noted)
