@@ -16,10 +16,11 @@ cdef enum:
     STRAY_PACKETS = 1000           # further behind than this is another numbering, not a late packet
     DROPOUT_PACKETS = 3000         # RFC 3550 A.1 MAX_DROPOUT: a longer jump is not loss
     VIRTUAL_FRAME_NS = 20000000
-    VIRTUAL_STEP_NS = 5000000      # a pitch period: what one time-stretching step of the real playout moves
+    VIRTUAL_SHRINK_NS = 5000000    # what the real playout's time stretching takes out in a packet's time
+    VIRTUAL_STRETCH_NS = 12000000  # and puts in: a pitch period in speech, more in a pause
     VIRTUAL_DEFICIT_NS = 10000000  # as in ext.playout: below the target by this or an eighth of it
     VIRTUAL_EXCESS_NS = 25000000   # above it by this and a quarter of it
-    VIRTUAL_FADED_NS = 100000000   # what a longer gap is filled with is not concealment
+    VIRTUAL_FADED_NS = 120000000   # as in ext.player: what the frames after that are filled with is not concealment
     LOSS_STEP_Q16 = 256            # what one lost packet adds to the smoothed share
     LOSS_ON_Q16 = 655              # 1 %: hold one packet more, so that holes are filled from both sides (or by FEC)
     LOSS_OFF_Q16 = 197
@@ -312,9 +313,9 @@ cdef int64_t observe_due(JitterBuffer* j, int64_t now_ns) noexcept nogil:
         jitter_played(j, j.packet_ns)
         error = j.delay_ns - j.delay.target_ns
         if error < -VIRTUAL_DEFICIT_NS or error < -j.delay.target_ns // 8:
-            j.delay_ns += VIRTUAL_STEP_NS
+            j.delay_ns += VIRTUAL_STRETCH_NS
         elif error > VIRTUAL_EXCESS_NS and error > j.delay.target_ns // 4 and j.waiting:
-            j.delay_ns -= VIRTUAL_STEP_NS
+            j.delay_ns -= VIRTUAL_SHRINK_NS
 
 
 cdef int64_t jitter_observe(JitterBuffer* j, uint16_t sequence, uint32_t timestamp, int32_t clock_hz,
@@ -336,7 +337,7 @@ cdef int64_t jitter_observe(JitterBuffer* j, uint16_t sequence, uint32_t timesta
     if arrival != ARRIVAL_QUEUED:
         return concealed
     if first:
-        j.delay_ns = j.delay.target_ns if j.delay.target_ns > VIRTUAL_FRAME_NS else VIRTUAL_FRAME_NS
+        j.delay_ns = j.delay.target_ns + VIRTUAL_FRAME_NS // 2     # played from the first pull after the target on
         j.starved_ns = 0
     elif j.starved_ns:
         covered = arrival_ns - j.starved_ns + VIRTUAL_FRAME_NS - 1

@@ -53,11 +53,12 @@ def play(
     max_delay_ms: int = 500,
     pull_ms: int = 20,
     tail_ms: int = 0,
+    phase_ns: int = PHASE_NS,
 ) -> Heard:
     h = PlayoutHarness(min_delay_ms=min_delay_ms, max_delay_ms=max_delay_ms, rate_hz=rate_hz)
     assert h.set_codec(0, codec, rate_hz=codec_rate_hz)
     queue = arrivals(trace)
-    now = queue[0].arrival_ns + PHASE_NS
+    now = queue[0].arrival_ns + phase_ns
     end = queue[-1].arrival_ns + tail_ms * MS
     at, stream = 0, queue[0].stream
     out: list[NDArray[np.int16]] = []

@@ -34,7 +34,8 @@ def test_a_clean_stream_across_both_wraps_loses_nothing() -> None:
     stats = observe(steady(500))
     assert stats["packets_queued"] == 500
     assert stats["packets_lost"] == stats["packets_late"] == stats["frames_concealed"] == 0
-    assert stats["buffer_target_ns"] == stats["buffer_delay_ns"] == 20 * MS
+    assert stats["buffer_target_ns"] == 20 * MS
+    assert stats["buffer_delay_ns"] == 30 * MS  # a pull comes half a frame after the target, on average
     assert stats["frames_played"] == pytest.approx(499, abs=1)
 
 
@@ -174,8 +175,8 @@ def test_the_same_arrivals_give_the_same_statistics_as_a_played_leg() -> None:
     for name, trace in traces.items():
         played, observed = play(trace, payloads).stats, observe(trace)
         for key in ("packets_queued", "packets_lost", "packets_late", "packets_duplicate", "frames_concealed"):
-            assert observed[key] == pytest.approx(played[key], abs=24), (name, key)
+            assert observed[key] == pytest.approx(played[key], abs=6), (name, key)
         for key in ("loss_events", "loss_event_packets"):
-            assert observed[key] == pytest.approx(played[key], abs=24), (name, key)
+            assert observed[key] == pytest.approx(played[key], abs=6), (name, key)
         for key in ("buffer_target_ns", "buffer_delay_ns"):
-            assert observed[key] == pytest.approx(played[key], abs=30 * MS), (name, key)
+            assert observed[key] == pytest.approx(played[key], abs=15 * MS), (name, key)
