@@ -17,9 +17,8 @@ cdef enum:
     DROPOUT_PACKETS = 3000         # RFC 3550 A.1 MAX_DROPOUT: a longer jump is not loss
     VIRTUAL_FRAME_NS = 20000000
     VIRTUAL_SHRINK_NS = 5000000    # what the real playout's time stretching takes out in a packet's time
-    VIRTUAL_STRETCH_NS = 12000000  # and puts in: a pitch period in speech, more in a pause
-    VIRTUAL_DEFICIT_NS = 10000000  # as in ext.playout: below the target by this or an eighth of it
-    VIRTUAL_EXCESS_NS = 25000000   # above it by this and a quarter of it
+    VIRTUAL_STRETCH_NS = 10000000  # and puts in: a pitch period in speech, more in a pause
+    VIRTUAL_EXCESS_NS = 25000000   # as in ext.player: above the target by this and a quarter of it
     VIRTUAL_FADED_NS = 120000000   # as in ext.player: what the frames after that are filled with is not concealment
     LOSS_STEP_Q16 = 256            # what one lost packet adds to the smoothed share
     LOSS_ON_Q16 = 655              # 1 %: hold one packet more, so that holes are filled from both sides (or by FEC)
@@ -312,7 +311,7 @@ cdef int64_t observe_due(JitterBuffer* j, int64_t now_ns) noexcept nogil:
             return concealed
         jitter_played(j, j.packet_ns)
         error = j.delay_ns - j.delay.target_ns
-        if error < -VIRTUAL_DEFICIT_NS or error < -j.delay.target_ns // 8:
+        if error < 0:                                # a real one's pull half a frame before: below by 10 ms
             j.delay_ns += VIRTUAL_STRETCH_NS
         elif error > VIRTUAL_EXCESS_NS and error > j.delay.target_ns // 4 and j.waiting:
             j.delay_ns -= VIRTUAL_SHRINK_NS
