@@ -34,6 +34,7 @@ from mediaserver.api.review_audio import send  # noqa: E402
 from mediaserver.model import Masked  # noqa: E402
 from mediaserver.recording.cabinet import Cabinet  # noqa: E402
 from mediaserver.recording.listening import Listening  # noqa: E402
+from mediaserver.settings import RecordingSettings  # noqa: E402
 from mediaserver.store.database import open_database  # noqa: E402
 from mediaserver.store.recordings import RecordingRow  # noqa: E402
 from mediaserver.store.review import ReviewStore  # noqa: E402
@@ -41,6 +42,7 @@ from tests.support.sealed import RING, write_sealed  # noqa: E402
 from tests.support.synthetic_taps import T0_NS, Talker, tone  # noqa: E402
 
 SHORT_S = 300
+SEGMENT_PACKETS = RecordingSettings().segment_interval_ms // 20  # as the server seals them
 NEW_JUMPS = 9
 
 
@@ -60,7 +62,8 @@ def record(folder: Path, name: str, seconds: int, codec: str) -> None:
             ssrc=number, delay_ns=lambda index, delays=delays: int(delays[index]),
         )  # fmt: skip
         end_ns = T0_NS + seconds * 1_000_000_000
-        write_sealed(folder / name, sorted(talker.packets()), str(number), closed_ns=end_ns, per_segment=10)
+        write_sealed(folder / name, sorted(talker.packets()), str(number), closed_ns=end_ns,
+                     per_segment=SEGMENT_PACKETS)  # fmt: skip
 
 
 async def jump(client: ClientSession, url: str, at: int, size: int = 16_000) -> float:

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from mediaserver.recording.growing import chunk_bytes, put_chunk
 from mediaserver.recording.sealed import CHUNK_BYTES
-from mediaserver.recording.surveying import survey_quickly
+from mediaserver.recording.surveying import survey_together
 from mediaserver.recording.voices import PCM, Sound, Voices, mix
 
 
@@ -60,7 +60,7 @@ class Worker:
     def obey(self, order: dict[str, Any]) -> dict[str, Any]:
         if order["do"] == "open":
             journals = {Path(path): bytes.fromhex(key) if key else None for path, key in order["journals"]}
-            sound = Sound([survey_quickly(path, key) for path, key in journals.items()], Path(order["prompts"]))
+            sound = Sound(survey_together(journals), Path(order["prompts"]))
             self._open[order["id"]] = OpenSound(sound)
             return {"rate_hz": sound.rate_hz, "channels": sound.channels, "frames": sound.frames}
         if order["do"] == "close":

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mediaserver.recording import keys
+from mediaserver.recording import keys, surveying
 from mediaserver.recording.journal import Kind, note
-from mediaserver.recording.surveying import Surveyed, survey_quickly
+from mediaserver.recording.surveying import Surveyed, survey_quickly, survey_together
 from mediaserver.recording.timeline import Leg, survey
 from mediaserver.recording.voices import Sound, Voices, mix
 from tests.support.sealed import RING, begin_sealed, put, write_sealed
@@ -122,6 +124,52 @@ def test_the_fast_survey_finds_what_the_slow_one_does_whatever_a_sender_does(tmp
             data[draw.randrange(2_000, len(data))] ^= 1
         path.write_bytes(data)
         assert facts(survey_quickly(path, key_of(path)).leg) == facts(survey(path, key_of(path)))
+
+
+def known(one: Surveyed) -> list[tuple[Any, ...]]:
+    return [
+        (place.offset, place.arrival_ns, {ssrc: (u.sequence, u.timestamp) for ssrc, u in place.sources.items()})
+        for place in one.places
+    ]
+
+
+def killed(*_: object) -> None:
+    os._exit(9)
+
+
+@pytest.mark.parametrize("helper", [surveying._survey_share, killed], ids=["helped", "a helper that dies"])
+def test_large_journals_are_surveyed_side_by_side_and_found_the_same(
+    helper: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded(tmp_path, "PCMU")
+    write_sealed(tmp_path, sorted(Talker(tone(500, 4), ssrc=3).packets()), "3", closed_ns=T0_NS + 4_000_000_000)
+    journals: dict[Path, bytes | None] = {path: key_of(path) for path in sorted(tmp_path.glob("*.journal"))}
+    monkeypatch.setattr(surveying, "ALONE_BYTES_MAX", 0)
+    monkeypatch.setattr(surveying, "_survey_share", helper)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    found = survey_together(journals)
+    alone = [survey_quickly(path, key) for path, key in journals.items()]
+    assert [facts(one.leg) for one in found] == [facts(one.leg) for one in alone]
+    assert [known(one) for one in found] == [known(one) for one in alone]
+    assert mix(Sound(found).voices_from(8 * 8_000).read(8_000), 2).tobytes() == (
+        mix(Sound(alone).voices_from(8 * 8_000).read(8_000), 2).tobytes()
+    )
+
+
+def test_a_journal_that_is_gone_is_told_by_a_helper_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded(tmp_path, "PCMU")
+    journals: dict[Path, bytes | None] = {path: key_of(path) for path in sorted(tmp_path.glob("*.journal"))}
+    monkeypatch.setattr(surveying, "ALONE_BYTES_MAX", 0)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    real = surveying._survey_share
+
+    def erased(*args: Any) -> None:
+        (tmp_path / "2.journal").unlink()
+        real(*args)
+
+    monkeypatch.setattr(surveying, "_survey_share", erased)
+    with pytest.raises(FileNotFoundError):
+        survey_together(journals)
 
 
 def test_a_journal_that_is_not_sealed_is_read_from_its_beginning(tmp_path: Path) -> None:
