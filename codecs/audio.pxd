@@ -12,6 +12,9 @@ cdef enum CodecId:
     CODEC_CN = 6
     CODEC_TELEPHONE_EVENT = 7
 
+cdef enum:
+    CODEC_AHEAD_MAX = 22       # samples codec_follow reads beyond
+
 cdef struct CodecConfig:
     int32_t codec_id
     int32_t rate_hz            # PCM rate wanted; 0: the codec's own (PCMU/PCMA 8000, G.722 16000, Opus 48000)
@@ -53,6 +56,11 @@ cdef int codec_samples(const AudioCodec* codec, const uint8_t* payload, int size
 # The codec's own concealment of `samples` lost samples; returns samples, or -1: the codec has none, use ext.plc.
 # CN: the noise that the last decoded payload described.
 cdef int codec_conceal(AudioCodec* codec, int16_t* out, int samples) noexcept nogil
+# Whether a decoder's state comes from what it decoded, so that a lost packet harms what follows; Opus mends that itself.
+cdef bint codec_learns(const AudioCodec* codec) noexcept nogil
+# pcm[samples] stands in for what was lost: a decoder that learns from what it decodes goes on as though it had been
+# sent. Reads pcm[samples..samples + CODEC_AHEAD_MAX) too, how that would go on. Others ignore it.
+cdef void codec_follow(AudioCodec* codec, const int16_t* pcm, int samples) noexcept nogil
 # Rebuilds the frame BEFORE `payload` from its in-band FEC; returns samples, or -1: no FEC inside.
 cdef int codec_decode_fec(AudioCodec* codec, const uint8_t* payload, int size, int16_t* out, int samples) noexcept nogil
 # A change of the wanted loss protection while running (Opus); others ignore it.

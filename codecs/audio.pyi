@@ -49,6 +49,12 @@ class Codec:
     def conceal(self, samples: int) -> npt.NDArray[np.int16] | None:
         """The codec's own concealment of lost samples (Opus, multiples of 2.5 ms) or noise (CN); None: it has none."""
 
+    def follow(self, pcm: npt.NDArray[np.int16]) -> None:
+        """The decoder goes on as though `pcm` without its last 22 samples, which say how it goes on, had been sent.
+
+        Raises ValueError for fewer than 24 samples or an odd number. Codecs whose decoders do not learn ignore it.
+        """
+
     def decode_fec(self, payload: bytes | memoryview, samples: int) -> npt.NDArray[np.int16] | None:
         """The frame *before* payload from its in-band FEC; None: no FEC inside."""
 

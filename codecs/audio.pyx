@@ -17,7 +17,7 @@ from mediaserver.codecs.comfort cimport (
 )
 from mediaserver.codecs.g711 cimport g711_decode_a, g711_decode_mu, g711_encode_a, g711_encode_mu
 from mediaserver.codecs.g722 cimport (
-    G722Decoder, G722Encoder, g722_decode, g722_decoder_init, g722_encode, g722_encoder_init,
+    G722Decoder, G722Encoder, g722_decode, g722_decoder_init, g722_encode, g722_encoder_init, g722_follow,
 )
 from mediaserver.codecs.l16 cimport l16_decode, l16_encode
 from mediaserver.codecs.opus cimport (
@@ -225,6 +225,15 @@ cdef int codec_conceal(AudioCodec* codec, int16_t* out, int samples) noexcept no
     return -1
 
 
+cdef bint codec_learns(const AudioCodec* codec) noexcept nogil:
+    return codec.codec_id == CODEC_G722 and codec.sides & DECODES
+
+
+cdef void codec_follow(AudioCodec* codec, const int16_t* pcm, int samples) noexcept nogil:
+    if codec_learns(codec):
+        g722_follow(<G722Decoder*>codec.decoder, pcm, samples & ~1)
+
+
 cdef int codec_decode_fec(AudioCodec* codec, const uint8_t* payload, int size, int16_t* out,
                           int samples) noexcept nogil:
     if codec.codec_id == CODEC_OPUS and codec.sides & DECODES:
@@ -344,6 +353,12 @@ cdef class Codec:
         out = np.empty(samples, np.int16)
         cdef int16_t[::1] view = out
         return out if codec_conceal(&self.codec, &view[0], samples) == samples else None
+
+    def follow(self, const int16_t[::1] pcm not None):
+        cdef int samples = <int>pcm.shape[0] - CODEC_AHEAD_MAX
+        if samples < 2 or samples & 1:
+            raise ValueError(f"follow: {pcm.shape[0]} samples; an even number and {<int>CODEC_AHEAD_MAX} are needed")
+        codec_follow(&self.codec, &pcm[0], samples)
 
     def decode_fec(self, const unsigned char[::1] payload not None, int samples):
         if not 0 < samples <= CONCEAL_SAMPLES_MAX:

@@ -283,3 +283,23 @@ cdef void g722_decode(G722Decoder* d, const uint8_t* payload, int size, int16_t*
         pairs = min(size - done, <int>BLOCK_PAIRS)
         decode_block(d, payload + done, pairs, out + 2 * done)
         done += pairs
+
+
+cdef void g722_follow(G722Decoder* d, const int16_t* pcm, int samples) noexcept nogil:
+    """Coder and decoder keep the same sub-band state: a coder that takes the decoder's over says what it would have sent.
+
+    What the decoder gave is G722_AHEAD samples older than what its state has seen, so that much of pcm is the past.
+    """
+    cdef G722Encoder coder
+    cdef uint8_t codes[BLOCK_PAIRS]
+    cdef int16_t unheard[2 * BLOCK_PAIRS]
+    cdef int done = 0
+    cdef int pairs
+    coder.low = d.low
+    coder.high = d.high
+    memcpy(coder.history, pcm, G722_AHEAD * sizeof(int16_t))
+    while done < samples // 2:
+        pairs = min(samples // 2 - done, <int>BLOCK_PAIRS)
+        encode_block(&coder, pcm + G722_AHEAD + 2 * done, pairs, codes)
+        decode_block(d, codes, pairs, unheard)
+        done += pairs

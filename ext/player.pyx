@@ -8,7 +8,7 @@ from libc.stdint cimport INT64_MAX, int16_t, int32_t, int64_t, uint8_t, uint16_t
 from libc.string cimport memset
 
 from mediaserver.codecs.audio cimport (
-    CODEC_CN, CODEC_OPUS, codec_conceal, codec_decode, codec_decode_fec, codec_samples,
+    CODEC_AHEAD_MAX, CODEC_CN, CODEC_OPUS, codec_conceal, codec_decode, codec_decode_fec, codec_samples,
 )
 from mediaserver.ext.jitter cimport (
     JITTER_SLOTS, NEXT_HERE, NEXT_NONE, JitterNext, jitter_init, jitter_lost, jitter_next, jitter_played, jitter_skip,
@@ -21,7 +21,9 @@ from mediaserver.ext.line cimport (
 from mediaserver.ext.packet cimport Packet, PacketPool, packet_release
 from mediaserver.ext.playout cimport PLAYED_COMFORT, PLAYED_CONCEALED, PLAYED_SILENCE, PLAYED_VOICE, PlayoutKind
 from mediaserver.ext.plc cimport plc_bridge, plc_extend, plc_init, plc_learn, plc_merge
-from mediaserver.ext.receivers cimport Receiver, receivers_find, receivers_init
+from mediaserver.ext.receivers cimport (
+    Receiver, receiver_follow, receiver_suppose, receivers_find, receivers_init,
+)
 
 cdef enum:
     WAITING_MS_MAX = 200           # 60 ms asked for, a bridge and a packet of 60 ms on top of it, a stretched period
@@ -132,6 +134,8 @@ cdef void fill_gap(Player* p, int samples) noexcept nogil:
         samples = rounded
     else:
         plc_extend(&p.plc, line.pcm + line.end, samples)
+        if p.voice is not NULL and carries_on(p, p.voice) and line_room(line, samples + CODEC_AHEAD_MAX):
+            receiver_follow(p.voice, p.plc, line.pcm + line.end, samples)
     line_made(line, kind, samples)
 
 
@@ -165,8 +169,9 @@ cdef int bridge(Player* p, int64_t now_ns, int32_t missing, int gap, PacketPool*
     samples = codec_samples(&receiver.codec, payload_of(packet), packet.payload_size)
     if gap <= 0 or samples < line.rate_hz // 100:
         return 0
-    if not line_room(line, gap + samples):
+    if not line_room(line, gap + samples + CODEC_AHEAD_MAX):
         return 0
+    receiver_suppose(receiver, p.plc, line.pcm + line.end, gap)
     samples = codec_decode(&receiver.codec, payload_of(packet), packet.payload_size, line.pcm + line.end + gap, samples)
     if samples < line.rate_hz // 100:
         return 0

@@ -4,11 +4,14 @@ Owns the decoders. They are opened on the first packet of their payload type: a 
 that were offered and never used, cost nothing.
 """
 
-from libc.stdint cimport int8_t
+from libc.stdint cimport int8_t, int16_t
 from libc.string cimport memcmp, memset
 
-from mediaserver.codecs.audio cimport CODEC_NONE, CODEC_OPUS, CodecConfig, codec_close, codec_open_decoder
+from mediaserver.codecs.audio cimport (
+    CODEC_AHEAD_MAX, CODEC_NONE, CODEC_OPUS, CodecConfig, codec_close, codec_follow, codec_learns, codec_open_decoder,
+)
 from mediaserver.ext.packet cimport Packet
+from mediaserver.ext.plc cimport Plc, plc_extend
 
 
 cdef void receivers_init(ReceiverSet* s) noexcept nogil:
@@ -82,3 +85,15 @@ cdef void receivers_raise(ReceiverSet* s, int rate_hz) noexcept nogil:
                 and s.receivers[i].config.rate_hz == 0 and s.receivers[i].codec.rate_hz < rate_hz:
             codec_close(&s.receivers[i].codec)
             open_at(&s.receivers[i], rate_hz)
+
+
+cdef void receiver_follow(Receiver* receiver, Plc plc, int16_t* end, int samples) noexcept nogil:
+    if codec_learns(&receiver.codec):
+        plc_extend(&plc, end + samples, CODEC_AHEAD_MAX)
+        codec_follow(&receiver.codec, end, samples)
+
+
+cdef void receiver_suppose(Receiver* receiver, Plc plc, int16_t* end, int samples) noexcept nogil:
+    if codec_learns(&receiver.codec):
+        plc_extend(&plc, end, samples)
+        receiver_follow(receiver, plc, end, samples)

@@ -76,3 +76,31 @@ def test_speech_comes_back_with_the_codecs_own_delay_and_little_noise() -> None:
     delay = 22  # both QMF filters together (G.722 clause 1.4: the pair is a 24-tap linear-phase filter)
     noise = decoded[delay:] - pcm[:-delay]
     assert 10 * np.log10((pcm**2).mean() / (noise**2).mean()) > 18
+
+
+def test_a_decoder_that_is_told_what_was_lost_goes_on_as_though_it_had_come() -> None:
+    """What it is told is what it would have given; its state then differs by no more than coding noise."""
+    payload = (VECTORS / "speech.g722").read_bytes()
+    whole = Codec("G722").decode(payload).astype(int)
+    size, errors = 160, {"told": 0.0, "left alone": 0.0}
+    for start in range(8 * size, len(payload) - 2 * size, 3 * size):
+        told, alone = Codec("G722"), Codec("G722")
+        for decoder in (told, alone):
+            decoder.decode(payload[:start])
+        told.follow(whole[2 * start : 2 * (start + size) + 22].astype(np.int16))
+        for name, decoder in (("told", told), ("left alone", alone)):
+            after = decoder.decode(payload[start + size : start + 2 * size])
+            errors[name] += float(np.sum((after - whole[2 * (start + size) : 2 * (start + 2 * size)]) ** 2.0))
+    assert errors["told"] < errors["left alone"] / 3
+
+
+@pytest.mark.parametrize("samples", [0, 22, 23, 24 + 1])
+def test_following_needs_a_pair_and_what_comes_after_it(samples: int) -> None:
+    with pytest.raises(ValueError, match="follow"):
+        Codec("G722").follow(np.zeros(samples, np.int16))
+
+
+def test_decoders_that_learn_nothing_are_not_changed_by_what_they_are_told() -> None:
+    pcma = Codec("PCMA")
+    pcma.follow(np.full(182, 1000, np.int16))
+    assert pcma.decode(b"\xd5" * 160).tolist() == Codec("PCMA").decode(b"\xd5" * 160).tolist()
