@@ -1,7 +1,8 @@
 """Where the measured rows of `mediaserver/quality/factors.py` come from: PESQ through our own decoder and concealment.
 
     python benchmarks/fit_factors.py             fits the rows to the published measurements and prints them
-    python benchmarks/fit_factors.py --measure   measures anew first (ten minutes) and rewrites the data
+    python benchmarks/fit_factors.py --measure   measures anew first (ten minutes) and rewrites the data;
+                                                 --measure G722 of that codec alone
 
 The data are tests/vectors/factors/heard.csv: codec, clip, loss and mean burst asked for, loss and mean run that came
 of it, PESQ. A row's Ie is what the clean codec lacks of the scale's ceiling and its Bpl how fast loss costs, both after
@@ -16,7 +17,7 @@ import argparse
 import csv
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -48,8 +49,8 @@ BURSTY_RATIO = 4.0
 Job = tuple[str, int, float, int]
 
 
-def jobs() -> Iterator[Job]:
-    for codec in MEASURED:
+def jobs(codecs: Sequence[str]) -> Iterator[Job]:
+    for codec in codecs:
         for number in range(CLIPS):
             for loss in LOSSES:
                 for burst in BURSTS if loss else (1,):
@@ -65,6 +66,18 @@ def measure(job: Job) -> tuple[object, ...]:
     share = heard.score.loss
     run = max(1.0, heard.score.burst_ratio / (1 - share))
     return codec, number, loss, burst, round(share, 5), round(run, 3), round(heard.pesq, 3)
+
+
+def measure_anew(codecs: Sequence[str]) -> None:
+    """Rewrites the data of `codecs`; all others' stay."""
+    with DATA.open(newline="") as file:
+        kept = [row for row in csv.reader(file) if row[0] in MEASURED and row[0] not in codecs]
+    with ProcessPoolExecutor(2) as pool:
+        rows = [[str(value) for value in row] for row in pool.map(measure, jobs(codecs), chunksize=8)]
+    with DATA.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(sorted(kept + rows, key=lambda row: MEASURED.index(row[0])))
 
 
 def conditions(codec: str) -> NDArray[np.float64]:
@@ -132,15 +145,10 @@ def fit_bursts() -> tuple[BurstCost, float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--measure", action="store_true", help="measure anew, about ten minutes on two cores")
-    if parser.parse_args().measure:
-        with ProcessPoolExecutor(2) as pool:
-            rows = list(pool.map(measure, jobs(), chunksize=8))
-        DATA.parent.mkdir(exist_ok=True)
-        with DATA.open("w", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            writer.writerows(rows)
+    parser.add_argument("--measure", nargs="*", choices=MEASURED, metavar="CODEC", help="measure anew, all or these")
+    chosen = parser.parse_args().measure
+    if chosen is not None:
+        measure_anew(chosen or MEASURED)
     for codec in ROWS_OF:
         row, rmse = fit_row(codec)
         print(f"{row.row}: ie={row.ie:.1f} bpl={row.bpl:.1f} run_power={row.run_power:.2f} "

@@ -57,7 +57,7 @@ OPUS_FEC = CodecFactors(
     "Opus 24 kbit/s+FEC", WIDEBAND_SCALE, 16.9, 40.0, "measured", 6.5, run_power=-0.58, steep_percent=17.1
 )  # fmt: skip
 G722 = CodecFactors(
-    "G.722 64 kbit/s+PLC", WIDEBAND_SCALE, 12.5, 4.9, "measured", 1.5, run_power=0.41, steep_percent=13.0
+    "G.722 64 kbit/s+PLC", WIDEBAND_SCALE, 11.1, 5.2, "measured", 1.5, run_power=0.30, steep_percent=12.0
 )
 
 ROWS: Mapping[CodecName, CodecFactors] = {
