@@ -56,7 +56,7 @@ cdef int codec_samples(const AudioCodec* codec, const uint8_t* payload, int size
 # The codec's own concealment of `samples` lost samples; returns samples, or -1: the codec has none, use ext.plc.
 # CN: the noise that the last decoded payload described.
 cdef int codec_conceal(AudioCodec* codec, int16_t* out, int samples) noexcept nogil
-# Whether a decoder's state comes from what it decoded, so that a lost packet harms what follows; Opus mends that itself.
+# Whether a decoder's state comes from what it decoded: a lost packet harms what follows. Opus mends that itself.
 cdef bint codec_learns(const AudioCodec* codec) noexcept nogil
 # pcm[samples] stands in for what was lost: a decoder that learns from what it decodes goes on as though it had been
 # sent. Reads pcm[samples..samples + CODEC_AHEAD_MAX) too, how that would go on. Others ignore it.

@@ -286,7 +286,7 @@ cdef void g722_decode(G722Decoder* d, const uint8_t* payload, int size, int16_t*
 
 
 cdef void g722_follow(G722Decoder* d, const int16_t* pcm, int samples) noexcept nogil:
-    """Coder and decoder keep the same sub-band state: a coder that takes the decoder's over says what it would have sent.
+    """Both sides keep the same sub-band state: a coder that takes the decoder's over says what would have been sent.
 
     What the decoder gave is G722_AHEAD samples older than what its state has seen, so that much of pcm is the past.
     """
