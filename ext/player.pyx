@@ -21,9 +21,7 @@ from mediaserver.ext.line cimport (
 from mediaserver.ext.packet cimport Packet, PacketPool, packet_release
 from mediaserver.ext.playout cimport PLAYED_COMFORT, PLAYED_CONCEALED, PLAYED_SILENCE, PLAYED_VOICE, PlayoutKind
 from mediaserver.ext.plc cimport plc_bridge, plc_extend, plc_init, plc_learn, plc_merge
-from mediaserver.ext.receivers cimport (
-    Receiver, receiver_follow, receiver_suppose, receivers_find, receivers_init,
-)
+from mediaserver.ext.receivers cimport Receiver, receiver_follow, receiver_suppose, receivers_find, receivers_init
 
 cdef enum:
     WAITING_MS_MAX = 200           # 60 ms asked for, a bridge and a packet of 60 ms on top of it, a stretched period
