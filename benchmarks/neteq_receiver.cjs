@@ -10,19 +10,25 @@ const { RTCPeerConnection, nonstandard } = require('@roamhq/wrtc');
 const now = () => process.hrtime.bigint();
 const say = (what) => process.stdout.write(JSON.stringify(what) + '\n');
 let pc, file, rate = 0, frames = 0, samples = 0, began = null;
+const kept = Buffer.alloc(40 * 48000 * 2); // written at the end: a disk may stand still for longer than a pull
 
 function heard(data) {
   const at = now();
-  rate = data.sampleRate;
+  if (rate !== data.sampleRate) { // with the first packet of Opus: what came before it was silence at another rate
+    frames = samples = 0;
+    began = null;
+    rate = data.sampleRate;
+  }
   const start = at - BigInt(Math.round(samples * 1e9 / rate));
   if (began === null || start < began) began = start;
+  const { buffer, byteOffset, byteLength } = data.samples;
+  Buffer.from(buffer, byteOffset, byteLength).copy(kept, samples * 2);
   frames += 1;
   samples += data.numberOfFrames;
-  fs.writeSync(file, Buffer.from(data.samples.buffer, data.samples.byteOffset, data.samples.byteLength));
 }
 
 async function begin({ offer, pcm }) {
-  file = fs.openSync(pcm, 'w');
+  file = pcm;
   pc = new RTCPeerConnection();
   pc.ontrack = ({ track }) => { new nonstandard.RTCAudioSink(track).ondata = heard; };
   pc.onconnectionstatechange = () => { if (pc.connectionState === 'connected') say({ connected: Number(now()) }); };
@@ -46,6 +52,7 @@ process.stdin.on('data', (part) => {
   if (!pc && text.includes('\n')) begin(JSON.parse(text));
 });
 process.stdin.on('end', () => {
+  fs.writeFileSync(file, kept.subarray(0, samples * 2));
   say({ sink: { rate, frames, samples, began_ns: Number(began) } });
   setTimeout(() => process.exit(0), 50);
 });

@@ -24,6 +24,9 @@ PACKET_MS = 20
 WINDOW_S = 0.5
 LEAST_LIKENESS = 0.5
 LAG_MAX_S = 0.9
+SEEDS_APART = 1_000
+SPIKES_MOVE_NS = 1_700 * MS
+ROUTE_MOVES = 60  # packets
 # name: RTP name, PCM rate, RTP clock, encoder settings, Ie and Bpl of what the E-model is given
 # (G.711's for all, so that only delay and concealment are compared)
 CODECS: Mapping[str, tuple[str, int, int, Mapping[str, object], float, float]] = {
@@ -52,44 +55,54 @@ def bunched(trace: Trace, most: int, *, seed: int) -> Trace:
     return out
 
 
-def queued(trace: Trace, mean_ms: float, loss: float, burst: float, spike_ms: float, *, seed: int) -> Trace:
+def spiked(trace: Trace, height_ms: float, every_s: float, seed: int) -> Trace:
+    """Each further seed has its spikes elsewhere in the speech."""
+    return t.delay(
+        t.spikes(t.delay(trace, np.full(len(trace), seed * SPIKES_MOVE_NS)), height_ms, every_s=every_s),
+        np.full(len(trace), -seed * SPIKES_MOVE_NS),
+    )
+
+
+def queued(trace: Trace, mean_ms: float, loss: float, burst: float, spike_ms: float, *, seed: int, again: int) -> Trace:
     """In the manner of G.1050: a core's gamma jitter, an access line's bursts of loss, now and then a stopped queue."""
     bent = t.gamma_jitter(t.lose(trace, loss, burst=burst, seed=seed), mean_ms, shape=2.0, seed=seed + 1)
-    return t.spikes(bent, spike_ms, every_s=6.3)
+    return spiked(bent, spike_ms, 6.3, again)
 
 
-def networks() -> Mapping[str, Callable[[Trace], Trace]]:
+def networks(again: int = 0) -> Mapping[str, Callable[[Trace], Trace]]:
+    """again: further draws of the same networks. Clean and drifting ones have nothing to draw and stay the same."""
+    more, further = again * SEEDS_APART, again * ROUTE_MOVES
     found: dict[str, Callable[[Trace], Trace]] = {"clean": lambda x: x}
     for percent in (1, 3, 5, 10, 20):
         for burst in (1, 2, 4, 8):
 
             def gilbert(x: Trace, loss: float = percent / 100, burst: int = burst, seed: int = percent) -> Trace:
-                return t.lose(x, loss, burst=burst, seed=seed * 10 + burst)
+                return t.lose(x, loss, burst=burst, seed=seed * 10 + burst + more)
 
             found[f"loss {percent} % x{burst}"] = gilbert
     found |= {
-        "loss 3.35 %": lambda x: t.lose(x, 0.0335, seed=3),
-        "loss 10.2 %": lambda x: t.lose(x, 0.102, seed=4),
-        "jitter half-normal 20": lambda x: half_normal(x, 20, seed=5),
-        "jitter half-normal 50": lambda x: half_normal(x, 50, seed=6),
-        "jitter normal 10": lambda x: t.normal_jitter(x, 10, seed=7),
-        "jitter normal 20": lambda x: t.normal_jitter(x, 20, seed=8),
-        "jitter gamma 10": lambda x: t.gamma_jitter(x, 10, seed=9),
-        "jitter gamma 20": lambda x: t.gamma_jitter(x, 20, seed=10),
-        "jitter gamma 50": lambda x: t.gamma_jitter(x, 50, seed=11),
-        "spikes 100": lambda x: t.spikes(x, 100, every_s=5),
-        "spikes 300": lambda x: t.spikes(x, 300, every_s=5),
-        "wifi 5": lambda x: bunched(x, 5, seed=12),
-        "wifi 9, loss 2 %": lambda x: bunched(t.lose(x, 0.02, burst=2, seed=13), 9, seed=13),
-        "route +80": lambda x: t.step_delay(x, 80, from_index=400),
-        "route -80": lambda x: t.step_delay(t.step_delay(x, 80, from_index=0), -80, from_index=400),
-        "reorder 2 %": lambda x: t.reorder(x, 0.02, seed=14),
+        "loss 3.35 %": lambda x: t.lose(x, 0.0335, seed=3 + more),
+        "loss 10.2 %": lambda x: t.lose(x, 0.102, seed=4 + more),
+        "jitter half-normal 20": lambda x: half_normal(x, 20, seed=5 + more),
+        "jitter half-normal 50": lambda x: half_normal(x, 50, seed=6 + more),
+        "jitter normal 10": lambda x: t.normal_jitter(x, 10, seed=7 + more),
+        "jitter normal 20": lambda x: t.normal_jitter(x, 20, seed=8 + more),
+        "jitter gamma 10": lambda x: t.gamma_jitter(x, 10, seed=9 + more),
+        "jitter gamma 20": lambda x: t.gamma_jitter(x, 20, seed=10 + more),
+        "jitter gamma 50": lambda x: t.gamma_jitter(x, 50, seed=11 + more),
+        "spikes 100": lambda x: spiked(x, 100, 5, again),
+        "spikes 300": lambda x: spiked(x, 300, 5, again),
+        "wifi 5": lambda x: bunched(x, 5, seed=12 + more),
+        "wifi 9, loss 2 %": lambda x: bunched(t.lose(x, 0.02, burst=2, seed=13 + more), 9, seed=13 + more),
+        "route +80": lambda x: t.step_delay(x, 80, from_index=400 + further),
+        "route -80": lambda x: t.step_delay(t.step_delay(x, 80, from_index=0), -80, from_index=400 + further),
+        "reorder 2 %": lambda x: t.reorder(x, 0.02, seed=14 + more),
         "slow clock 200 ppm": lambda x: drifted(x, 200),
         "fast clock 200 ppm": lambda x: drifted(x, -200),
-        "g1050 A": lambda x: queued(x, 4, 0.005, 1.5, 40, seed=15),
-        "g1050 C": lambda x: queued(x, 10, 0.01, 2, 80, seed=16),
-        "g1050 E": lambda x: queued(x, 20, 0.03, 3, 150, seed=17),
-        "g1050 H": lambda x: queued(x, 40, 0.06, 4, 250, seed=18),
+        "g1050 A": lambda x: queued(x, 4, 0.005, 1.5, 40, seed=15 + more, again=again),
+        "g1050 C": lambda x: queued(x, 10, 0.01, 2, 80, seed=16 + more, again=again),
+        "g1050 E": lambda x: queued(x, 20, 0.03, 3, 150, seed=17 + more, again=again),
+        "g1050 H": lambda x: queued(x, 40, 0.06, 4, 250, seed=18 + more, again=again),
     }
     return found
 

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from benchmarks.neteq import neteqs, ours, rebuilt_ms, worse_on_both
+from benchmarks.neteq import docs_table, judged, means, neteqs, ours, phase_of, rebuilt_ms, seeds_of, worse_on_both
 from mediaserver.quality.emodel import mos_from_r
-from tests.sim.networks import mean_delay_ms, r_of, speech
+from tests.sim.networks import mean_delay_ms, networks, r_of, speech
+from tests.sim.traces import steady
 
 
 def test_the_delay_is_found_in_what_was_played() -> None:
@@ -39,12 +40,40 @@ def test_where_long_runs_are_lost_it_is_not_both_later_and_more_made_up(codec: s
     assert not worse_on_both(ours(codec, "loss 3 % x8"), neteqs(codec)["loss 3 % x8"])
 
 
-def test_neteqs_figures_are_of_calls_that_the_machine_did_not_disturb() -> None:
-    for codec in ("PCMU", "opus"):
-        rows = neteqs(codec)
+@pytest.mark.parametrize("codec", ["PCMU", "opus"])
+def test_neteqs_figures_are_of_calls_that_the_machine_did_not_disturb(codec: str) -> None:
+    for seed in seeds_of(codec):
+        rows = neteqs(codec, seed)
         assert len(rows) >= 20
         assert all(row["sent_late_ms_max"] <= 6.0 for row in rows.values())
+        assert all(row.get("waited_ms_max", 0.0) <= 5.0 for row in rows.values())
         assert all(0 <= row["delay_ms"] < 500 and 0 <= row["concealed"] < 0.4 for row in rows.values())
+
+
+def test_each_seed_is_another_draw_of_what_can_be_drawn() -> None:
+    sent = steady(950)
+    drawn = [{name: tuple(network(sent)) for name, network in networks(seed).items()} for seed in range(3)]
+    for name in set(drawn[0]) - {"clean", "slow clock 200 ppm", "fast clock 200 ppm"}:
+        assert len({rows[name] for rows in drawn}) == 3, name
+    assert len({phase_of(seed) for seed in range(3)}) == 3
+
+
+def row(mos: float, **others: float) -> dict[str, float]:
+    return {"mos_cq": mos, "mos_heard": 4.0, "pesq_first": 4.0, "pesq_second": 4.0} | others
+
+
+def test_a_network_is_judged_by_the_means_over_its_seeds() -> None:
+    """Ahead on two seeds by little and behind on one by much is behind."""
+    ours_ = means([row(4.01, delay_ms=20.0, concealed=0.0), row(4.01, delay_ms=20.0, concealed=0.0), row(3.0, late=1)])
+    neteq = means([row(4.0)] * 3)
+    assert ours_["mos_cq"] == pytest.approx(3.6733, abs=1e-4)
+    assert "late" not in ours_  # not every seed has it
+    quiet = {"delay_ms": 20.0, "concealed": 0.01}
+    counts = judged({"a": ours_ | quiet, "b": row(4.2) | quiet}, {"a": neteq | quiet, "b": row(4.1) | quiet})
+    assert (counts["networks"], counts["ahead_by_concealment"], counts["worse_on_both"]) == (2, 1, 0)
+    table = docs_table({"PCMU": counts | {"by_seed": {0: counts, 1: counts}}})
+    assert "| PCMU, 2 networks, means of 2 seeds | **1** (50 %) | **0** (0 %) | 0 | 0 |" in table
+    assert table.count("alone") == 2
 
 
 def test_neteqs_delay_rebuilt_from_its_own_word_is_what_was_measured_in_its_sound() -> None:
