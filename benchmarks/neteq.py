@@ -60,8 +60,9 @@ def ours(codec: str, name: str, seed: int = 0) -> dict[str, float]:
     figures["late"] = stats["packets_late"]
     figures["own_delay_ms"] = round(float(np.mean(heard.delay_ms)), 1)
     figures["own_target_ms"] = round(float(np.mean(heard.target_ms)), 1)
-    figures["stretched"] = round(stats["samples_stretched"] / len(heard.pcm), 4)
-    figures["compressed"] = round(stats["samples_compressed"] / len(heard.pcm), 4)
+    played_ns = len(heard.pcm) * 1_000_000_000 // rate_hz
+    figures["stretched"] = round(stats["stretched_ns"] / played_ns, 4)
+    figures["compressed"] = round(stats["compressed_ns"] / played_ns, 4)
     return figures
 
 

@@ -93,8 +93,7 @@ cdef void fill_concealment(const Leg* leg, const PlayoutStats* total, XrReport* 
     if total.frames_played > total.frames_concealed:
         r.on_time_ms = FRAME_MS * (total.frames_played - total.frames_concealed)
     r.concealed_ms = FRAME_MS * total.frames_concealed
-    if leg.pcm_rate > 0:
-        r.adjusted_ms = <uint32_t>(total.samples_stretched * 1000 // <uint32_t>leg.pcm_rate)
+    r.adjusted_ms = <uint32_t>(total.stretched_ns // MS)
     r.interrupts = total.loss_events
     if total.loss_events:
         r.interrupt_ms = r.concealed_ms // total.loss_events
@@ -115,7 +114,7 @@ cdef void fill_received(Leg* leg, XrReport* r) noexcept nogil:
         total.packets_duplicate += present.packets_duplicate
         total.frames_played += present.frames_played
         total.frames_concealed += present.frames_concealed
-        total.samples_stretched += present.samples_stretched
+        total.stretched_ns += present.stretched_ns
         total.loss_events += present.loss_events
         total.loss_event_packets += present.loss_event_packets
         total.buffer_delay_ns = present.buffer_delay_ns

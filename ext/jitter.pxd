@@ -56,6 +56,9 @@ cdef struct JitterBuffer:            # what each packet of a relayed leg touches
     uint32_t packets_lost
     uint32_t loss_events
     uint32_t loss_event_packets
+    int64_t stretched_ns           # by whoever plays; a relayed leg's are its virtual playout's
+    int64_t compressed_ns
+    int64_t cut_ns                 # of that: holes cut short, so that this was neither made up nor heard
 
 cdef void jitter_init(JitterBuffer* j, int64_t min_ns, int64_t max_ns) noexcept nogil
 # Forgets sequence and time, keeps what was learnt about the network and all counters.

@@ -313,8 +313,10 @@ cdef int64_t observe_due(JitterBuffer* j, int64_t now_ns) noexcept nogil:
         error = j.delay_ns - j.delay.target_ns
         if error < 0:                                # a real one's pull half a frame before: below by 10 ms
             j.delay_ns += VIRTUAL_STRETCH_NS
+            j.stretched_ns += VIRTUAL_STRETCH_NS
         elif error > VIRTUAL_EXCESS_NS and error > j.delay.target_ns // 4 and j.waiting:
             j.delay_ns -= VIRTUAL_SHRINK_NS
+            j.compressed_ns += VIRTUAL_SHRINK_NS
 
 
 cdef int64_t jitter_observe(JitterBuffer* j, uint16_t sequence, uint32_t timestamp, int32_t clock_hz,

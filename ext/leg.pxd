@@ -99,8 +99,9 @@ cdef struct LegSnapshot:               # what Python reads; the order of model.L
     uint64_t frames_played
     uint64_t frames_concealed
     uint64_t frames_comfort
-    uint64_t samples_stretched
-    uint64_t samples_compressed
+    int64_t stretched_ns
+    int64_t compressed_ns
+    int64_t cut_ns
     uint64_t loss_events
     uint64_t loss_event_packets
     int64_t jitter_ns

@@ -20,8 +20,6 @@ cdef struct Player:
     int32_t refused                # control steps in a row that found no periods alike enough
     int64_t slack_low_ns           # least slack since then
     int64_t early_low_ns           # least time that a packet's first sample then waited in the line
-    uint64_t samples_stretched     # at rate_hz
-    uint64_t samples_compressed
     SampleLine line
     Plc plc
     Packet* slots[JITTER_SLOTS]

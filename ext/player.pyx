@@ -189,7 +189,8 @@ cdef inline void cut_pause(Player* p, int samples) noexcept nogil:
     cdef int spare = line_waiting(&p.line) + samples - p.wanted
     cdef int over = line_samples(&p.line, p.jitter.delay_ns - p.jitter.delay.target_ns + p.jitter.delay.lookahead_ns)
     cdef int cut = line_cut_pause(&p.line, samples, spare if spare < over else over)
-    p.samples_compressed += <int64_t> cut * p.rate_hz // p.line.rate_hz
+    p.jitter.compressed_ns += line_ns(&p.line, cut)
+    p.jitter.cut_ns += line_ns(&p.line, cut)
 
 
 cdef void voice_made(Player* p, uint16_t sequence, int samples, PacketPool* pool) noexcept nogil:
@@ -345,12 +346,12 @@ cdef void control(Player* p, int wanted) noexcept nogil:
             limit = line_waiting(&p.line) - wanted
         alike = ALIKE_FAST_Q15 if off > EXCESS_FAST_NS else ALIKE_Q15
         moved = line_shorten(&p.line, limit, alike - p.refused * ALIKE_STEP_Q15)
-        p.samples_compressed += <int64_t> moved * p.rate_hz // p.line.rate_hz
+        p.jitter.compressed_ns += line_ns(&p.line, moved)
     elif off < -DEFICIT_NS or off < -target // 8:
         limit = p.line.rate_hz // 100 * 3
         alike = ALIKE_FAST_Q15 if off < -DEFICIT_FAST_NS else ALIKE_Q15
         moved = line_lengthen(&p.line, limit, alike - p.refused * ALIKE_STEP_Q15)
-        p.samples_stretched += <int64_t> moved * p.rate_hz // p.line.rate_hz
+        p.jitter.stretched_ns += line_ns(&p.line, moved)
     else:
         moved = 1
     p.refused = 0 if moved else p.refused + (p.refused < 20)

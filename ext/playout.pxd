@@ -29,8 +29,9 @@ cdef struct PlayoutStats:      # totals since init, published to LegStats
     uint32_t frames_played         # 20 ms equivalents: samples pulled / (rate/50)
     uint32_t frames_concealed
     uint32_t frames_comfort
-    uint64_t samples_stretched
-    uint64_t samples_compressed
+    int64_t stretched_ns
+    int64_t compressed_ns
+    int64_t cut_ns                  # of that, out of holes: time that was neither made up nor heard
     uint32_t loss_events
     uint32_t loss_event_packets
     int64_t buffer_delay_ns        # present

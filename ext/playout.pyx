@@ -203,8 +203,9 @@ cdef const PlayoutStats* playout_stats(const Playout* playout) noexcept nogil:
     p.stats.frames_played = <uint32_t> (p.pulled_ns // FRAME_NS)
     grow(&p.stats.frames_concealed, p.player.line.kind_ns[<int> PLAYED_CONCEALED] // FRAME_NS)
     grow(&p.stats.frames_comfort, p.player.line.kind_ns[<int> PLAYED_COMFORT] // FRAME_NS)
-    p.stats.samples_stretched = p.player.samples_stretched
-    p.stats.samples_compressed = p.player.samples_compressed
+    p.stats.stretched_ns = j.stretched_ns
+    p.stats.compressed_ns = j.compressed_ns
+    p.stats.cut_ns = j.cut_ns
     p.stats.buffer_delay_ns = j.delay_ns
     p.stats.buffer_target_ns = j.delay.target_ns
     return &p.stats

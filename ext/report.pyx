@@ -164,8 +164,9 @@ cdef void report_add_playout(PlayoutStats* total, const PlayoutStats* more) noex
     total.frames_played += more.frames_played
     total.frames_concealed += more.frames_concealed
     total.frames_comfort += more.frames_comfort
-    total.samples_stretched += more.samples_stretched
-    total.samples_compressed += more.samples_compressed
+    total.stretched_ns += more.stretched_ns
+    total.compressed_ns += more.compressed_ns
+    total.cut_ns += more.cut_ns
     total.loss_events += more.loss_events
     total.loss_event_packets += more.loss_event_packets
     xr_loss_add(&total.xr, &more.xr)
@@ -185,8 +186,9 @@ cdef void fill_playout(Leg* leg, LegSnapshot* s, int64_t now_ns) noexcept nogil:
     s.frames_played = total.frames_played
     s.frames_concealed = total.frames_concealed
     s.frames_comfort = total.frames_comfort
-    s.samples_stretched = total.samples_stretched
-    s.samples_compressed = total.samples_compressed
+    s.stretched_ns = total.stretched_ns
+    s.compressed_ns = total.compressed_ns
+    s.cut_ns = total.cut_ns
     s.loss_events = total.loss_events
     s.loss_event_packets = total.loss_event_packets
     s.buffer_delay_ns = total.buffer_delay_ns

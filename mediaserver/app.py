@@ -46,6 +46,7 @@ from mediaserver.quality.hep import HepSender
 from mediaserver.quality.monitor import QualityMonitor
 from mediaserver.quality.own_reports import OwnReports
 from mediaserver.quality.phone_reports import PhoneReports
+from mediaserver.quality.played import Played
 from mediaserver.quality.traces import Traces
 from mediaserver.recording.announce import LedgerFollower
 from mediaserver.recording.cabinet import open_cabinet
@@ -127,6 +128,7 @@ class Server:
             on_row=self._on_score,
             on_end=self.alerts.leg_ended,
         )
+        self.played = Played(self.quality, self.clock)
         self.phone_reports = PhoneReports(self.clock, self.quality.put_event)
         self.traces = Traces(settings.traces, self.clock.wall) if settings.traces.endpoint else None
         self.hep = HepSender(settings.hep, self.clock)
@@ -179,6 +181,7 @@ class Server:
             observers=[
                 self.call_store,
                 self.monitor,
+                self.played,
                 self.capture,
                 self.phone_reports,
                 *([self.own_reports] if self.own_reports is not None else []),

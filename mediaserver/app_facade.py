@@ -6,7 +6,9 @@ Owns nothing but the translation from rooms to views.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -24,9 +26,10 @@ from mediaserver.api.facade import (
     ServerCounters,
     UserView,
 )
-from mediaserver.errors import StorageError
+from mediaserver.errors import MediaError, StorageError
 from mediaserver.model import CallFacts
 from mediaserver.model_consent import ConsentState
+from mediaserver.quality.played import decisions
 from mediaserver.recording.export import Form, export_recording, pictures_of
 from mediaserver.recording.growing import GrowingSound
 from mediaserver.recording.sealed import SealedFile
@@ -123,7 +126,13 @@ class ServerFacade:
         facts = self._server.calls.call(call_id)
         if facts is None:
             raise NotFound(f"no call {call_id} is running")
-        return self._view(facts)
+        return replace(self._view(facts), playout=dict(self._decisions(facts)))
+
+    def _decisions(self, facts: CallFacts) -> Iterator[tuple[str, Mapping[str, int | float | bool]]]:
+        """What the jitter buffer of each leg has decided so far."""
+        for leg in facts.legs:
+            with contextlib.suppress(MediaError):  # just gone
+                yield leg.leg_id, decisions(self._server.engine.leg_stats(leg.handle))
 
     def _view(self, facts: CallFacts) -> CallView:
         return CallView(facts, self.live_quality(facts.call_id))

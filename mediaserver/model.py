@@ -256,8 +256,8 @@ class LegStats:
     frames_played: int  # 20 ms frames asked of the playout
     frames_concealed: int  # of those, filled because a packet was lost or late
     frames_comfort: int  # comfort noise or DTX silence, no loss
-    samples_stretched: int  # at the playout rate, inserted by time stretching
-    samples_compressed: int
+    stretched_ns: int  # put in by time stretching
+    compressed_ns: int  # and taken out
     loss_events: int  # bursts: runs of consecutive lost or late packets
     loss_event_packets: int  # packets in those runs: mean burst length = loss_event_packets / loss_events
     jitter_ns: int  # RFC 3550 A.8 interarrival jitter
@@ -293,6 +293,7 @@ class LegStats:
     )
     sent_ssrc: int = 0  # of what we send
     received_ssrc: int = 0  # of what it sends; 0: nothing came yet
+    cut_ns: int = 0  # of compressed_ns, out of holes in pauses of speech: neither made up nor heard
     packets_recovered: int = 0  # lost, and come with a later packet that repeated them (RFC 2198)
 
 

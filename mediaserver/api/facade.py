@@ -52,6 +52,9 @@ class CallView:
 
     facts: CallFacts
     quality: Mapping[str, LegQuality] = field(default_factory=dict)
+    playout: Mapping[str, Mapping[str, int | float | bool]] = field(
+        default_factory=dict
+    )  # of one call asked for, by leg
 
 
 @dataclass(frozen=True, slots=True)

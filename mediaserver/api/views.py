@@ -29,7 +29,11 @@ def call_json(call: CallView) -> dict[str, Any]:
         "answered": facts.answered_wall,
         "recording": facts.recording_id is not None,
         "recording_id": facts.recording_id,
-        "legs": [leg_json(leg, call.quality.get(leg.leg_id, LegQuality())) for leg in facts.legs],
+        "legs": [
+            leg_json(leg, call.quality.get(leg.leg_id, LegQuality()))
+            | ({"playout": dict(call.playout[leg.leg_id])} if leg.leg_id in call.playout else {})
+            for leg in facts.legs
+        ],
     }
 
 

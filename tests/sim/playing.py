@@ -79,8 +79,8 @@ def play(
         heard.kinds.append(kind)
         heard.delay_ms.append(stats["buffer_delay_ns"] / MS)
         heard.target_ms.append(stats["buffer_target_ns"] / MS)
-        if stats["samples_stretched"] + stats["samples_compressed"] != moved:
-            moved = stats["samples_stretched"] + stats["samples_compressed"]
+        if stats["stretched_ns"] + stats["compressed_ns"] != moved:
+            moved = stats["stretched_ns"] + stats["compressed_ns"]
             heard.stretched_at.append(len(out) - 1)
         now += pull_ms * MS
     heard.pcm = np.concatenate(out)

@@ -1,7 +1,7 @@
 """A server for the API to talk to, made of plain values."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mediaserver.api.facade import (
     CallView,
@@ -112,7 +112,7 @@ class FakeFacade:
     def call(self, call_id: str) -> CallView:
         if call_id != "c1":
             raise NotFound(f"there is no call {call_id}")
-        return self.calls()[0]
+        return replace(self.calls()[0], playout={"1": {"lost": 3, "stretched_ms": 4.5}})
 
     async def hang_up(self, call_id: str) -> None:
         self.ended.append(self.call(call_id).facts.call_id)

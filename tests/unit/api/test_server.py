@@ -59,6 +59,12 @@ async def test_calls_come_with_their_legs_and_scores(api: Client) -> None:
     assert (leg["state"], leg["mos_received"], leg["mos_scale"]) == ("talking", 4.21, "fb")
 
 
+async def test_one_call_tells_what_the_jitter_buffers_of_its_legs_decided(api: Client) -> None:
+    async with api.get("/api/v1/calls/c1", headers=SIGNED_IN) as answer:
+        (leg,) = (await answer.json())["legs"]
+    assert leg["playout"] == {"lost": 3, "stretched_ms": 4.5}
+
+
 async def test_an_unknown_call_is_404_with_words(api: Client) -> None:
     async with api.get("/api/v1/calls/none", headers=SIGNED_IN) as answer:
         assert answer.status == 404
