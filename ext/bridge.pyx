@@ -317,11 +317,16 @@ cdef void bridge_decide(Context* ctx, Bridge* b) noexcept nogil:
     cdef int row
     b.mixing = 0
     for row in range(b.rows):
+        if b.legs[row] is not NULL:
+            b.legs[row].fed = 0
+    for row in range(b.rows):
         speaker = b.legs[row]
         if speaker is NULL:
             continue
         speaker.decide_due = 0
         set_relay(speaker, decide_relay(b, speaker, &mixed))
+        if speaker.relay_to is not NULL:
+            speaker.relay_to.fed = 1
         set_decoding(ctx, speaker, mixed)
         speaker.peer = decide_peer(b, speaker)
         b.mixing |= mixed

@@ -210,6 +210,7 @@ cdef struct Leg:
     void* bridge                       # Bridge* (ext/bridge.pxd)
     int32_t row                        # in the bridge
     int32_t mixed                      # its bridge mixes, and pulls what it says
+    int32_t fed                        # the other one is relayed to it: the mix has nothing for it, not even silence
     int32_t muted
     int32_t gain_q12
     Leg* peer                          # the other one of a bridge of two that hears it: its digits go there too

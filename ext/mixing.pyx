@@ -177,7 +177,8 @@ cdef int share_of(Bridge* b, const Leg* leg) noexcept nogil:
 
 
 cdef bint listens(const Context* ctx, const Leg* leg) noexcept nogil:
-    return leg is not NULL and leg.voice is not NULL and leg.spoken_tick != ctx.tick_number and leg_can_send(leg)
+    return (leg is not NULL and leg.voice is not NULL and not leg.fed and leg.spoken_tick != ctx.tick_number
+            and leg_can_send(leg))
 
 
 cdef void send_shared(Context* ctx, Bridge* b, Leg* leg, int place, Share* share, const int16_t* pcm) noexcept nogil:

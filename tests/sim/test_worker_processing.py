@@ -35,6 +35,25 @@ def test_setting_it_ends_the_relay_of_that_speaker_alone_and_clearing_it_brings_
     assert relayed(world, anna.handle)
 
 
+@pytest.mark.parametrize("why", ["processing", "mute", "gain"])
+def test_while_one_is_decoded_the_other_is_relayed_and_not_doubled_by_silence(why: str) -> None:
+    world = World()
+    anna, boris = world.phone(sound=sine(440, 8000)), world.phone(sound=sine(1000, 8000))
+    world.bridge(anna, boris)
+    world.run(500)
+    if why == "processing":
+        world.do(world.worker.set_processing(anna.handle, CONFIG | {"high_pass": 1}))
+    elif why == "mute":
+        world.do(world.worker.set_mute(anna.handle, True))
+    else:
+        world.do(world.worker.set_gain(anna.handle, 2048))
+    world.run(100)
+    before = len(anna.heard)
+    world.run(1000)
+    assert len(anna.heard) - before == 50
+    assert anna.level_db(1000) == pytest.approx(-12.2, abs=1.0)
+
+
 def test_others_hear_the_voice_without_its_hum() -> None:
     world = World()
     voice, hum = sine(600, 8000), sine(50, 8000)
