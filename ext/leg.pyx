@@ -15,6 +15,7 @@ Knows nothing of bridges beyond the one leg it relays to, and nothing of codecs.
 """
 
 from libc.string cimport memcpy, memset
+from mediaserver.codecs.audio cimport CodecConfig
 from mediaserver.ext.atomic cimport fetch_or_32
 from mediaserver.ext.channel cimport CHANGED_LEG, CHANGED_TAP, EVENT_DIGIT, Message
 from mediaserver.ext.context cimport context_changed, context_event, context_random
@@ -36,6 +37,7 @@ from mediaserver.ext.playout cimport (
     playout_observe,
     playout_put,
     playout_restart,
+    playout_set_codec,
     playout_stats,
 )
 from mediaserver.ext.red cimport red_first, red_wrap
@@ -393,6 +395,18 @@ cdef void leg_send_rtp(Context* ctx, Leg* leg, uint8_t* data, int size, uint32_t
     rtp_sender_count(&leg.sender, timestamp, clock_hz, size - RTP_HEADER_BYTES, wire_bytes, ctx.now_ns)
 
 
+cdef void hear_more(Playout* playout, const Stream* stream) noexcept nogil:
+    """Decoders for payload types that are new; those it has stay as they are, with the sound that waits for them."""
+    cdef CodecConfig config
+    cdef int i
+    memset(&config, 0, sizeof(config))
+    for i in range(stream.receive_count):
+        if stream.receive[i].kind == PAYLOAD_AUDIO or stream.receive[i].kind == PAYLOAD_COMFORT:
+            config.codec_id = stream.receive[i].codec_id
+            config.clock_hz = stream.receive[i].clock_hz
+            playout_set_codec(playout, stream.receive[i].payload_type, &config)
+
+
 cdef void leg_set_stream(Context* ctx, Leg* leg, StreamChange* change) noexcept nogil:
     cdef bint first = not leg.negotiated
     leg.stream = change.stream
@@ -408,6 +422,8 @@ cdef void leg_set_stream(Context* ctx, Leg* leg, StreamChange* change) noexcept 
         leg.playout, change.playout = change.playout, leg.playout
         leg.ear, change.ear = change.ear, leg.ear
         leg.pcm_rate = 0
+    else:
+        hear_more(leg.playout, &leg.stream)
     if change.replace_voice:
         leg.voice, change.voice = change.voice, leg.voice
     if change.replace_red:

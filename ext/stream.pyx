@@ -171,6 +171,19 @@ def fmtp_number(fmtp, name, default) -> int:
     return int(text) if text.isdecimal() and len(text) < 10 else default
 
 
+def decodes(settings) -> dict[int, tuple[CodecName, int]]:
+    """Payload type -> what is heard by it."""
+    return {c.payload_type: (c.name, c.clock_hz) for c in settings.receive[:PAYLOAD_TYPES_MAX]}
+
+
+def hears_on(former, settings, bint inband_dtmf) -> bool:
+    """Nothing that was heard is given up or means something else now: the playout goes on, with what was added."""
+    if former is None or not decodes(former).items() <= decodes(settings).items():
+        return False
+    has_events = [any(c.name == CodecName.TELEPHONE_EVENT for c in s.receive) for s in (former, settings)]
+    return not inband_dtmf or has_events[0] == has_events[1]
+
+
 def encodes_alike(former, settings) -> bool:
     return former is not None and (voice_codec(former), former.ptime_ms) == (voice_codec(settings), settings.ptime_ms)
 
@@ -232,7 +245,7 @@ cdef StreamChange* change_new(settings, former, const StreamOptions* options) ex
     try:
         fill_stream(&change.stream, settings)
         change.remote_changed = former is None or former.remote != settings.remote
-        change.replace_playout = former is None or former.receive != settings.receive
+        change.replace_playout = not hears_on(former, settings, options.inband_dtmf)
         if change.replace_playout:
             change.playout = playout_of(settings, options)
             change.ear = ear_of(settings, options)
