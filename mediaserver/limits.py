@@ -71,6 +71,9 @@ SDP_VIDEO_LINES_MAX: Final = 40  # video sections of one leg: 19 others with cam
 
 # --- calls
 VIDEO_REOFFER_S_MAX: Final = 8.0  # one party's offer of video waits so long for the other's answer, then goes without
+REOFFER_WAIT_S_MAX: Final = 8.0  # an offer of ours to a leg waits so long for the one before it, then is given up
+WIDEN_OFFER_S_MAX: Final = 60.0  # for the answer to an offer of wideband: longer than any transaction with five glares
+WIDEN_GLARE_TRIES_MAX: Final = 3  # an offer of wideband that a page crosses with its own
 LEG_EVENTS_MAX: Final = 256  # signalling and media events waiting for one leg; a peer that overruns it is hung up
 DIGITS_MAX: Final = 64  # digits typed ahead and not yet gathered; later ones are dropped and counted
 FORK_BRANCHES_MAX: Final = 32  # contacts rung at once for one call

@@ -146,6 +146,7 @@ class Conversation:
         if len(self._bridge.members) == 2:
             pair = self.couple(self._bridge.members[0], self._bridge.members[1])
             self._tasks.spawn(pair.settle(), "video settled")
+            pair.legs[0].widening.meets(pair.legs[1])
 
     def couple(self, one: Leg, other: Leg) -> VideoPair:
         """From now on what one of them does with video concerns the other; best called before the first is answered."""

@@ -342,6 +342,7 @@ class Call:
             return
         self._next = (route, leg)
         self.primary = leg
+        leg.widening.heard_by_all()
         self._stop_program()
 
 

@@ -114,6 +114,7 @@ class Room:
             await self._mute(participant)
             self._look_who_is_alone()
             self.video.join(Seat(leg, participant.id))
+            leg.widening.heard_by_all()
         self.tell()
         log.info("joined a room", room=self.name, participants=len(self.participants))
         return True

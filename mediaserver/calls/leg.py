@@ -23,6 +23,7 @@ from mediaserver.calls.parties import LegOwner, LegState, Party
 from mediaserver.calls.ports import Session
 from mediaserver.calls.record_signal import RecordSignal
 from mediaserver.calls.tasks import TaskGroup
+from mediaserver.calls.widening import Widening
 from mediaserver.errors import MediaError, NegotiationError, ParseError
 from mediaserver.limits import LEG_EVENTS_MAX
 from mediaserver.model import Cause, LegFacts, LegHandle, MediaAddress
@@ -101,6 +102,7 @@ class Leg:
         self._events: asyncio.Queue[SessionEvent | PathChanged | _Moved] = asyncio.Queue(LEG_EVENTS_MAX)
         self._offers = LegOffers(self)
         self.record = RecordSignal(self)
+        self.widening = Widening(self)
         self._ended = asyncio.Event()
         self.voice.on_digit = lambda digit, source: self._owner.leg_digit(self, digit, source)
         self.voice.on_silence = lambda: self._owner.leg_silent(self)
@@ -120,6 +122,16 @@ class Leg:
     def preferred(self) -> list[Encoding]:
         """What another leg should prefer so that the two can be relayed."""
         return self.media.preferred
+
+    @property
+    def best(self) -> list[Encoding]:
+        """As `preferred`, for one that this leg comes to talk to in mid-call: better than what runs now comes first."""
+        return [*self.media.widest(sure=True), *self.media.preferred]
+
+    @property
+    def refusal(self) -> int:
+        """Status of the last offer of ours that failed, 0: none has."""
+        return self._offers.refusal
 
     @property
     def takes_offers(self) -> bool:
@@ -276,9 +288,12 @@ class Leg:
         self.media.hold_wanted = hold
         return await self.reoffer()
 
-    async def reoffer(self, prefer: Sequence[Encoding] = ()) -> bool:
-        """Our re-INVITE; True once its answer is in effect. One at a time."""
-        return self.answered and await self._offers.offer(self._session(), prefer)
+    async def reoffer(self, prefer: Sequence[Encoding] = (), *, optional: bool = False) -> bool:
+        """Our re-INVITE; True once its answer is in effect. prefer: instead of the codec in use.
+
+        optional: a peer that does not answer it keeps its call.
+        """
+        return self.answered and await self._offers.offer(self._session(), prefer, optional=optional)
 
     def hang_up(self, cause: Cause, headers: Sequence[tuple[str, str]] = ()) -> None:
         """CANCEL, final response or BYE, whatever fits. The leg is over at once; its session ends behind it.
@@ -458,6 +473,7 @@ class Leg:
         if self.held != was:
             self._owner.leg_held(self)
         self._owner.leg_silent(self)
+        self.widening.look()
 
     def ask_for_key_frame(self, track: Track) -> None:
         """The sender of this track takes no RTCP feedback: by SIP INFO (RFC 5168)."""
@@ -467,6 +483,7 @@ class Leg:
     def _answered(self) -> None:
         self.answered_wall = self._house.clock.wall()
         self._move(LegState.ANSWERED)
+        self.widening.look()
 
     def _move(self, state: LegState) -> None:
         order = list(LegState)

@@ -19,7 +19,7 @@ from mediaserver.calls.leg_video import LegVideo
 from mediaserver.calls.voice import Voice
 from mediaserver.errors import NegotiationError
 from mediaserver.model import Direction, LegHandle
-from mediaserver.sdp.formats import Encoding, encoding_of
+from mediaserver.sdp.formats import Encoding, encoding_of, is_narrow
 from mediaserver.sdp.negotiate import Negotiator
 from mediaserver.sdp.webrtc import WebRtcNegotiator, wants_webrtc
 from mediaserver.sdp.words import LocalMedia, MediaPolicy
@@ -77,6 +77,21 @@ class LegMedia:
         """What another leg should prefer so that the two can be relayed: our codec, else what the party offered."""
         chosen = [encoding_of(self.voice.stream.audio)] if self.voice.stream is not None else []
         return [*chosen, *self.negotiator.peer_encodings]
+
+    @property
+    def is_narrow(self) -> bool:
+        """Narrowband runs now."""
+        return self.voice.stream is not None and is_narrow(encoding_of(self.voice.stream.audio))
+
+    def widest(self, *, sure: bool = False) -> tuple[Encoding, ...]:
+        """The wideband codec that runs, else those the party may be asked for; (): it is narrow for good.
+
+        sure: without those of which nobody knows whether it has them.
+        """
+        if self.voice.stream is None:
+            return ()
+        current = encoding_of(self.voice.stream.audio)
+        return self.negotiator.ability.wider_than(current, sure=sure) if is_narrow(current) else (current,)
 
     # -- life
 

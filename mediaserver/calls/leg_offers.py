@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from mediaserver.errors import NegotiationError, ParseError
+from mediaserver.limits import REOFFER_WAIT_S_MAX
 from mediaserver.sdp.formats import Encoding
 from mediaserver.sip.session import Confirmed, Reoffer, ReofferAnswered, ReofferFailed
 
@@ -28,6 +29,8 @@ class LegOffers:
         self._answered_by_ack = False  # our offer went out in a 2xx
         self._confirmed = asyncio.Event()
         self._ours: asyncio.Future[bool] | None = None
+        self._one_at_a_time = asyncio.Lock()
+        self.refusal = 0  # status of the last of ours that failed
 
     async def wait_confirmed(self) -> None:
         """Until the ACK to our answer came, or the leg is over."""
@@ -38,17 +41,31 @@ class LegOffers:
         self._answered_by_ack = True
         session.accept(self._leg.media.write_offer(prefer))
 
-    async def offer(self, session: Session, prefer: Sequence[Encoding]) -> bool:
-        """Our re-INVITE; True once its answer is in effect. One at a time."""
-        if self._ours is not None:
+    async def offer(self, session: Session, prefer: Sequence[Encoding], *, optional: bool) -> bool:
+        """Our re-INVITE; True once its answer is in effect. One at a time: it waits a while for the one before it.
+
+        optional: a peer that does not answer it keeps its call.
+        """
+        try:
+            async with asyncio.timeout(REOFFER_WAIT_S_MAX):
+                await self._one_at_a_time.acquire()
+        except TimeoutError:
             return False
         self._ours = asyncio.get_running_loop().create_future()
         try:
             # Written when it leaves: what was agreed may change while it waits, or before it is tried again (491).
-            session.reinvite(lambda: self._leg.media.write_later_offer(prefer))
+            session.reinvite(lambda: self._write(prefer), optional=optional)
             return await self._ours
         finally:
             self._ours = None
+            self._one_at_a_time.release()
+
+    def _write(self, prefer: Sequence[Encoding]) -> bytes:
+        """The peer may send what is offered before its answer is here (RFC 3264 §5.1): it is heard from now on."""
+        media = self._leg.media
+        sdp = media.write_later_offer(prefer)
+        self._leg.tasks.spawn(media.apply(), f"offer of {self._leg.leg_id}")
+        return sdp
 
     def close(self) -> None:
         self._confirmed.set()
@@ -96,6 +113,7 @@ class LegOffers:
 
     async def on_failed(self, event: ReofferFailed) -> None:
         log.info("our re-INVITE was refused", leg=self._leg.leg_id, status=event.status)
+        self.refusal = event.status
         self._leg.media.negotiator.rollback()
         self._settle(False)
 

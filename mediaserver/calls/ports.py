@@ -79,7 +79,8 @@ class Session(Protocol):
 
     def send_answer(self, sdp: bytes) -> None: ...
 
-    def reinvite(self, sdp: bytes | Callable[[], bytes] | None) -> None: ...
+    def reinvite(self, sdp: bytes | Callable[[], bytes] | None, *, optional: bool = False) -> None:
+        """optional: a peer that never answers keeps its call."""
 
     def answer_reoffer(self, sdp: bytes) -> None: ...
 

@@ -95,7 +95,7 @@ class Takeover:
     async def _into(self, conversation: Conversation, other: Leg, new: Leg) -> None:
         call = self._call
         with conversation.expecting():
-            await new.answer(other.preferred)
+            await new.answer(other.best)
             if not new.answered or other.is_over or not await call.recording.admit(new):
                 await call.legs.drop(new)
                 return

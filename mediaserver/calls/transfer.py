@@ -103,7 +103,7 @@ class Transfer:
                 branches,
                 float(route.rule.ring_timeout_s or call.house.settings.sip.ring_timeout_s),
                 near=transferee,
-                prefer=transferee.preferred,
+                prefer=transferee.best,
                 caller=shown_caller(call.session, route.rule, transferee),
                 progress=progress,
             ).run()

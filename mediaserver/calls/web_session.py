@@ -144,8 +144,8 @@ class WebSession:
     def send_answer(self, sdp: bytes) -> None:
         """Late offers do not exist here: whoever calls brings an offer, whom we call gets one."""
 
-    def reinvite(self, sdp: bytes | Callable[[], bytes] | None) -> None:
-        """A callable writes the offer when it leaves."""
+    def reinvite(self, sdp: bytes | Callable[[], bytes] | None, *, optional: bool = False) -> None:
+        """A callable writes the offer when it leaves. optional: as all are here."""
         if self._stage is not _Stage.ANSWERED:
             return
         if sdp is None or not self.takes_offers:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mediaserver.errors import ParseError
-from mediaserver.model import NOT_AUDIO, CodecName, CodecParams
+from mediaserver.model import NOT_AUDIO, CodecName, CodecParams, StreamSettings
 from mediaserver.sdp.description import Attribute, Media
 from mediaserver.sdp.parse import number_between
 
@@ -185,6 +185,18 @@ def in_order(prefer: Sequence[Encoding], allowed: Sequence[Encoding], *, keep_wi
 
 def is_narrow(encoding: Encoding) -> bool:
     return encoding.name in (CodecName.PCMU, CodecName.PCMA) or encoding == Encoding(CodecName.L16, 8_000)
+
+
+def receiving(stream: StreamSettings | None, formats: Sequence[CodecParams]) -> StreamSettings | None:
+    """The stream, ready for what an offer of ours has just proposed as well as for what it hears now.
+
+    What it hears is missing among the formats only if the peer has renumbered it; more than that one would not fit.
+    """
+    if stream is None:
+        return None
+    taken = {codec.payload_type for codec in formats}
+    kept = [codec for codec in stream.receive if codec.name in AUDIO and codec.payload_type not in taken]
+    return replace(stream, receive=(*formats, *kept[:1]))
 
 
 def redundancy(offered: Sequence[CodecParams], audio: CodecParams) -> CodecParams | None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from mediaserver.errors import NegotiationError
 from mediaserver.limits import SDP_VIDEO_LINES_MAX
 from mediaserver.model import CodecName, CodecParams, Direction, StreamSettings
+from mediaserver.sdp.ability import Ability
 from mediaserver.sdp.choose import (
     PLAIN,
     SECURE,
@@ -38,6 +39,7 @@ from mediaserver.sdp.formats import (
     in_order,
     our_fmtp,
     ours,
+    receiving,
     write_formats,
 )
 from mediaserver.sdp.parse import parse
@@ -72,6 +74,7 @@ class Negotiator:
         """session_id: of the o= line, unique per dialog. secure_offer: our first offer is RTP/SAVP even if optional."""
         self._policy = policy
         self._allowed = encodings(policy.codecs)
+        self.ability = Ability(self._allowed)
         self._origin = Origin("-", session_id, session_id)
         self._keys = KeyRing(random_bytes)
         self._cname = cname
@@ -113,6 +116,7 @@ class Negotiator:
         self.rollback()  # an offer of ours that met this one is void
         self._begin()
         self._peer_offer = peer
+        self.ability.offered(peer.encodings)
         self._lines = [_rejected(media) for media in session.media]
         self.video.take_offer(videos)
         self._index = peer.index
@@ -155,12 +159,13 @@ class Negotiator:
     # -- we offer
 
     def write_offer(self, direction: Direction = Direction.SENDRECV, prefer: Sequence[Encoding] = ()) -> bytes:
-        """Our offer. In mid-call it keeps order, security, payload types and the codec in use first."""
+        """Our offer. In mid-call it keeps order, security, payload types and, unless others are preferred, the codec in
+        use first; what was agreed stays receivable beside what is offered (RFC 3264 §8.3.2)."""
         self.rollback()
         self._begin()
         first = not self._lines
         order = self._order(prefer)
-        if self.stream is not None and encoding_of(self.stream.audio) in order:
+        if self.stream is not None and not prefer and encoding_of(self.stream.audio) in order:
             order = list(dict.fromkeys([encoding_of(self.stream.audio), *order]))
         formats = self._offered_formats(order)
         if first:
@@ -178,6 +183,7 @@ class Negotiator:
         self._own_offer = (formats, crypto, direction)
         self._lines[self._index] = self._section(protocol, formats, crypto, direction, mux=mux)
         self._offer_video(protocol, bool(crypto), direction)
+        self.stream = receiving(self.stream, formats)
         return self._write()
 
     def read_answer(self, sdp: bytes) -> StreamSettings:
@@ -198,6 +204,7 @@ class Negotiator:
         if audio is None:
             raise NegotiationError("the answer has none of the codecs we offered")
         own = self._answered_crypto(peer, crypto)
+        self.ability.answered([encoding_of(c) for c in formats], [encoding_of(c) for c in answered if c.name in AUDIO])
         self._agreed_crypto = own
         actual = combine(direction, reverse(peer.direction))
         mux = peer.rtcp_mux and (self.stream is None or self.stream.rtcp_mux)

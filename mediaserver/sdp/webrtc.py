@@ -13,6 +13,7 @@ from dataclasses import replace
 from mediaserver.errors import NegotiationError
 from mediaserver.limits import SDP_VIDEO_LINES_MAX
 from mediaserver.model import CodecName, CodecParams, Direction, StreamSettings
+from mediaserver.sdp.ability import Ability
 from mediaserver.sdp.choose import choose_codec, combine, companions, reverse
 from mediaserver.sdp.data import PROTOCOLS as DATA_PROTOCOLS
 from mediaserver.sdp.data import PeerData, data_section, read_data
@@ -25,6 +26,7 @@ from mediaserver.sdp.formats import (
     in_order,
     our_fmtp,
     ours,
+    receiving,
     redundancy,
     redundancy_of,
     write_formats,
@@ -61,6 +63,7 @@ class WebRtcNegotiator:
     def __init__(self, policy: MediaPolicy, *, session_id: int, cname: str = "") -> None:
         self._policy = policy
         self._allowed = encodings(policy.codecs)
+        self.ability = Ability(self._allowed)
         self._origin = Origin("-", session_id, session_id)
         self._cname = cname
         self._payload_types: dict[Encoding, int] = {}
@@ -110,6 +113,7 @@ class WebRtcNegotiator:
         self.rollback()  # an offer of ours that met this one is void
         self._begin()
         self._peer_offer = peer
+        self.ability.offered(self.peer_encodings)
         self.peer = peer.transport
         self._index, self._mid, self._bundle = peer.index, peer.mid, peer.bundle
         self._lines = [self._rejected(media) for media in session.media]
@@ -155,11 +159,12 @@ class WebRtcNegotiator:
     # -- we offer
 
     def write_offer(self, direction: Direction = Direction.SENDRECV, prefer: Sequence[Encoding] = ()) -> bytes:
-        """Our offer: one audio section, or the sections there are with the codec in use first."""
+        """Our offer: one audio section, or the sections there are with, unless others are preferred, the codec in use
+        first; what was agreed stays receivable beside what is offered."""
         self.rollback()
         self._begin()
         order = self._order(prefer)
-        if self.stream is not None and encoding_of(self.stream.audio) in order:
+        if self.stream is not None and not prefer and encoding_of(self.stream.audio) in order:
             order = list(dict.fromkeys([encoding_of(self.stream.audio), *order]))
         formats = self._offered_formats(order)
         if not self._lines:
@@ -172,6 +177,7 @@ class WebRtcNegotiator:
         if self._bundle:
             self._offer_video(protocol, direction)
             self._offer_data()
+        self.stream = receiving(self.stream, formats)
         return self._write()
 
     def read_answer(self, sdp: bytes) -> StreamSettings:
@@ -194,6 +200,7 @@ class WebRtcNegotiator:
         if peer.transport.setup not in ("active", "passive"):
             raise NegotiationError(f"an answer with a=setup:{peer.transport.setup}; active or passive is allowed")
         self.peer = peer.transport
+        self.ability.answered([encoding_of(c) for c in formats], [encoding_of(c) for c in answered if c.name in AUDIO])
         send = (audio, *companions(answered, audio))
         red = redundancy(answered, audio)
         if red is not None:

@@ -27,16 +27,18 @@ if TYPE_CHECKING:
 Offer = bytes | Callable[[], bytes] | None  # a callable writes it when it leaves; None: the peer is to offer
 _STEP_NS: Final = 10_000_000  # RFC 3261 §14.1: waits are multiples of 10 ms
 _GLARE_TRIES_MAX: Final = 5  # each waits up to 4 s: a peer that still says 491 has an offer open for good
+_REQUEST_TIMEOUT: Final = 408
 _FINAL_WITHIN_NS: Final = 64 * T1_NS  # a re-INVITE rings nobody: silence after a 1xx is a lost peer
 
 
 class _OwnOffer:
     """One re-INVITE of ours. ack: sent for its 2xx, sent again for each copy of that."""
 
-    __slots__ = ("ack", "answered", "exchange", "guard", "offer")
+    __slots__ = ("ack", "answered", "exchange", "guard", "offer", "optional")
 
-    def __init__(self, offer: Offer) -> None:
+    def __init__(self, offer: Offer, *, optional: bool) -> None:
         self.offer = offer
+        self.optional = optional
         self.exchange: Exchange | None = None
         self.answered = False  # its 2xx came
         self.ack: Send | None = None
@@ -46,7 +48,7 @@ class _OwnOffer:
 class Reoffers:
     def __init__(self, session: InviteSession) -> None:
         self._session = session
-        self._queue: deque[Offer] = deque()
+        self._queue: deque[tuple[Offer, bool]] = deque()
         self._own: _OwnOffer | None = None  # until its ACK is sent or it failed
         self._retry: Timer | None = None
         self._glare_tries = 0
@@ -55,11 +57,12 @@ class Reoffers:
 
     # -- our offers
 
-    def offer(self, sdp: Offer) -> None:
+    def offer(self, sdp: Offer, *, optional: bool = False) -> None:
+        """optional: a peer that does not answer it, and so would lose its dialog (RFC 3261 §12.2.1.2), keeps it."""
         if len(self._queue) >= SIP_QUEUED_REQUESTS_MAX:
             self._session.tell(ReofferFailed(500, "too many offers wait"))
             return
-        self._queue.append(sdp)
+        self._queue.append((sdp, optional))
         self.next()
 
     def next(self) -> None:
@@ -68,11 +71,11 @@ class Reoffers:
             return
         if self._retry is not None and self._retry.active:
             return
-        self._start(self._queue.popleft())
+        self._start(*self._queue.popleft())
 
-    def _start(self, offer: Offer) -> None:
+    def _start(self, offer: Offer, optional: bool) -> None:
         session = self._session
-        own = self._own = _OwnOffer(offer)
+        own = self._own = _OwnOffer(offer, optional=optional)
         sdp = offer() if callable(offer) else offer
         own.exchange = session.exchange(
             "INVITE",
@@ -94,9 +97,9 @@ class Reoffers:
         elif own is self._own:
             self._own = None
             if response.status == 491 and self._glare_tries < _GLARE_TRIES_MAX:
-                self._wait_and_retry(own.offer)
+                self._wait_and_retry(own)
             else:
-                self._failed(response.status, response.reason)
+                self._failed(own, response.status, response.reason)
 
     def _on_success(self, own: _OwnOffer, response: Response, flow: Flow) -> None:
         session = self._session
@@ -125,15 +128,16 @@ class Reoffers:
             own.guard.cancel()
         if own is self._own:
             self._own = None
-            self._failed(status, reason)
+            self._failed(own, status, reason)
 
-    def _failed(self, status: int, reason: str) -> None:
+    def _failed(self, own: _OwnOffer, status: int, reason: str) -> None:
         self._glare_tries = 0
         self._session.tell(ReofferFailed(status, reason))
-        self._session.after_request(status, reason)
+        if not (own.optional and status == _REQUEST_TIMEOUT):
+            self._session.after_request(status, reason)
         self.next()
 
-    def _wait_and_retry(self, offer: Offer) -> None:
+    def _wait_and_retry(self, own: _OwnOffer) -> None:
         """RFC 3261 §14.1: 2.1–4 s for the one who made the Call-ID, 0–2 s for the other.
 
         Of the latter the end: JsSIP tries its own again after 1 s, and hangs up if we have changed the media meanwhile.
@@ -141,7 +145,7 @@ class Reoffers:
         host = self._session.host
         steps = host.rng.randint(120, 200) if self._session.incoming else host.rng.randint(210, 400)
         self._glare_tries += 1
-        self._queue.appendleft(offer)
+        self._queue.appendleft((own.offer, own.optional))
         self._retry = host.timers.at(host.now_ns() + steps * _STEP_NS, self.next)
 
     def send_answer(self, sdp: bytes) -> bool:

@@ -175,10 +175,10 @@ class InviteSession:
 
     # -- in the dialog
 
-    def reinvite(self, sdp: Offer) -> None:
+    def reinvite(self, sdp: Offer, *, optional: bool = False) -> None:
         """Queued while another offer is open; glare (491) is retried by RFC 3261 §14.1. A callable writes it anew."""
         if self.stage in (Stage.ANSWERED, Stage.CONFIRMED):
-            self.reoffers.offer(sdp)
+            self.reoffers.offer(sdp, optional=optional)
 
     def answer_reoffer(self, sdp: bytes) -> None:
         self.reoffers.answer(sdp)

@@ -119,7 +119,7 @@ class FakeSession:
     def send_answer(self, sdp: bytes) -> None:
         self._do("send_answer", sdp)
 
-    def reinvite(self, sdp: bytes | Callable[[], bytes] | None) -> None:
+    def reinvite(self, sdp: bytes | Callable[[], bytes] | None, *, optional: bool = False) -> None:
         self._do("reinvite", sdp() if callable(sdp) else sdp)
 
     def answer_reoffer(self, sdp: bytes) -> None:

@@ -122,6 +122,29 @@ def test_a_reinvite_that_only_gets_trying_is_cancelled_after_64_times_t1(outgoin
     assert outgoing.kinds[-2:] == [ReofferFailed, Ended]
 
 
+@pytest.mark.parametrize("silence", ["nothing at all", "only a 100"])
+def test_an_optional_offer_that_is_never_answered_does_not_end_the_dialog(outgoing, silence):
+    outgoing.session.reinvite(HOLD, optional=True)
+    outgoing.net.run(0.05)
+    if silence == "only a 100":
+        reply(outgoing, outgoing.peer.take("INVITE"), 100)
+    outgoing.net.run(100)
+    assert outgoing.kinds[-1] is ReofferFailed
+    assert Ended not in outgoing.kinds
+    while outgoing.peer.has("INVITE"):
+        outgoing.peer.take("INVITE")
+    again = reoffer(outgoing)  # and the next offer is not stuck behind it
+    reply(outgoing, again, 200, sdp=SDP_B)
+    assert outgoing.events[-1] == ReofferAnswered(SDP_B)
+
+
+def test_a_dialog_that_the_peer_does_not_know_ends_by_an_optional_offer_too(outgoing):
+    outgoing.session.reinvite(HOLD, optional=True)
+    outgoing.net.run(0.05)
+    reply(outgoing, outgoing.peer.take("INVITE"), 481)
+    assert outgoing.kinds[-1] is Ended
+
+
 @pytest.mark.parametrize(("make", "least_ms", "most_ms"), [(OutgoingCall, 2100, 4000), (IncomingCall, 0, 2000)])
 def test_glare_is_retried_by_the_clock_of_rfc_3261_14_1(make, least_ms, most_ms):
     call = make().established()
