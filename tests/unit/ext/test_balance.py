@@ -59,3 +59,23 @@ def test_a_relayed_leg_counts_what_its_playout_would_stretch_and_compress(networ
     assert (stats["stretched_ns"] > 0) == (network != "clean")
     assert (stats["compressed_ns"] > 0) == (network != "clean")
     h.close()
+
+
+@pytest.mark.parametrize("drift_ppm", [-500.0, 500.0])
+def test_an_hour_of_a_clock_500_ppm_off_is_made_up_by_stretching_alone(drift_ppm: float) -> None:
+    count = 180_000
+    at = np.arange(count)
+    arrivals_ns = (at * FRAME_MS * MS * (1 + drift_ppm * 1e-6)).astype(np.int64)
+    period = frames(Codec("PCMU"), bursts_of_sound())[:50]
+    h = PlayoutHarness()
+    h.set_codec(0, "PCMU")
+    h.run(
+        period * (count // 50), (at % 2**16).astype(np.uint16), (at * 160 % 2**32).astype(np.uint32), 0, arrivals_ns,
+        7 * MS, 160, int((arrivals_ns[-1] - 7 * MS) // (FRAME_MS * MS)),
+    )  # fmt: skip
+    stats = h.stats
+    assert stats["packets_lost"] == stats["packets_late"] == stats["packets_overflow"] == stats["frames_concealed"] == 0
+    moved_ms = (stats["stretched_ns"] - stats["compressed_ns"]) / MS
+    assert moved_ms == pytest.approx(drift_ppm * 3.6, abs=40)
+    assert 10 * MS < stats["buffer_delay_ns"] < 60 * MS
+    h.close()
