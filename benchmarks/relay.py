@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -54,7 +54,7 @@ class Result:
 
 def build(folder: Path, name: str, *options: str) -> Path:
     binary = folder / name
-    subprocess.run(["cc", "-O2", "-o", binary, HERE / f"{name}.c", *options], check=True)
+    subprocess.run(["cc", "-O2", "-o", binary, HERE / f"{name}.c", *options, "-lm"], check=True)
     return binary
 
 
@@ -79,23 +79,40 @@ def resident_kb(pid: int) -> int:
     return 0
 
 
-def measure(
-    load: Path, pid: int, ports: Ports, seconds: float, memory_before_kb: int, payload: tuple[str, ...] = ()
-) -> Result:
-    """payload: type, RTP clock per packet and hex bytes for load.c; without it packets carry their time of sending."""
-    times = (str(WARMUP_MS), str(int(seconds * 1000)))
+def drive(
+    load: Path,
+    ports: Ports,
+    seconds: float,
+    payload: tuple[str, ...],
+    cpu_ns: Callable[[], int],
+    *,
+    warmup_ms: int = WARMUP_MS,
+    more: Mapping[str, str] = {},
+) -> tuple[int, list[float]]:
+    """What `cpu_ns` grew by while the phones were counting, and what they say. more: of the environment, see load.c."""
+    times = (str(warmup_ms), str(int(seconds * 1000)))
     command = [*on_core(1), str(load), str(len(ports)), *times, PHONE_HOST, str(PHONE_PORT), *payload]
-    phones = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    environment = {**os.environ, **more}
+    phones = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
     assert phones.stdin and phones.stdout
     phones.stdin.write("".join(f"{host} {port}\n" for host, port in ports))
     phones.stdin.close()
     if phones.stdout.readline() != "go\n":
         raise SystemExit("the load generator did not start")
-    before = run_time_ns(pid)
+    before = cpu_ns()
     phones.stdout.readline()
-    used = run_time_ns(pid) - before
-    sent, received, p50, p99, p999, _, late = (float(part) for part in phones.stdout.readline().split())
+    used = cpu_ns() - before
+    said = [float(part) for part in phones.stdout.readline().split()]
     phones.wait()
+    return used, said
+
+
+def measure(
+    load: Path, pid: int, ports: Ports, seconds: float, memory_before_kb: int, payload: tuple[str, ...] = ()
+) -> Result:
+    """payload: type, RTP clock per packet and hex bytes for load.c; without it packets carry their time of sending."""
+    used, said = drive(load, ports, seconds, payload, lambda: run_time_ns(pid))
+    sent, received, p50, p99, p999, _, late = said
     return Result(
         cpu_us_per_packet=used / 1000 / max(received, 1),
         packets_lost=int(sent - received),
