@@ -54,3 +54,6 @@ class Mailbox:
 
     @property
     def unanswered(self) -> int: ...
+    @property
+    def gathering_ns(self) -> int:
+        """How long what arrives is let gather before the next step; virtual time takes no notice of it."""

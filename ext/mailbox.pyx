@@ -428,3 +428,7 @@ cdef class Mailbox:
     @property
     def unanswered(self) -> int:
         return len(self.pending)
+
+    @property
+    def gathering_ns(self):
+        return self.native.pace_ns

@@ -30,6 +30,7 @@ cdef struct Worker:
     uint32_t bell_rung
     uint32_t stop
     int64_t pace_ns                    # present nap between rounds
+    int64_t forwarded_ns               # when a packet was last sent on as it came
     uint32_t counters_sequence         # seqlock of the published counters
     Counters counters
 

@@ -36,7 +36,10 @@ cdef enum:
     TICK_NS = TICK_MS * 1000000
     IDLE_NS = 1000000000               # a worker without legs still looks up once a second
     BUSY_EVENTS = 6                    # a round that found so many sockets ready lets the next one gather
+    MANY_EVENTS = 24                   # a port gives up 32 in a round: what gathers shall not overflow its socket
     NAP_NS = 250000
+    NAP_LONG_NS = 1000000              # while nothing is forwarded
+    FORWARDING_NS = 1000000000         # so long after something was forwarded the next is waited for
     DATAGRAMS_WAITING = 256            # limits.LEG_DATAGRAMS_WAITING_MAX; 400 KB
 
 
@@ -206,13 +209,29 @@ cdef void ring_bell(Worker* w) noexcept nogil:
         write(w.bell, &one, sizeof(one))
 
 
+cdef int64_t pace(const Worker* w, int64_t now_ns, int seen) noexcept nogil:
+    """How long the next round is let gather before it is looked at: a thread woken for each packet costs more than the
+    packet. Who is only decoded has a jitter buffer; what is passed on at once waits less, and only when there is much.
+    """
+    cdef int64_t left_ns = w.tick_next_ns - now_ns
+    if seen == 0:
+        return 0
+    if seen >= MANY_EVENTS or now_ns - w.forwarded_ns < FORWARDING_NS:
+        return NAP_NS if seen >= BUSY_EVENTS else 0
+    return NAP_LONG_NS if left_ns > NAP_LONG_NS else (left_ns if left_ns > 0 else 0)
+
+
 cdef int64_t worker_step(Worker* w, int64_t now_ns) noexcept nogil:
     cdef bint more
+    cdef uint64_t sent
     cdef int seen
     w.ctx.now_ns = now_ns
     w.ctx.counters.rounds += 1
     more = run_commands(w)
+    sent = w.ctx.counters.packets_sent
     seen = receive_ready(w)
+    if w.ctx.counters.packets_sent != sent:
+        w.forwarded_ns = now_ns
     if w.tick_next_ns and now_ns >= w.tick_next_ns:
         run_ticks(w, now_ns)
         publish_counters(w)
@@ -222,7 +241,7 @@ cdef int64_t worker_step(Worker* w, int64_t now_ns) noexcept nogil:
         video_run(&w.ctx)
     if w.ctx.spoke:
         ring_bell(w)
-    w.pace_ns = NAP_NS if seen >= BUSY_EVENTS else 0
+    w.pace_ns = pace(w, now_ns, seen)
     if more:
         return now_ns
     if w.ctx.video_due_ns and w.ctx.video_due_ns < w.tick_next_ns:
