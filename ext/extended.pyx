@@ -5,9 +5,19 @@ came and packets that came too late. R and MOS are said for G.711 only, whose fa
 codecs they are "unavailable", as nothing stands behind a number.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 from mediaserver.codecs.audio cimport CODEC_PCMA, CODEC_PCMU
+from mediaserver.ext.concealment cimport (
+    ADJUSTED_MS,
+    CONCEALED_MS,
+    CONCEALED_S,
+    INTERRUPTS,
+    ON_TIME_MS,
+    SEVERE_S,
+    UNIMPAIRED_S,
+    made_up_take,
+)
 from mediaserver.ext.playout cimport playout_stats
 from mediaserver.ext.rtcp cimport ntp_from_wall_ns, rtcp_round_trip_ns
 from mediaserver.ext.rtp cimport rtp_receiver_expected
@@ -47,7 +57,10 @@ cdef void extended_receive(Context* ctx, Leg* leg, const uint8_t* data, int size
         leg.round_trip_ns = rtcp_round_trip_ns(
             ntp_from_wall_ns(arrival_ns + ctx.wall_offset_ns), got.last_rr, got.delay_since_last_rr
         ) or leg.round_trip_ns
+    made_up_take(&leg.xr.made_up, &got.made_up, got.reporter, arrival_ns)
     if got.has_voip:
+        leg.xr.voip_sent = leg.sender.packets
+        leg.xr.voip_reports += 1
         got.has_summary = kept.has_summary
         got.summary_lost = kept.summary_lost
         got.summary_duplicate = kept.summary_duplicate
@@ -151,8 +164,21 @@ cdef int extended_send(Context* ctx, Leg* leg, uint8_t* out, const RtcpReport* r
     return xr_write(out, &r)
 
 
+cdef void publish_made_up(const Leg* leg, LegSnapshot* s) noexcept nogil:
+    cdef const uint64_t* total = leg.xr.made_up.total
+    s.far_parts = leg.xr.made_up.parts
+    s.far_on_time_ms = total[ON_TIME_MS]
+    s.far_concealed_ms = total[CONCEALED_MS]
+    s.far_adjusted_ms = total[ADJUSTED_MS]
+    s.far_interrupts = total[INTERRUPTS]
+    s.far_unimpaired_s = total[UNIMPAIRED_S]
+    s.far_concealed_s = total[CONCEALED_S]
+    s.far_severe_s = total[SEVERE_S]
+
+
 cdef void extended_publish(Leg* leg, const PlayoutStats* total, LegSnapshot* s, int64_t now_ns) noexcept nogil:
     cdef const XrInput* x = &leg.xr.remote
+    publish_made_up(leg, s)
     xr_second(&leg.xr.seconds, total.frames_played, total.frames_concealed, now_ns)
     s.dropouts = total.xr.dropouts
     s.dropout_ns = total.xr.dropout_ns
@@ -164,6 +190,9 @@ cdef void extended_publish(Leg* leg, const PlayoutStats* total, LegSnapshot* s, 
         s.xr_r = s.xr_mos_lq10 = s.xr_mos_cq10 = XR_UNAVAILABLE
         return
     s.xr_loss_rate = x.loss_rate
+    s.xr_reporter = x.reporter
+    s.xr_reports = leg.xr.voip_reports
+    s.xr_sent = leg.xr.voip_sent
     s.xr_discard_rate = x.discard_rate
     s.xr_burst_density = x.burst_density
     s.xr_gap_density = x.gap_density

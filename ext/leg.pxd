@@ -143,6 +143,17 @@ cdef struct LegSnapshot:               # what Python reads; the order of model.L
     int32_t xr_r                       # 127: it does not say
     int32_t xr_mos_lq10
     int32_t xr_mos_cq10
+    uint32_t xr_reporter               # SSRC of who says so
+    uint32_t xr_reports                # how many; and the packets we had sent when the last one came
+    uint64_t xr_sent
+    int32_t far_parts                  # ext.concealment MADE_UP_…; the next ones are the peer's
+    uint64_t far_on_time_ms
+    uint64_t far_concealed_ms
+    uint64_t far_adjusted_ms
+    uint64_t far_interrupts
+    uint64_t far_unimpaired_s
+    uint64_t far_concealed_s
+    uint64_t far_severe_s
     uint64_t packets_recovered
     int32_t hum_hz                     # ext/linecheck; 0: none, or not looked for
     int32_t hum_dbov

@@ -1,6 +1,7 @@
 # RTCP extended reports (RFC 3611; RFC 6776, RFC 7294): the loss counters behind them, the packet we send, and what a
 # peer's packet says. Kernels only; the leg says what to report.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from mediaserver.ext.concealment cimport MadeUp, MadeUpTold
 
 cdef enum:
     XR_GMIN = 16                       # RFC 3611 §4.7.2: packets received in a row that end a burst
@@ -99,12 +100,17 @@ cdef struct XrInput:                   # what one XR packet says to us; has_* 0:
     int32_t has_summary
     uint32_t summary_lost
     uint32_t summary_duplicate
+    uint32_t reporter                  # SSRC of who says so
+    MadeUpTold made_up                 # RFC 7294
 
 cdef struct XrState:                   # of one leg; zeroed is ready
     XrSeconds seconds
     uint32_t last_rr                   # middle 32 bits of the peer's last reference time
     int64_t last_rr_ns
     XrInput remote                     # the last of each kind of block
+    uint64_t voip_sent                 # packets we had sent when its VoIP metrics came
+    uint32_t voip_reports
+    MadeUp made_up                     # of what we send, as the peer says
     uint32_t highest_before            # at our last summary
     uint64_t lost_before
     uint64_t duplicate_before

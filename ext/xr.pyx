@@ -9,6 +9,7 @@ has density 255.
 from libc.math cimport exp, log2, log10, pow, sqrt
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
+from mediaserver.ext.concealment cimport BT_CONCEALED_SECONDS, BT_LOSS_CONCEALMENT, made_up_read
 from mediaserver.ext.rtp cimport read_be16, read_be32, write_be16, write_be32
 
 cdef enum:
@@ -19,8 +20,6 @@ cdef enum:
     BT_SUMMARY = 6
     BT_VOIP = 7
     BT_MEASUREMENT = 14                # RFC 6776
-    BT_LOSS_CONCEALMENT = 30           # RFC 7294 §3
-    BT_CONCEALED_SECONDS = 31          # RFC 7294 §4
     LOSS_AND_DUPLICATES = 0xC0         # flags of the summary: what it fills
     CUMULATIVE_ENHANCED = 0xF0         # RFC 7294: I = 3 (since the start), plc = 3 (enhanced), 4 bits together
     RECEIVER_CONFIG = 0xF0             # RFC 3611 §4.7.6: enhanced concealment, adaptive buffer
@@ -332,6 +331,7 @@ cdef void read_summary(const uint8_t* p, int flags, uint32_t our_ssrc, XrInput* 
 cdef void xr_read(const uint8_t* data, int size, uint32_t our_ssrc, XrInput* into) noexcept nogil:
     cdef int at = HEADER_BYTES
     cdef int length
+    into.reporter = read_be32(data + 4)
     while at + 4 <= size:
         length = 4 * read_be16(data + at + 2)
         if at + 4 + length > size:
@@ -345,6 +345,8 @@ cdef void xr_read(const uint8_t* data, int size, uint32_t our_ssrc, XrInput* int
             read_summary(data + at + 4, data[at + 1], our_ssrc, into)
         elif data[at] == BT_VOIP and length == 32:
             read_voip(data + at + 4, our_ssrc, into)
+        elif data[at] == BT_LOSS_CONCEALMENT or data[at] == BT_CONCEALED_SECONDS:
+            made_up_read(data + at + 4, data[at], data[at + 1], length // 4, our_ssrc, &into.made_up)
         at += 4 + length
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import NewType
 
 from mediaserver.model_delivery import UNPROVEN, Delivery, PacketRange
+from mediaserver.model_far import RemoteConcealment, RemoteXr
 
 LegHandle = NewType("LegHandle", int)  # generation and index of a leg in a worker; 0 is never valid
 BridgeHandle = NewType("BridgeHandle", int)
@@ -213,23 +214,6 @@ MediaEvent = DtmfDigit | PlayFinished | SourceLatched | MediaSilent | TapBehind 
 
 
 @dataclass(frozen=True, slots=True)
-class RemoteXr:
-    """What the far end says by RTCP XR of what it heard of us, RFC 3611 §4.7. Fractions 0..1; None: it does not say."""
-
-    loss_fraction: float  # never came
-    discard_fraction: float  # came too late, or too early for its buffer
-    burst_density: float
-    gap_density: float
-    burst_ms: int
-    gap_ms: int
-    end_system_ms: int  # its buffer, decoder and its way back
-    buffer_ms: int
-    r: int | None
-    mos_listening: float | None
-    mos_conversational: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class LegStats:
     """Counters of one leg since it opened; monotonic, so an interval is a difference of two snapshots.
 
@@ -280,6 +264,7 @@ class LegStats:
     seconds_severe: int = 0  # of those, with more than a tenth made up
     frames_clipped: int = 0  # decoded frames whose peaks are cut off
     remote_xr: RemoteXr | None = None  # the peer's VoIP metrics of what we send; None: it sends none
+    remote_concealment: RemoteConcealment | None = None  # what it made up of it; likewise
     hum_hz: int = 0  # mains hum in what it says, 50 or 60; 0: none, or not looked for (`voice.line_check`)
     hum_dbov: int = 0  # of that hum
     echo_ms: int = 0  # what it is sent comes back so much later; 0: it does not, or not looked for

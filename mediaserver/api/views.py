@@ -112,6 +112,8 @@ def quality_json(row: QualityRow) -> dict[str, Any]:
         "loss": row.loss,
         "late": row.late,
         "concealed": row.concealed,
+        "concealed_seconds": row.concealed_s,
+        "severe_seconds": row.severe_s,
         "burst_ratio": row.burst_ratio,
         "delay_ms": row.delay_ms,
         "jitter_ms": row.jitter_ms,

@@ -22,12 +22,12 @@ from mediaserver.model import (
     MediaSilent,
     PlayFinished,
     PlayId,
-    RemoteXr,
     SourceLatched,
     StreamSettings,
     TapHandle,
 )
 from mediaserver.model_delivery import PacketRange
+from mediaserver.model_far import RemoteConcealment, RemoteXr
 
 XR_UNAVAILABLE = 127  # RFC 3611 §4.7
 DTMF_SOURCES = (DtmfSource.RTP_EVENT, DtmfSource.SIP_INFO, DtmfSource.IN_BAND)  # ext/dtmf.pxd DtmfWay
@@ -123,6 +123,7 @@ def leg_stats(leg: LegHandle, raw: dict[str, Any]) -> LegStats:
         relayed=bool(raw["relayed"]),
         source=source,
         remote_xr=remote_xr(raw) if raw["xr_known"] else None,
+        remote_concealment=remote_concealment(raw) if raw["far_parts"] else None,
     )
     return LegStats(**fields)
 
@@ -143,4 +144,20 @@ def remote_xr(raw: dict[str, Any]) -> RemoteXr:
         r=None if raw["xr_r"] == XR_UNAVAILABLE else raw["xr_r"],
         mos_listening=said(raw["xr_mos_lq10"], 10),
         mos_conversational=said(raw["xr_mos_cq10"], 10),
+        reporter=raw["xr_reporter"],
+        reports=raw["xr_reports"],
+        packets_sent=raw["xr_sent"],
+    )
+
+
+def remote_concealment(raw: dict[str, Any]) -> RemoteConcealment:
+    times, seconds = raw["far_parts"] & 1, raw["far_parts"] & 2  # ext/concealment.pxd MADE_UP_…
+    return RemoteConcealment(
+        on_time_ms=raw["far_on_time_ms"] if times else None,
+        concealed_ms=raw["far_concealed_ms"] if times else None,
+        adjusted_ms=raw["far_adjusted_ms"] if times else None,
+        interrupts=raw["far_interrupts"] if times else None,
+        unimpaired_s=raw["far_unimpaired_s"] if seconds else None,
+        concealed_s=raw["far_concealed_s"] if seconds else None,
+        severe_s=raw["far_severe_s"] if seconds else None,
     )

@@ -154,7 +154,7 @@ class QualityMonitor:
         self._ended(watched, stats)
         for direction, score in (
             (RECEIVED, watched.received(watched.first, stats)),
-            (SENT, watched.sent(watched.first, stats, now_ns)),
+            (SENT, watched.sent(watched.first, stats, now_ns, whole_call=True)),
         ):
             if score is not None:
                 worst = min(score.mos, watched.sums[direction].worst)
@@ -303,6 +303,8 @@ class QualityMonitor:
             cost_clipping=round(costs.clipping, 2),
             cost_dead_air=round(costs.dead_air, 2),
             dropout_ms=score.dropout_ms,
+            concealed_s=score.concealed_s,
+            severe_s=score.severe_s,
         )
         self._store.put(row)
         if self._on_row is not None:

@@ -13,6 +13,7 @@ from mediaserver.model import CodecName, LegStats
 from mediaserver.model_news import ClientStats
 from mediaserver.quality.emodel import burst_ratio
 from mediaserver.quality.factors import CodecFactors, factors_of
+from mediaserver.quality.far_end import NOTHING_TOLD, FarFigures
 from mediaserver.quality.rating import DELAY_MS_MAX, MODELS, Rated, rate_connection
 
 BURSTS_MIN = 2  # of fewer bursts no mean is worth the name, unless the one is a dropout: else it counts as random loss
@@ -80,6 +81,9 @@ class Score:
     costs: Costs = Costs()
     dropout_ms: float = 0.0  # in holes of 200 ms or more
     dead_air_ms: float = 0.0  # a sender stopped that may not
+    # What the listener says of its own seconds (RFC 7294 §4): ours where we listen, the far end's where it does.
+    concealed_s: int | None = None
+    severe_s: int | None = None
 
 
 def score_received(
@@ -129,17 +133,28 @@ def score_received(
         clipped=_share(after.frames_clipped - before.frames_clipped, frames) if frames > 0 else 0.0,
         silent=silent,
         silent_ms=silent * (after.at_ns - before.at_ns) / 1e6,
+        seconds=(
+            max(0, after.seconds_concealed - before.seconds_concealed),
+            max(0, after.seconds_severe - before.seconds_severe),
+        ),
     )
 
 
 def score_sent(
-    before: LegStats, after: LegStats, ptime_ms: float, codec: CodecName | None, *, fec: bool = False
+    before: LegStats,
+    after: LegStats,
+    ptime_ms: float,
+    codec: CodecName | None,
+    *,
+    fec: bool = False,
+    far: FarFigures = NOTHING_TOLD,
 ) -> Score | None:
     """What the far end heard of us, by its RTCP. None: it has sent no report, or we sent nothing.
 
     codec: what we send, None if unknown. fec: the far end said that it uses in-band FEC.
     Over a whole call the cumulative count of lost packets is used, over an interval the last report's fraction. Where
     it sends VoIP metrics (RTCP XR), its discards, bursts and delays are used too; they are means since the call began.
+    far: what it says it made up in between (RFC 7294). More than was lost on the way came too late for it.
     """
     sent = after.packets_sent - before.packets_sent
     if sent <= 0 or after.remote_loss_fraction < 0 or not isfinite(after.remote_loss_fraction):
@@ -152,11 +167,16 @@ def score_sent(
     missing = _missing(after, codec, factors)
     late, ratio, buffer_ms = 0.0, 1.0, REMOTE_BUFFER_MS
     told = after.remote_xr
-    if told is None:
-        missing += [REMOTE_BUFFER, REMOTE_DISCARD]
-    else:
+    if far.made_up is not None:
+        late = max(0.0, far.made_up - loss)
+    elif told is not None:
         late = min(1.0 - loss, max(0.0, told.discard_fraction))
-        loss += late
+    else:
+        missing.append(REMOTE_DISCARD)
+    loss += late
+    if told is None:
+        missing.append(REMOTE_BUFFER)
+    else:
         buffer_ms = min(DELAY_MS_MAX, float(told.buffer_ms))
         if told.burst_ms and loss > 0:
             ratio = burst_ratio(loss, told.burst_ms / max(ptime_ms, 10) * told.burst_density)
@@ -171,8 +191,9 @@ def score_sent(
         ratio=ratio,
         delay_ms=buffer_ms + ptime_ms + factors.codec_delay_ms + _half_round_trip_ms(after),
         jitter_ms=after.remote_jitter_ns / 1e6,
-        concealed=loss,
+        concealed=loss if far.made_up is None else far.made_up,
         missing=missing,
+        seconds=(far.concealed_s, far.severe_s),
     )
 
 
@@ -212,6 +233,7 @@ def _score(
     clipped: float = 0.0,
     silent: float = 0.0,
     silent_ms: float = 0.0,
+    seconds: tuple[int | None, int | None],
 ) -> Score:
     delay_ms = min(DELAY_MS_MAX, max(0.0, delay_ms))
     rated = rate_connection(factors, loss, late, ratio, delay_ms)
@@ -222,10 +244,18 @@ def _score(
         rated = rate_connection(factors, loss, late, ratio, delay_ms, clipping + dead_air)
     rtt_ms = 2 * _half_round_trip_ms(stats) if _knows_round_trip(stats) else None
     made = _made(rated, factors, codec, missing, loss, late, ratio, delay_ms, jitter_ms, rtt_ms, concealed)
-    if not (clipping or dead_air or dropout_ms):
+    concealed_s, severe_s = seconds
+    if not (clipping or dead_air or dropout_ms or concealed_s is not None or severe_s is not None):
         return made
     costs = replace(made.costs, clipping=clipping, dead_air=dead_air)
-    return replace(made, costs=costs, dropout_ms=dropout_ms, dead_air_ms=silent_ms)
+    return replace(
+        made,
+        costs=costs,
+        dropout_ms=dropout_ms,
+        dead_air_ms=silent_ms,
+        concealed_s=concealed_s,
+        severe_s=severe_s,
+    )
 
 
 def _made(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mediaserver.model import CodecName, CodecParams, LegStats, StreamSettings
+from mediaserver.quality.far_end import FarEnd, figures_between
 from mediaserver.quality.score import Score, score_received, score_sent
 
 REPORT_STALE_S = 30.0  # RTCP comes every 5 s or so: what was said so long ago says nothing of now
@@ -44,6 +45,7 @@ class Watched:
     one_way: bool = False  # told already
     dead_air_ms: float = 0.0  # of the one that goes on
     dead_air_ns: int = 0  # begin of the interval in which it began
+    far: FarEnd = field(default_factory=FarEnd)
     client_ns: int = 0  # when its page last said how it hears us
 
     def take(self, stream: StreamSettings) -> None:
@@ -58,12 +60,13 @@ class Watched:
     def received(self, before: LegStats, after: LegStats) -> Score | None:
         return score_received(before, after, self.ptime_ms, fec=self.fec_received, pauses=self.pauses)
 
-    def sent(self, before: LegStats, after: LegStats, now_ns: int) -> Score | None:
+    def sent(self, before: LegStats, after: LegStats, now_ns: int, *, whole_call: bool = False) -> Score | None:
         if after.remote_reports != self.reports:
             self.reports, self.reported_ns = after.remote_reports, now_ns
-        if before is not self.first and now_ns - self.reported_ns > REPORT_STALE_S * 1e9:
+        if not whole_call and now_ns - self.reported_ns > REPORT_STALE_S * 1e9:
             return None
-        return score_sent(before, after, self.ptime_ms, self.sends, fec=self.fec_sent)
+        far = figures_between(before, after) if whole_call else self.far.interval(before, after)
+        return score_sent(before, after, self.ptime_ms, self.sends, fec=self.fec_sent, far=far)
 
 
 def sends(stream: StreamSettings) -> CodecName | None:

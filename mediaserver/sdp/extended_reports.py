@@ -16,7 +16,7 @@ WORDS = {
     "loss-conceal": CONCEALMENT,
     "conc-sec": CONCEALMENT,
 }
-OURS = "rcvr-rtt=all stat-summary=loss,dup voip-metrics"
+OURS = "rcvr-rtt=all stat-summary=loss,dup voip-metrics loss-conceal conc-sec"
 
 
 def asked_blocks(session: Session, media: Media) -> int:

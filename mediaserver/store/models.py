@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, String, Table, Text
 
-HEAD_REVISION: Final = "0010"  # newest file under migrations/versions; lets a start skip importing Alembic
+HEAD_REVISION: Final = "0011"  # newest file under migrations/versions; lets a start skip importing Alembic
 
 metadata = MetaData()
 
@@ -111,6 +111,8 @@ quality_intervals = Table(
     Column("cost_clipping", Float, nullable=False, server_default="0"),
     Column("cost_dead_air", Float, nullable=False, server_default="0"),
     Column("dropout_ms", Float, nullable=False, server_default="0"),  # in holes of 200 ms or more
+    Column("concealed_s", Integer),  # seconds with something made up; null: not told
+    Column("severe_s", Integer),
     Index("quality_start", "start_ms"),
 )
 

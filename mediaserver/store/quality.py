@@ -57,6 +57,8 @@ class QualityRow:
     cost_clipping: float = 0.0
     cost_dead_air: float = 0.0
     dropout_ms: float = 0.0  # in holes of 200 ms or more
+    concealed_s: int | None = None  # seconds in which something was made up (RFC 7294 §4); None: not told, or older
+    severe_s: int | None = None  # of those, with more than a tenth made up
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import sys
 import time
 
 from mediaserver.errors import ParseError
+from mediaserver.ext.concealment import sums_for_test
 from mediaserver.ext.red import RedForTest
 from mediaserver.ext.red import parse_for_test as parse_red
 from mediaserver.ext.xr import read_for_test as read_xr
@@ -25,6 +26,7 @@ from tests.support.hep_decoder import decode
 # - a quality report (RFC 6035) of any bytes is a VqReport whose every number is finite and in its range, or ParseError;
 #   what was read can be written and is read again as the same; it never takes long;
 # - extended reports (RFC 3611) of any bytes give fields that fit what their blocks can say;
+# - what the far end made up (RFC 7294) never adds up to more than a day and the time that has passed, twice;
 # - the blocks of a redundant payload (RFC 2198) lie inside it, its wrapper's output can be taken apart again;
 # - what leaves for the capture server is as long as what came, and holds no secret that was planted in it;
 # - half a HEP packet is refused in words.
@@ -71,11 +73,34 @@ def check_report(body: bytes) -> None:
 
 
 def check_extended(rng: random.Random) -> None:
-    block = struct.pack(">BBHI", rng.randrange(9), rng.getrandbits(8), rng.choice((0, 1, 3, 8, 9, 500)), OURS)
+    block = struct.pack(
+        ">BBHI", rng.choice((*range(9), 14, 30, 31)), rng.getrandbits(8), rng.choice((0, 1, 3, 4, 6, 8, 9, 500)), OURS
+    )
     body = block + rng.randbytes(rng.randrange(60))
     head = struct.pack(">BBHI", 0x80, 207, rng.choice(((len(body) + 4) // 4, rng.getrandbits(16))), 9)
     found = read_xr(mutated(rng, head + body), OURS)
+    made_up = found.pop("made_up")
     assert all(-(2**31) <= value < 2**63 for value in found.values())
+    assert all(0 <= value < 2**32 for value in made_up["value"])
+    check_made_up(rng)
+
+
+def check_made_up(rng: random.Random) -> None:
+    blocks, now_ns = [], 0
+    for _ in range(rng.randrange(1, 6)):
+        now_ns += rng.randrange(1, 20_000_000_000)
+        kind, words = rng.choice(((30, 6), (31, 4), (31, 6)))
+        values = b"".join(
+            struct.pack(">I", rng.choice((0, 1, rng.randrange(20_000), 0xFFFFFFFD, 0xFFFFFFFE, 0xFFFFFFFF)))
+            for _ in range(words - 1)
+        )
+        block = struct.pack(">BBHI", kind, rng.choice((0x80, 0xC0, 0x40)), words, OURS) + values
+        blocks.append((now_ns, rng.choice((1, 1, 2)), block))
+    total = sums_for_test(blocks, OURS)["total"]
+    day_ms, passed_ms = 86_400_000, now_ns // 1_000_000
+    allowed_ms = day_ms + 2 * passed_ms + 10_000 * len(blocks)
+    assert sum(total[:3]) <= allowed_ms
+    assert 1_000 * max(total[4] + total[5], total[6]) <= allowed_ms
 
 
 def check_redundant(rng: random.Random) -> None:

@@ -113,7 +113,14 @@ def leg(codec: CodecName | None = None, expected: int = 0, stats: Mapping[str, i
     """A leg's counters from those of a playout."""
     values: dict[str, Any] = {field.name: 0 for field in dataclasses.fields(LegStats)}
     values |= {name: value for name, value in (stats or {}).items() if name in values}
-    values |= {"leg": LegHandle(1), "codec": codec, "source": None, "remote_xr": None, "packets_expected": expected}
+    values |= {
+        "leg": LegHandle(1),
+        "codec": codec,
+        "source": None,
+        "remote_xr": None,
+        "remote_concealment": None,
+        "packets_expected": expected,
+    }
     return LegStats(**values)
 
 

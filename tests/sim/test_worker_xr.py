@@ -115,3 +115,21 @@ def test_what_a_phone_says_it_heard_is_kept_and_rubbish_is_not_a_crash() -> None
     for size in range(4, 44, 4):
         hand(world, anna, struct.pack(">BBHI", 0x80, 207, size // 4, 5) + b"\xff" * (size - 4))
     assert stats(world, anna)["xr_mos_lq10"] == 36
+
+
+def test_what_a_phone_made_up_of_ours_is_added_up_over_its_reports() -> None:
+    """RFC 7294: a counter at 5 s, the next one lost, then one that covers both."""
+    world = World()
+    anna = world.phone()
+    anna.say(bytes(160))
+    while not anna.rtcp:
+        world.run(100)
+    ours = struct.unpack(">I", anna.rtcp[-1][4:8])[0]
+    for on_time, concealed, severe in ((4_900, 100, 0), (13_600, 1_400, 2)):
+        times = struct.pack(">BBHIIIIHHI", 30, 0xF0, 6, ours, on_time, concealed, 0, 9, 0, 20)
+        hand(world, anna, extended(anna, times, struct.pack(">BBHIIIHBB", 31, 0xF0, 4, ours, 4, 3, severe, 0, 10)))
+        world.run(5_000)
+    got = stats(world, anna)
+    assert (got["far_parts"], got["far_on_time_ms"], got["far_concealed_ms"]) == (3, 13_600, 1_400)
+    assert (got["far_unimpaired_s"], got["far_concealed_s"], got["far_severe_s"]) == (4, 3, 2)
+    assert got["xr_known"] == 0

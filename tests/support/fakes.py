@@ -57,7 +57,7 @@ class LoopClock:
 def leg_stats(leg: LegHandle, **changes: Any) -> LegStats:
     values: dict[str, Any] = {f.name: 0 for f in fields(LegStats)}
     values |= {"leg": leg, "level_dbov": -20.0, "remote_loss_fraction": -1.0, "relayed": False}
-    values |= {"codec": CodecName.PCMU, "source": None, "remote_xr": None}
+    values |= {"codec": CodecName.PCMU, "source": None, "remote_xr": None, "remote_concealment": None}
     return LegStats(**(values | changes))
 
 

@@ -24,7 +24,17 @@ def engine() -> EngineStats:
 
 def leg(**changed: int) -> LegStats:
     values = {field.name: 0 for field in dataclasses.fields(LegStats)}
-    return LegStats(**{**values, "leg": LegHandle(1), "codec": None, "source": None, "remote_xr": None, **changed})  # type: ignore[arg-type]
+    return LegStats(
+        **{
+            **values,
+            "leg": LegHandle(1),
+            "codec": None,
+            "source": None,
+            "remote_xr": None,
+            "remote_concealment": None,
+            **changed,
+        }
+    )  # type: ignore[arg-type]
 
 
 def full() -> ServerCounters:

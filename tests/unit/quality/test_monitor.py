@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -15,10 +16,11 @@ from mediaserver.model import (
     LegHandle,
     LegStats,
     Masked,
-    RemoteXr,
     StreamSettings,
 )
+from mediaserver.model_far import RemoteConcealment, RemoteXr
 from mediaserver.model_news import ClientStats
+from mediaserver.quality.far_end import FarEnd, figures_between
 from mediaserver.quality.monitor import QualityMonitor
 from mediaserver.quality.score import score_client, score_received, score_sent
 from mediaserver.settings import QualitySettings
@@ -34,6 +36,7 @@ def stats(**changes: Any) -> LegStats:
         "codec": CodecName.PCMU,
         "source": None,
         "remote_xr": None,
+        "remote_concealment": None,
         "relayed": False,
         "level_dbov": -30.0,
         "remote_loss_fraction": -1.0,
@@ -216,6 +219,42 @@ def test_what_a_phone_reports_by_extended_reports_fills_the_gaps_of_plain_ones()
     assert (score.loss, score.late) == (0.08, 0.04)
     assert score.burst_ratio == pytest.approx(5 * 0.92)
     assert score.delay_ms == 60 + 20 + 10
+
+
+def made_up(on_time_ms: int, concealed_ms: int, concealed_s: int, severe_s: int) -> RemoteConcealment:
+    return RemoteConcealment(on_time_ms, concealed_ms, 0, 9, on_time_ms // 1_000, concealed_s, severe_s)
+
+
+def test_what_the_far_end_made_up_stands_in_the_interval_in_which_it_did() -> None:
+    """RFC 7294: what came too late for it is what it made up beyond the loss on the way."""
+    before = stats(packets_sent=15_000, remote_loss_fraction=0.0, remote_concealment=made_up(299_000, 1_000, 3, 0))
+    after = stats(packets_sent=15_250, remote_loss_fraction=0.02, remote_concealment=made_up(303_500, 1_500, 6, 2))
+    far = figures_between(before, after)
+    score = score_sent(before, after, 20, CodecName.PCMU, far=far)
+    assert score is not None
+    assert (score.concealed, score.concealed_s, score.severe_s) == (0.1, 3, 2)
+    assert (score.loss, score.late) == (pytest.approx(0.1), pytest.approx(0.08))
+    assert "remote_discard" not in score.missing
+    quiet = score_sent(before, after, 20, CodecName.PCMU)
+    assert quiet is not None
+    assert (quiet.concealed, quiet.concealed_s) == (0.02, None)
+    assert "remote_discard" in quiet.missing
+
+
+def test_an_interval_without_a_report_keeps_the_last_share_and_no_seconds() -> None:
+    far, told = FarEnd(), [None, made_up(4_500, 500, 2, 1), made_up(4_500, 500, 2, 1), made_up(9_500, 500, 2, 1)]
+    seen = [stats(remote_concealment=each) for each in told]
+    got = [far.interval(before, after) for before, after in pairwise(seen)]
+    assert [each.made_up for each in got] == [0.1, 0.1, 0.0]
+    assert [(each.concealed_s, each.severe_s) for each in got] == [(2, 1), (None, None), (0, 0)]
+
+
+def test_our_own_seconds_stand_beside_theirs() -> None:
+    before = stats(packets_expected=250, seconds_concealed=1)
+    after = stats(packets_expected=500, packets_lost=25, seconds_concealed=4, seconds_severe=2)
+    score = score_received(before, after, 20)
+    assert score is not None
+    assert (score.concealed_s, score.severe_s) == (3, 2)
 
 
 def test_a_page_that_hears_well_scores_the_codecs_best_and_says_what_it_lacks() -> None:

@@ -423,7 +423,7 @@ def test_extended_reports_are_sent_to_who_asks_and_asked_of_everybody(head: str,
     lines = ("m=audio 4000 RTP/AVP 0", "a=rtcp-xr:voip-metrics pkt-loss-rle=100 conc-sec")
     made.read_offer(offer(*lines, head=HEAD + head))
     answer = made.write_answer()
-    assert b"a=rtcp-xr:rcvr-rtt=all stat-summary=loss,dup voip-metrics\r\n" in answer
+    assert b"a=rtcp-xr:rcvr-rtt=all stat-summary=loss,dup voip-metrics loss-conceal conc-sec\r\n" in answer
     assert made.stream is not None
     assert made.stream.xr_blocks == blocks
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from mediaserver.model import CallFacts, Cause, CodecName, LegFacts, LegHandle, LegStats, Masked, MediaAddress, RemoteXr
+from mediaserver.model import CallFacts, Cause, CodecName, LegFacts, LegHandle, LegStats, Masked, MediaAddress
+from mediaserver.model_far import RemoteXr
 from mediaserver.store.calls import CallStore
 from mediaserver.store.database import Database
 from mediaserver.store.quality import QualityRow, QualityStore
@@ -38,6 +39,7 @@ def leg_stats(**changes: Any) -> LegStats:
         "codec": CodecName.PCMU,
         "source": None,
         "remote_xr": None,
+        "remote_concealment": None,
         "relayed": False,
         "level_dbov": -30.0,
         "packets_received": 500,

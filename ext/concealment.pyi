@@ -1,0 +1,3 @@
+"""The far end's concealment; native (concealment.pxd). What Python sees is for tests."""
+
+def sums_for_test(blocks: list[tuple[int, int, bytes]], our_ssrc: int) -> dict[str, object]: ...
