@@ -153,8 +153,9 @@ def score_sent(
 
     codec: what we send, None if unknown. fec: the far end said that it uses in-band FEC.
     Over a whole call the cumulative count of lost packets is used, over an interval the last report's fraction. Where
-    it sends VoIP metrics (RTCP XR), its discards, bursts and delays are used too; they are means since the call began.
-    far: what it says it made up in between (RFC 7294). More than was lost on the way came too late for it.
+    it sends VoIP metrics (RTCP XR), its bursts and delays are used too; these are means since the call began.
+    far: what it says it discarded in between, and what it made up (RFC 7294): more than was lost on the way came too
+    late for it.
     """
     sent = after.packets_sent - before.packets_sent
     if sent <= 0 or after.remote_loss_fraction < 0 or not isfinite(after.remote_loss_fraction):
@@ -169,8 +170,8 @@ def score_sent(
     told = after.remote_xr
     if far.made_up is not None:
         late = max(0.0, far.made_up - loss)
-    elif told is not None:
-        late = min(1.0 - loss, max(0.0, told.discard_fraction))
+    elif far.discarded is not None:
+        late = min(1.0 - loss, far.discarded)
     else:
         missing.append(REMOTE_DISCARD)
     loss += late

@@ -213,7 +213,8 @@ def test_one_hole_of_400_ms_in_ten_minutes_is_seen_in_its_interval() -> None:
 def test_what_a_phone_reports_by_extended_reports_fills_the_gaps_of_plain_ones() -> None:
     told = RemoteXr(0.04, 0.04, 0.5, 0.01, 200, 5_000, 90, 60, 70, 3.7, 3.6)
     reported = stats(packets_sent=500, remote_loss_fraction=0.04, remote_xr=told, round_trip_ns=20_000_000)
-    score = score_sent(stats(packets_sent=250), reported, 20, CodecName.PCMU)
+    before = stats(packets_sent=250)
+    score = score_sent(before, reported, 20, CodecName.PCMU, far=figures_between(before, reported))
     assert score is not None
     assert score.missing == ()
     assert (score.loss, score.late) == (0.08, 0.04)
@@ -314,7 +315,12 @@ def test_absurd_counters_never_leave_the_scale() -> None:
             return dataclasses.replace(before, **wild, remote_loss_fraction=fraction, remote_xr=told)
 
         before, after = absurd(ZERO), absurd(ZERO)
-        for score in (score_received(before, after, 20), score_sent(before, after, 20, None)):
+        far = FarEnd()
+        for score in (
+            score_received(before, after, 20),
+            score_sent(before, after, 20, None, far=figures_between(before, after)),
+            score_sent(before, after, 20, None, far=far.interval(before, after)),
+        ):
             if score is not None:
                 assert 1.0 <= score.mos <= 4.5
                 assert 0 <= score.loss <= 1
