@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from mediaserver.errors import MediaError, StorageError
 from mediaserver.model import CallFacts
 from mediaserver.model_consent import ConsentState
 from mediaserver.quality.played import decisions
+from mediaserver.recording.durable import FSYNC_BUCKETS_S
 from mediaserver.recording.export import Form, export_recording, pictures_of
 from mediaserver.recording.growing import GrowingSound
 from mediaserver.recording.sealed import SealedFile
@@ -72,6 +74,7 @@ class ServerFacade:
         writer = recorder.writer.stats
         uncaptured = recorder.uncaptured.seconds(server.clock.now_ns())
         authenticator = server.agent.authenticator
+        free, size = writer.disk()
         return ServerCounters(
             engine=server.engine.engine_stats(),
             sip=server.agent.stack.counters,
@@ -94,9 +97,12 @@ class ServerFacade:
             recording_lost_s=recorder.stats.packets_lost * PACKET_S,
             recording_lost_pictures=recorder.stats.picture_packets_lost,
             recording_failures=dict(recorder.stats.failures),
-            recording_fsyncs=writer.fsyncs,
+            recording_fsyncs=tuple(zip((*FSYNC_BUCKETS_S, math.inf), writer.fsync_counts, strict=True)),
             recording_fsync_s=writer.fsync_s_total,
             recording_spool_bytes=writer.spool_bytes,
+            recording_spool_room_bytes=max(0, free - (server.settings.recording.min_free_mb << 20)),
+            recording_disk_free_bytes=free,
+            recording_disk_size_bytes=size,
             consent_blocked_s=uncaptured.pop(NO_CONSENT),
             recording_gaps_s=uncaptured,
             consent_announcements_failed=sum(

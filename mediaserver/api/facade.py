@@ -98,9 +98,12 @@ class ServerCounters:
     recording_lost_s: float = 0.0  # audio that did not reach the disk; must stay 0
     recording_lost_pictures: int = 0  # packets of cameras and screens
     recording_failures: Mapping[str, int] = field(default_factory=dict)  # by reason
-    recording_fsyncs: int = 0
+    recording_fsyncs: Sequence[tuple[float, int]] = ()  # seconds at the most, the last infinite: how many, not summed
     recording_fsync_s: float = 0.0  # all of them together
     recording_spool_bytes: int = 0  # on the disk only in the spool
+    recording_spool_room_bytes: int = 0  # that it may grow by before its disk has recording.min_free_mb
+    recording_disk_free_bytes: int = 0
+    recording_disk_size_bytes: int = 0
     recording_gaps_s: Mapping[str, float] = field(default_factory=dict)  # by reason
     consent_blocked_s: float = 0.0
     recordings_recovered: int = 0  # at the start, from journals of a server that was killed

@@ -20,12 +20,13 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
 from mediaserver import __version__
 from mediaserver.api.facade import ServerCounters
+from mediaserver.api.metric_families import gauge, lengths, total, totals
 from mediaserver.limits import METRICS_LEGS_MAX, METRICS_TRUNKS_MAX
 from mediaserver.model import CodecName, EngineStats, LegStats
 from mediaserver.recording.cabinet import StorageStats
@@ -49,7 +50,9 @@ STORAGE_ERRORS = ("unavailable", "refused", "missing", "wrong_bytes", "local")
 DIRECTIONS = ("received", "sent")
 disable_created_metrics()  # type: ignore[no-untyped-call]  # one series per series, for a time nobody asks for
 
-CODEC_LABELS = {name.value.lower(): name.value for name in CodecName}
+# What a voice can be scored in; comfort noise, digits and redundancy never are a leg's codec.
+CODECS_SCORED = (CodecName.PCMU, CodecName.PCMA, CodecName.G722, CodecName.OPUS, CodecName.L16)
+CODEC_LABELS = {name.value.lower(): name.value for name in CODECS_SCORED}
 
 # Field of EngineStats: metric name, help, kind.
 ENGINE_METRICS = {
@@ -270,7 +273,7 @@ def _exemplar(row: QualityRow) -> dict[str, str]:
 
 
 def codec_label(name: str) -> str:
-    """The codec's name of our own list, without clock rate; "other" for what is not in it."""
+    """The codec's name of our own list, without clock rate; "other": it is not in it, "none": it is not known."""
     return CODEC_LABELS.get(name.split("/")[0].lower(), "other" if name else "none")
 
 
@@ -290,48 +293,40 @@ class _Scrape:
             yield from _sip(self._counters.sip)
 
 
-def _gauge(name: str, text: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, text, value=value)
-
-
-def _total(name: str, text: str, value: float) -> Metric:
-    return CounterMetricFamily(name, text, value=value)
-
-
-def _totals(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
-    family = CounterMetricFamily(name, text, labels=[label])
-    for value, count in values.items():
-        family.add_metric([value], count)
-    return family
-
-
 def _server(counters: ServerCounters) -> Iterable[Metric]:
     info = GaugeMetricFamily("mediaserver_build_info", "Version that runs; always 1.", labels=["version"])
     info.add_metric([__version__], 1)
     yield info
-    yield _gauge("mediaserver_calls_active", "Calls up now.", counters.calls_active)
-    yield _totals("mediaserver_calls_ended", "Calls ended, by cause.", "cause", counters.calls_ended)
-    yield _totals("mediaserver_calls_refused", "Calls not taken, by reason.", "reason", counters.calls_refused)
-    yield _total("mediaserver_call_programs_failed", "Call programs that raised.", counters.programs_failed)
-    yield _gauge("mediaserver_registrations", "Contacts registered now.", counters.registrations)
-    yield _totals("mediaserver_sip_authentications", "Digest answers.", "result", counters.sip_authentications)
-    yield _gauge("recording_active", "Recordings being captured now.", counters.recordings_active)
-    yield _gauge("recording_lag_seconds", "Audio captured and not yet on disk.", counters.recording_lag_s)
-    yield _total("recording_lost_audio_seconds", "Audio that never got to disk: must be 0.", counters.recording_lost_s)
-    yield _total(
+    yield gauge("mediaserver_calls_active", "Calls up now.", counters.calls_active)
+    yield totals("mediaserver_calls_ended", "Calls ended, by cause.", "cause", counters.calls_ended)
+    yield totals("mediaserver_calls_refused", "Calls not taken, by reason.", "reason", counters.calls_refused)
+    yield total("mediaserver_call_programs_failed", "Call programs that raised.", counters.programs_failed)
+    yield gauge("mediaserver_registrations", "Contacts registered now.", counters.registrations)
+    yield totals("mediaserver_sip_authentications", "Digest answers.", "result", counters.sip_authentications)
+    yield gauge("recording_active", "Recordings being captured now.", counters.recordings_active)
+    yield gauge("recording_lag_seconds", "Audio captured and not yet on disk.", counters.recording_lag_s)
+    yield total("recording_lost_audio_seconds", "Audio that never got to disk: must be 0.", counters.recording_lost_s)
+    yield total(
         "recording_lost_picture_packets",
         "Packets of cameras and screens that never got to disk, which loses them first.",
         counters.recording_lost_pictures,
     )
-    yield _totals("recording_failures", "Recordings that failed.", "reason", counters.recording_failures)
-    fsyncs, seconds = counters.recording_fsyncs, counters.recording_fsync_s
-    yield SummaryMetricFamily("recording_fsync_seconds", "Syncs to disk.", count_value=fsyncs, sum_value=seconds)
-    yield _total("recording_recovered", "Recordings finished after a crash.", counters.recordings_recovered)
-    yield _gauge("recording_spool_bytes", "Captured bytes that only the spool has.", counters.recording_spool_bytes)
-    yield _totals("recording_gap_seconds", "Parties not captured, by reason.", "reason", counters.recording_gaps_s)
+    yield totals("recording_failures", "Recordings that failed.", "reason", counters.recording_failures)
+    yield lengths("recording_fsync_seconds", "Syncs to disk.", counters.recording_fsyncs, counters.recording_fsync_s)
+    yield total("recording_recovered", "Recordings finished after a crash.", counters.recordings_recovered)
+    held = counters.recording_spool_bytes
+    yield gauge("recording_spool_bytes", "Captured bytes that only the spool has.", held)
+    yield gauge(
+        "recording_spool_capacity_bytes",
+        "What the spool holds and what its disk has free above recording.min_free_mb.",
+        held + counters.recording_spool_room_bytes,
+    )
+    yield gauge("recording_disk_free_bytes", "Free where recordings lie.", counters.recording_disk_free_bytes)
+    yield gauge("recording_disk_size_bytes", "Free and used there.", counters.recording_disk_size_bytes)
+    yield totals("recording_gap_seconds", "Parties not captured, by reason.", "reason", counters.recording_gaps_s)
     if counters.events is not None:
         results = {"delivered": counters.events.delivered, "dropped": counters.events.dropped}
-        yield _totals("mediaserver_events", "Events of recordings for the webhook.", "result", results)
+        yield totals("mediaserver_events", "Events of recordings for the webhook.", "result", results)
     if counters.storage is not None:
         yield from _storage(counters.storage, counters.storage_counts)
     transitions = CounterMetricFamily(
@@ -340,24 +335,24 @@ def _server(counters: ServerCounters) -> Iterable[Metric]:
     for (before, after), count in counters.consent_transitions.items():
         transitions.add_metric([before, after], count)
     yield transitions
-    yield _total(
+    yield total(
         "consent_announcement_failed", "Notices a party did not hear to the end.", counters.consent_announcements_failed
     )
-    yield _total(
+    yield total(
         "consent_blocked_audio_seconds", "Parties not captured for want of consent.", counters.consent_blocked_s
     )
-    yield _total("mediaserver_tokens_issued", "Bearer tokens given out.", counters.tokens_issued)
-    yield _totals("mediaserver_tokens_refused", "Bearer tokens not taken.", "reason", counters.tokens_refused)
+    yield total("mediaserver_tokens_issued", "Bearer tokens given out.", counters.tokens_issued)
+    yield totals("mediaserver_tokens_refused", "Bearer tokens not taken.", "reason", counters.tokens_refused)
     open_now = GaugeMetricFamily("mediaserver_web_sessions", "WHIP, WHEP and pages open now.", labels=["way"])
     for way, count in counters.web_sessions.items():
         open_now.add_metric([way], count)
     yield open_now
     dropped = counters.data_channels_dropped
-    yield _totals("mediaserver_data_channels_dropped", "What peers broke of data channels.", "reason", dropped)
-    yield _totals("mediaserver_pages_ended", "JSON WebSockets we cut off.", "reason", counters.pages_ended)
-    yield _totals("mediaserver_web_sessions_opened", "WHIP and WHEP sessions.", "way", counters.web_sessions_opened)
-    yield _total("mediaserver_database_rows_dropped", "Rows given up on.", counters.database_rows_dropped)
-    yield _gauge("mediaserver_database_rows_waiting", "Rows not yet written.", counters.database_rows_waiting)
+    yield totals("mediaserver_data_channels_dropped", "What peers broke of data channels.", "reason", dropped)
+    yield totals("mediaserver_pages_ended", "JSON WebSockets we cut off.", "reason", counters.pages_ended)
+    yield totals("mediaserver_web_sessions_opened", "WHIP and WHEP sessions.", "way", counters.web_sessions_opened)
+    yield total("mediaserver_database_rows_dropped", "Rows given up on.", counters.database_rows_dropped)
+    yield gauge("mediaserver_database_rows_waiting", "Rows not yet written.", counters.database_rows_waiting)
 
 
 def _storage(stats: StorageStats, counts: Mapping[str, int]) -> Iterable[Metric]:
@@ -365,13 +360,13 @@ def _storage(stats: StorageStats, counts: Mapping[str, int]) -> Iterable[Metric]
     for state in STORAGE_STATES:
         lying.add_metric([state], counts.get(state, 0))
     yield lying
-    yield _total("recording_storage_moved", "Recordings moved to the bucket.", stats.moved)
+    yield total("recording_storage_moved", "Recordings moved to the bucket.", stats.moved)
     parts = {"sent": stats.parts_sent, "found": stats.parts_found}
-    yield _totals("recording_storage_parts", "Parts sent, or found there whole after a failure.", "how", parts)
-    yield _total("recording_storage_sent_bytes", "Bytes sent to the bucket.", stats.bytes_sent)
-    yield _total("recording_storage_fetched_bytes", "Bytes fetched back.", stats.bytes_fetched)
+    yield totals("recording_storage_parts", "Parts sent, or found there whole after a failure.", "how", parts)
+    yield total("recording_storage_sent_bytes", "Bytes sent to the bucket.", stats.bytes_sent)
+    yield total("recording_storage_fetched_bytes", "Bytes fetched back.", stats.bytes_fetched)
     errors = {reason: stats.errors[reason] for reason in STORAGE_ERRORS}
-    yield _totals("recording_storage_errors", "Tries that failed; each is repeated.", "reason", errors)
+    yield totals("recording_storage_errors", "Tries that failed; each is repeated.", "reason", errors)
 
 
 def _engine(stats: EngineStats) -> Iterable[Metric]:
@@ -381,7 +376,7 @@ def _engine(stats: EngineStats) -> Iterable[Metric]:
         name, text, kind = ENGINE_METRICS[field.name]
         value = getattr(stats, field.name)
         value = value / 1e9 if "_ns" in field.name else value
-        yield _gauge(name, text, value) if kind == "gauge" else _total(name.removesuffix("_total"), text, value)
+        yield gauge(name, text, value) if kind == "gauge" else total(name.removesuffix("_total"), text, value)
 
 
 def _sip(counters: SipCounters) -> Iterable[Metric]:
@@ -392,6 +387,6 @@ def _sip(counters: SipCounters) -> Iterable[Metric]:
         value = getattr(counters, field.name)
         name = f"mediaserver_sip_{field.name}"
         if isinstance(value, TallyCounter):
-            yield _totals(name, text, label, dict(value))
+            yield totals(name, text, label, dict(value))
         else:
-            yield _total(name, text, value)
+            yield total(name, text, value)

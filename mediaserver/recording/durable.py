@@ -11,8 +11,10 @@ import ctypes
 import errno
 import os
 import queue
+import shutil
 import threading
 import time
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
@@ -31,6 +33,7 @@ from mediaserver.recording.spool_file import SpoolFile
 log = structlog.get_logger(__name__)
 
 SYNCED_ONE_BY_ONE_MAX = 8
+FSYNC_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)  # a fast disk's to a sick one's
 _LIBC = ctypes.CDLL(
     None, use_errno=True
 )  # syncfs(2) is not in Python's os; ctypes lets go of the interpreter meanwhile
@@ -71,11 +74,13 @@ class LegFile:
 class WriterStats:
     """Figures for /metrics. lag: age of the oldest packet at the moment it was written."""
 
-    def __init__(self, rounds: Rounds) -> None:
+    def __init__(self, directory: Path, rounds: Rounds, spooler: Spooler) -> None:
+        self._directory = directory
         self._rounds = rounds
+        self._spooler = spooler
         self.bytes_closed = self.outside_closed = 0  # of files that are finished
         self.fsync_s_total = 0.0
-        self.fsyncs = 0
+        self.fsync_counts = [0] * (len(FSYNC_BUCKETS_S) + 1)  # by length; the last: longer than all
         self.free_bytes = -1
         self.failures: Counter[str] = Counter()
 
@@ -90,7 +95,19 @@ class WriterStats:
     @property
     def spool_bytes(self) -> int:
         """Captured, and on the disk only in the spool."""
-        return self._rounds.spool_bytes
+        return self._spooler.held_bytes
+
+    @property
+    def fsyncs(self) -> int:
+        return sum(self.fsync_counts)
+
+    def disk(self) -> tuple[int, int]:
+        """Bytes free and in all where recordings and spool lie, or (0, 0); asks the file system, microseconds."""
+        try:
+            usage = shutil.disk_usage(self._directory)
+        except OSError:
+            return 0, 0
+        return usage.free, usage.total
 
     @property
     def lag_s(self) -> float:
@@ -258,8 +275,9 @@ class Syncer:
             os.close(own)
 
     def _count(self, started: float) -> None:
-        self._stats.fsync_s_total += time.perf_counter() - started
-        self._stats.fsyncs += 1
+        took_s = time.perf_counter() - started
+        self._stats.fsync_s_total += took_s
+        self._stats.fsync_counts[bisect_left(FSYNC_BUCKETS_S, took_s)] += 1
 
     def _make_durable(self, file: LegFile) -> None:
         started = time.perf_counter()

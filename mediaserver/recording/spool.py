@@ -74,6 +74,13 @@ class Spooler:
         return [file for file in (before, current) if file is not None]
 
     @property
+    def held_bytes(self) -> int:
+        """Of what no journal has on the disk yet. Any thread may ask; while files change places it is one too few."""
+        before = self._before
+        current = self._rounds.spool_bytes - self._bytes if self._current is not None else 0
+        return current + (before.used if before is not None else 0)
+
+    @property
     def used(self) -> bool:
         """Whether any file holds a batch."""
         return self._before is not None or (self._current is not None and self._rounds.spool_bytes != self._bytes)

@@ -65,7 +65,7 @@ class JournalWriter:
         self._space_checked_ns = -SPACE_CHECK_NS
         self._threads: list[threading.Thread] = []
         self._busy_since: float | None = None  # of a command under way; read by the loop
-        self.stats = WriterStats(self._rounds)
+        self.stats = WriterStats(directory, self._rounds, self._spooler)
         self._syncer = Syncer(
             directory, self._files, self._spooler, self.stats, interval_ms=fsync_interval_ms, fail=self._fail
         )

@@ -48,7 +48,9 @@ def full() -> ServerCounters:
         calls_refused={"no_port": 1},
         sip_authentications={"accepted": 9},
         recording_failures={"disk_full": 1},
-        recording_fsyncs=4,
+        recording_fsyncs=((0.001, 3), (0.005, 0), (float("inf"), 1)),
+        recording_spool_bytes=700,
+        recording_spool_room_bytes=300,
         events=WebhookStats(delivered=6),
         storage=StorageStats(moved=2, bytes_sent=512, errors=Counter(refused=3)),
         storage_counts={"remote": 5},
@@ -85,6 +87,9 @@ def test_counters_are_shown_with_their_units() -> None:
     assert "mediaserver_media_packets_received_total 7.0" in shown
     assert "mediaserver_media_cpu_seconds_total 7e-09" in shown
     assert "recording_fsync_seconds_count 4.0" in shown
+    assert "recording_fsync_seconds_sum 0.1" in shown
+    assert 'recording_fsync_seconds_bucket{le="0.005"} 3.0' in shown
+    assert "recording_spool_capacity_bytes 1000.0" in shown
     assert 'mediaserver_calls_ended_total{cause="remote"} 2.0' in shown
     assert 'mediaserver_events_total{result="delivered"} 6.0' in shown
     assert "consent_blocked_audio_seconds_total 2.5" in shown

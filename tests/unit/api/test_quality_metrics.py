@@ -31,12 +31,13 @@ def row(mos: float = 4.0, **changes: object) -> QualityRow:
 def crowd() -> Metrics:
     """As many different scores as a busy node could ever see: every codec, more trunks than have labels."""
     metrics, draw = Metrics(), random.Random(1)
-    factors = [(codec, ROWS.get(codec, UNKNOWN)) for codec in CodecName] + [(CodecName.OPUS, OPUS_FEC)]
+    factors = [(codec.value, ROWS.get(codec, UNKNOWN)) for codec in CodecName]
+    factors += [(CodecName.OPUS.value, OPUS_FEC), ("", UNKNOWN), ("EVS", UNKNOWN)]
     for number in range(3_000):
         codec, made = factors[number % len(factors)]
         metrics.observe_quality(
             row(
-                draw.uniform(1, 4.5), call_id=f"call{number}", leg_id=str(number % 7), codec=codec.value,
+                draw.uniform(1, 4.5), call_id=f"call{number}", leg_id=str(number % 7), codec=codec,
                 scale=made.scale, basis=made.basis, direction=draw.choice(("received", "sent", "client")),
                 trunk=f"trunk{number % 40}",
                 whole_call=number % 2, missing=draw.choice(("", "rtt", "burst,codec", "remote_buffer,remote_discard")),
@@ -64,6 +65,11 @@ def samples(shown: str) -> list[str]:
 
 def test_there_are_never_more_than_two_thousand_series() -> None:
     assert len(samples(text(crowd(), everything()))) <= SERIES_MAX
+
+
+def test_codecs_that_no_voice_is_scored_in_share_one_label() -> None:
+    labels = set(re.findall(r'media_mos_count\{.*?codec="([^"]+)"', text(crowd())))
+    assert labels == {"PCMU", "PCMA", "G722", "opus", "L16", "other", "none"}
 
 
 def test_trunks_beyond_the_bound_share_one_label() -> None:
@@ -115,7 +121,7 @@ def used(expression: str) -> set[str]:
 def test_every_rule_reads_metrics_that_exist() -> None:
     rules = (CONFIG / "prometheus" / "rules.yml").read_text()
     expressions = re.findall(r"^\s+expr: (.*)$", rules, re.MULTILINE)
-    assert len(expressions) == 13
+    assert len(expressions) == 15
     assert set().union(*map(used, expressions)) <= names()
 
 

@@ -31,6 +31,7 @@ def test_a_round_is_in_the_spool_at_once_and_in_the_journal_after_a_circle(serve
     server.round()
     spool_bytes = server.writer._rounds.spool_bytes
     assert spool_bytes > len(SECRET)
+    assert server.writer.stats.spool_bytes == spool_bytes
     assert server.in_journal("1") == []
     for _ in range(TURNS - 1):
         server.round()
@@ -40,6 +41,11 @@ def test_a_round_is_in_the_spool_at_once_and_in_the_journal_after_a_circle(serve
     for _ in range(TURNS - 1):
         server.round()
     assert set(kept) < set(server.in_journal("1"))
+    for _ in range(2 * TURNS):
+        server.sync()
+        server.round()
+    held = server.writer.stats.spool_bytes
+    assert 0 < held < server.writer._rounds.spool_bytes  # what the journals have is not the spool's alone any more
     assert SECRET not in b"".join(path.read_bytes() for path in server.root.rglob("*") if path.is_file())
 
 
