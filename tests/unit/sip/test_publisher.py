@@ -79,6 +79,39 @@ def test_a_collector_that_refuses_or_is_away_costs_counters_only(collector):
     assert collector.take("PUBLISH").body == b"z"
 
 
+@pytest.mark.parametrize("status", [302, 400, 401, 403, 407, 408, 423, 429, 480, 500, 503, 603])
+def test_whatever_a_collector_answers_the_next_report_goes_out(collector, status):
+    for body in (b"x", b"y"):
+        collector.clear()
+        collector.told(body)
+        publish = collector.take("PUBLISH")
+        assert publish.body == body
+        collector.answer(publish, status, contact=False)
+        collector.net.run(0.05)
+    assert (collector.publisher.sent, collector.publisher.refused) == (0, 2)
+    collector.clear()
+    collector.net.run(40)
+    assert not collector.inbox, "a report is sent once, whatever was answered"
+
+
+def test_a_collector_that_takes_its_time_is_waited_for_and_one_too_slow_is_not_counted_twice(collector):
+    collector.told(b"slow")
+    publish = collector.take("PUBLISH")
+    collector.net.run(20)
+    assert (collector.publisher.sent, collector.publisher.refused) == (0, 0)
+    collector.answer(publish, 200, contact=False)
+    collector.net.run(0.05)
+    assert (collector.publisher.sent, collector.publisher.refused) == (1, 0)
+    collector.clear()
+    collector.told(b"too slow")
+    publish = collector.take("PUBLISH")
+    collector.net.run(33)  # timer F, 32 s
+    assert (collector.publisher.sent, collector.publisher.refused) == (1, 1)
+    collector.answer(publish, 200, contact=False)
+    collector.net.run(0.05)
+    assert (collector.publisher.sent, collector.publisher.refused) == (1, 1)
+
+
 def test_without_a_collector_nothing_is_made():
     site = Site(Network(), OURS, settings=Settings.model_validate({"server": {"realm": "home"}}))
     assert site.ua.publisher is None
