@@ -19,6 +19,7 @@ from mediaserver import (
     cli_calls,
     cli_demo,
     cli_keeping,
+    cli_quality,
     cli_reviewers,
     cli_tokens,
     cli_top,
@@ -51,6 +52,7 @@ app = typer.Typer(
 app.add_typer(cli_users.app, name="users")
 app.add_typer(cli_calls.app, name="calls")
 app.add_typer(cli_keeping.app, name="recordings")  # adds its own to those of cli_recordings
+app.add_typer(cli_quality.app, name="quality")
 app.add_typer(cli_reviewers.app, name="reviewers")
 app.add_typer(cli_tokens.app, name="tokens")
 app.command("top")(cli_top.top)

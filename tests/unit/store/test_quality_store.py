@@ -5,16 +5,24 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, MetaData, Table, create_engine, insert
+from sqlalchemy.ext.asyncio import create_async_engine
 
+import mediaserver.store.database as database_module
 from mediaserver.clock import VirtualClock
 from mediaserver.quality.retention import Retention
 from mediaserver.settings import QualitySettings
 from mediaserver.store.database import Database, open_database
-from mediaserver.store.quality import HOUR_MS, QualityEvent, QualityStore, percentile_of
+from mediaserver.store.models import HEAD_REVISION
+from mediaserver.store.quality import HOUR_MS, QualityEvent, QualityRow, QualityStore, percentile_of
 from mediaserver.store.spool import Spool
 from tests.support.postgres import Postgres
 from tests.unit.api.fake_facade import score
 
+MIGRATIONS = Path(database_module.__file__).parent / "migrations"
+BEFORE_QUALITY, BEFORE_SECONDS = "0002", "0010"
 HOUR = 1_790_000_000_000 // HOUR_MS * HOUR_MS
 
 
@@ -120,3 +128,68 @@ def test_scales_are_never_mixed_in_one_percentile() -> None:
     hours = [QualityHour(0, "", "sent", "x", scale, 1, 0, 4.0, 4.0, 0, 0, 0, {40: 1}) for scale in ("nb", "wb")]
     with pytest.raises(ValueError, match="scales"):
         percentile_of(hours, 0.5)
+
+
+def as_it_was(connection: Connection, revision: str, rows: list[QualityRow]) -> None:
+    """The schema of that time, with rows in the columns that it had."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+    table = Table("quality_intervals", MetaData(), autoload_with=connection)
+    values = [{name: getattr(row, name) for name in table.columns.keys()} for row in rows]  # noqa: SIM118  # not a dict
+    connection.execute(insert(table), values)
+
+
+@pytest.mark.parametrize(
+    ("kind", "revision"), [("sqlite", BEFORE_QUALITY), ("sqlite", BEFORE_SECONDS), ("postgresql", BEFORE_QUALITY)]
+)
+async def test_an_older_servers_rows_are_read_summed_and_pruned(
+    kind: str, revision: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    rows = [
+        score(
+            4.2 if n else 2.0,
+        )
+        for n in range(20)
+    ]
+    rows = [
+        QualityRow(**{**_fields(row), "start_ms": HOUR + 5_000 * n, "length_ms": 5_000}) for n, row in enumerate(rows)
+    ]
+    if kind == "sqlite":
+        url = ""
+        (tmp_path / "data").mkdir()
+        engine = create_engine(f"sqlite:///{tmp_path}/data/mediaserver.db")
+        with engine.begin() as connection:
+            as_it_was(connection, revision, rows)
+        engine.dispose()
+    else:
+        url = request.getfixturevalue("postgres").new_database()
+        made = create_async_engine(url)
+        async with made.begin() as opened:
+            await opened.run_sync(as_it_was, revision, rows)
+        await made.dispose()
+    database = await open_database(url, tmp_path / "data")
+    spool = Spool(database, batch_delay_s=0, backoff_s=0)
+    await spool.start()
+    store = QualityStore(database, spool)
+    old = await store.of_call("c1")
+    assert [row.mos for row in old] == [row.mos for row in rows]
+    assert {(row.concealed_s, row.severe_s, row.cost_loss, row.trunk) for row in old} == {(None, None, 0.0, "")}
+    new = QualityRow(**{**_fields(rows[0]), "start_ms": HOUR + 200_000, "concealed_s": 3, "severe_s": 1})
+    store.put(new)
+    assert await spool.flush()
+    assert (await store.of_call("c1"))[-1] == new
+    assert await store.roll_up(HOUR) == 1
+    (hour,) = await store.hours(HOUR, HOUR + 1)
+    assert (hour.intervals, hour.bad) == (21, 2)
+    assert await store.prune(HOUR + 100_000) == 20
+    assert await store.of_call("c1") == [new]
+    await spool.stop()
+    await database.close()
+    assert HEAD_REVISION > BEFORE_SECONDS
+
+
+def _fields(row: QualityRow) -> dict[str, object]:
+    return {name: getattr(row, name) for name in QualityRow.__slots__}
