@@ -126,7 +126,7 @@ class Server:
             self.quality,
             self.clock,
             on_row=self._on_score,
-            on_end=self.alerts.leg_ended,
+            on_end=self._on_leg_end,
         )
         self.played = Played(self.quality, self.clock)
         self.phone_reports = PhoneReports(self.clock, self.quality.put_event)
@@ -302,6 +302,10 @@ class Server:
             self.own_reports.score(row, stats)
         if self.traces is not None:
             self.traces.score(row)
+
+    def _on_leg_end(self, trunk: str, one_way: bool) -> None:
+        self.metrics.leg_ended(one_way)
+        self.alerts.leg_ended(trunk, one_way)
 
     def _on_sip_message(self, data: bytes, flow: Flow, outgoing: bool) -> None:
         here = MediaAddress(*self.transport.local_address_for(flow))

@@ -43,7 +43,6 @@ COST_BUCKETS = (1, 3, 6, 10, 20, 40)
 CAUSES = ("codec", "loss", "burst", "late", "delay", "clipping", "dead_air")
 BURST_BUCKETS = (1, 2, 3, 5, 8, 13, 21, 50)
 MOS_BAD = 3.6  # below it "many users dissatisfied" (G.107 Annex B)
-ONE_WAY_PACKETS = 250  # five seconds at 20 ms: shorter calls may end before the far end has said anything
 
 STORAGE_STATES = ("local", "uploading", "remote", "removing", "stays")
 STORAGE_ERRORS = ("unavailable", "refused", "missing", "wrong_bytes", "local")
@@ -255,7 +254,10 @@ class Metrics:
             return
         if stats.loss_events:
             self._burst.observe(stats.loss_event_packets / stats.loss_events)
-        if stats.packets_sent >= ONE_WAY_PACKETS and not stats.packets_received:
+
+    def leg_ended(self, one_way: bool) -> None:
+        """one_way: it was sent audio and never sent any, so that it has no score of what was received."""
+        if one_way:
             self._one_way.inc()
 
     def render(self, counters: ServerCounters) -> bytes:

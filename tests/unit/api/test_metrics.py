@@ -16,6 +16,8 @@ from mediaserver.model import EngineStats, LegHandle, LegStats
 from mediaserver.recording.cabinet import StorageStats
 from mediaserver.sip.counters import SipCounters
 from tests.unit.api.fake_facade import score
+from tests.unit.quality.test_monitor import Desk
+from tests.unit.quality.test_monitor import stats as leg_stats
 
 
 def engine() -> EngineStats:
@@ -123,9 +125,13 @@ def test_at_the_end_the_share_of_bad_intervals_is_told_once() -> None:
 
 
 def test_a_leg_that_never_sent_anything_is_one_way_audio() -> None:
-    metrics = Metrics()
-    metrics.observe_quality(score(1.0, whole_call=True), leg(packets_sent=1_000))
-    metrics.observe_quality(score(1.0, whole_call=True), leg(packets_sent=10))
+    """It has no score of what was received, so it is not by its rows that it is counted."""
+    metrics, desk = Metrics(), Desk(on_end=lambda _trunk, one_way: metrics.leg_ended(one_way))
+    desk.store.put_event = lambda event: True  # type: ignore[attr-defined]
+    for sent, received in ((1_000, 0), (10, 0), (1_000, 1_000)):
+        facts = desk.open()
+        desk.monitor.leg_closed("c1", facts, leg_stats(packets_sent=sent, packets_received=received))
+    assert [row.direction for row in desk.store.rows] == []
     assert "media_one_way_audio_total 1.0" in text(metrics)
 
 

@@ -21,7 +21,7 @@ from mediaserver.model import (
 from mediaserver.model_far import RemoteConcealment, RemoteXr
 from mediaserver.model_news import ClientStats
 from mediaserver.quality.far_end import FarEnd, figures_between
-from mediaserver.quality.monitor import QualityMonitor
+from mediaserver.quality.monitor import OnEnd, QualityMonitor
 from mediaserver.quality.score import score_client, score_received, score_sent
 from mediaserver.settings import QualitySettings
 from mediaserver.store.quality import QualityEvent, QualityRow
@@ -75,12 +75,12 @@ class Store:
 
 
 class Desk:
-    def __init__(self, interval_s: float = 5.0) -> None:
+    def __init__(self, interval_s: float = 5.0, on_end: OnEnd | None = None) -> None:
         self.engine, self.store, self.clock = Engine(), Store(), VirtualClock()
         self.seen: list[QualityRow] = []
         self.monitor = QualityMonitor(
             QualitySettings(interval_s=interval_s), self.engine, self.store, self.clock,  # type: ignore[arg-type]
-            on_row=lambda row, _stats: self.seen.append(row),
+            on_row=lambda row, _stats: self.seen.append(row), on_end=on_end,
         )  # fmt: skip
 
     def open(self, number: int = 1) -> LegFacts:
