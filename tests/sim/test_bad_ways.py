@@ -152,7 +152,7 @@ def pause(way: Way, draw: random.Random) -> Iterator[list[bytes]]:
 
 
 def absurd_reports(way: Way, draw: random.Random) -> Iterator[list[bytes]]:
-    """Loss 255, fewer than no packets lost, jitter of days, times of the future, random VoIP metrics and concealment."""
+    """Loss 255, fewer than no packets lost, jitter of days, future times, random VoIP metrics and concealment."""
     for _ in range(100):
         ours = way.sender.rtcp[-1][4:8] if way.sender.rtcp else bytes(4)
         words = struct.pack(">B", 255) + draw.choice((b"\x80\0\0", b"\x7f\xff\xff", b"\xff\xff\xff"))
