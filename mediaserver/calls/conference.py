@@ -61,6 +61,7 @@ class Room:
         self._visitors = 0  # inside, or on the way in
         self._recording: NotedRecording | None = None
         self._recording_tried = False
+        self._recorded_as = ""  # the call id of its recording
         self._recording_refused = ""  # why nobody may come in: the policy wants it recorded, and it cannot be
         self._tasks = TaskGroup(contextvars.copy_context())
         self._alone: asyncio.Task[None] | None = None
@@ -124,8 +125,8 @@ class Room:
             if not self._recording_tried:
                 self._recording_tried = True
                 # Its own id: the recording covers several calls and must outlive the one that came first.
-                room_id = f"room-{secrets.token_hex(8)}"
-                facts = replace(participant.call.facts(), call_id=room_id)
+                self._recorded_as = f"room-{secrets.token_hex(8)}"
+                facts = replace(participant.call.facts(), call_id=self._recorded_as)
                 try:
                     self._recording = await NotedRecording.begin(
                         self._house, facts, NoticeKind.CALL, participant.call.recording.consent_case()
@@ -142,6 +143,7 @@ class Room:
             return not participant.leg.is_over
         leg, call = participant.leg, participant.call
         named = replace(leg.facts(), leg_id=f"{call.call_id}-{leg.leg_id}")  # "1" in each of their calls
+        self._house.engine.part_of(leg.voice.handle, call.call_id, self._recorded_as)
         heard = await self._recording.admit(leg, None, call.language, facts=named)
         if heard and self._recording.active:
             call.recording.note(self._recording.recording_id)
@@ -166,6 +168,7 @@ class Room:
                 self.tell()
             if self._recording is not None:
                 await self._recording.leave(participant.leg)
+                self._house.engine.part_of(participant.leg.voice.handle, participant.call.call_id)
             if last:
                 await self._tasks.close()
                 await self._bridge.close()

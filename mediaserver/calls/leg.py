@@ -320,6 +320,7 @@ class Leg:
         if self._task is not None and not self.is_over:
             await asyncio.wait({self._task})
         self._owner, self.leg_id, self.role, self.tasks = owner, leg_id, role, tasks
+        self._house.engine.part_of(self.voice.handle, owner.call_id)
         self._opened_ns, self._opened_wall = self._house.clock.now_ns(), self._house.clock.wall()
         self.answered_wall = self._opened_wall
         self._session().belongs_to(owner.call_id)

@@ -155,7 +155,8 @@ class LegPlane:
             if sockets is not None:
                 self._ports.release(sockets)
             raise
-        leg = Leg(LegHandle(link.index << 48 | native), link, native, sockets, call_id, place, spirals=spirals)
+        calls = frozenset({call_id} if call_id else ())
+        leg = Leg(LegHandle(link.index << 48 | native), link, native, sockets, call_id, calls, place, spirals=spirals)
         self._legs[leg.handle] = leg
         link.keep(native, leg)
         try:

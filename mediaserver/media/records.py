@@ -41,7 +41,8 @@ class Leg:
     link: WorkerLink
     native: int  # the worker's handle
     sockets: SocketPair | None  # None: a browser at the shared port
-    call_id: str
+    call_id: str  # that it was opened in, for the log
+    calls: frozenset[str]  # what it is part of: a consent is good for it only if it was given there; empty: in any
     place: Place | None = None  # what it has of the shared port
     stream: StreamSettings | None = None  # likewise: what was set last
     last: LegStats | None = None  # while it moves to another worker

@@ -23,6 +23,14 @@ class TapFace(LegPlane):
         """Rings of taps opened from now on come from there, as long as there is room: they outlive the process."""
         self._tap_pool = pool
 
+    def part_of(self, leg: LegHandle, *call_ids: str) -> None:
+        """From now on the leg is part of these instead: the call it went over to, or its call and a room that is
+        recorded under an id of its own. A leg that is gone is passed over.
+        """
+        found = self._legs.get(leg)
+        if found is not None:
+            found.calls = frozenset(call_ids)
+
     async def open_tap(self, leg: LegHandle, token: ConsentToken) -> TapHandle:
         """Copies what the leg receives from now on. Raises ConsentError unless the token is sealed and for this leg."""
         found = await self._consenting(leg, token)
@@ -44,7 +52,7 @@ class TapFace(LegPlane):
         if self._verify_token is None or token.leg != leg or not self._verify_token(token):
             raise ConsentError(f"leg {leg:#x} cannot be captured: no consent covers it; its party must hear the notice")
         found = await self._settled(leg)
-        if found.call_id and found.call_id != token.call_id:
+        if found.calls and token.call_id not in found.calls:
             raise ConsentError(f"leg {leg:#x} cannot be captured: the consent is of another call")
         return found
 

@@ -42,6 +42,7 @@ class FakeRecording:
         self.notes: list[tuple[LegHandle, dict[str, Any]]] = []
         self.played: list[tuple[LegHandle, str]] = []
         self.answers: list[tuple[LegHandle, Answer, str, dict[str, str]]] = []
+        self.part_of: Callable[[LegHandle], tuple[str, ...]] | None = None  # the engine's word
         self.on_failure: Callable[[str], None] | None = None
         self.on_state: Callable[[LegHandle, ConsentState], None] | None = None
 
@@ -66,6 +67,8 @@ class FakeRecording:
         return dict(self.joined)
 
     async def leg_joined(self, leg: LegFacts) -> None:
+        if self.part_of is not None:  # else the engine opens no tap: the consent would be of another call
+            assert self.call_id in self.part_of(leg.handle), f"{self.call_id} is not in {self.part_of(leg.handle)}"
         if leg.handle not in self.joined:
             self.legs.append(leg)
         self._set(leg.handle, ConsentState.UNKNOWN)
@@ -151,6 +154,7 @@ class FakeRecording:
 class FakeRecorder:
     def __init__(self) -> None:
         self.recordings: list[FakeRecording] = []
+        self.part_of: Callable[[LegHandle], tuple[str, ...]] | None = None
         self.fail: Exception | None = None
         self.policy = DEFAULT_RULES
         self.cases: list[ConsentCase] = []
@@ -165,6 +169,7 @@ class FakeRecorder:
         if self.fail is not None:
             raise self.fail
         self.recordings.append(FakeRecording(f"rec-{len(self.recordings) + 1}", kind, call.call_id, rules))
+        self.recordings[-1].part_of = self.part_of
         return self.recordings[-1]
 
     def pictures_changed(self, leg: LegHandle, pictures: Sequence[PictureSource]) -> None:

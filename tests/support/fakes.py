@@ -66,6 +66,7 @@ class FakeLeg:
     handle: LegHandle
     host: str
     port: int
+    calls: tuple[str, ...] = ()
     streams: list[StreamSettings] = field(default_factory=list)
     playing: PlayId | None = None
     sequence: int = 0  # of the next packet; a playing takes a hundred
@@ -152,12 +153,16 @@ class FakeEngine:
             raise NoPortFree("media.port_range is used up")
         handle = LegHandle(self._number())
         port = 31_000 + 2 * (handle % 400)
-        self.legs[handle] = FakeLeg(handle, host, port, spirals=spirals)
+        self.legs[handle] = FakeLeg(handle, host, port, (call_id,), spirals=spirals)
         return MediaLeg(handle, host, port, port + 1)
 
     def send_datagram(self, leg: LegHandle, data: bytes, to: MediaAddress) -> bool:
         self._leg(leg).datagrams.append((data, to))
         return True
+
+    def part_of(self, leg: LegHandle, *call_ids: str) -> None:
+        if leg in self.legs:
+            self.legs[leg].calls = call_ids
 
     def name_leg(self, leg: LegHandle, ufrag: str) -> None:
         self._leg(leg).names.append(ufrag)

@@ -32,6 +32,7 @@ class Stage:
         self.engine = FakeEngine(self.clock)
         self.gateway = FakeGateway()
         self.recorder = FakeRecorder()
+        self.recorder.part_of = lambda leg: self.engine.legs[leg].calls if leg in self.engine.legs else ()
         self.observer = FakeObserver()
         self.reader = FakeReader()
         self.programs_dir = tmp_path / "programs"

@@ -145,6 +145,15 @@ async def test_no_tap_opens_without_a_consent_token_that_covers_the_leg() -> Non
             await engine.open_tap(leg.handle, wrong)
     tap = await engine.open_tap(leg.handle, token_for(leg.handle, call_id="c1"))
     await engine.close_tap(tap)
+    engine.part_of(leg.handle, "c1", "room-1")
+    for call_id in ("c1", "room-1"):
+        await engine.close_tap(await engine.open_tap(leg.handle, token_for(leg.handle, call_id=call_id)))
+    engine.part_of(leg.handle, "c2")
+    with pytest.raises(ConsentError):
+        await engine.open_tap(leg.handle, token_for(leg.handle, call_id="c1"))
+    await engine.close_tap(await engine.open_tap(leg.handle, token_for(leg.handle, call_id="c2")))
+    await engine.close_leg(leg.handle)
+    engine.part_of(leg.handle, "c3")
     await engine.stop()
 
 
