@@ -9,7 +9,7 @@ from libc.stdint cimport int16_t, int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from mediaserver.ext.delay cimport delay_arrival, delay_init
-from mediaserver.ext.xr cimport xr_lost, xr_received
+from mediaserver.ext.xr cimport XR_DROPOUT_NS, xr_lost, xr_received, xr_stalled
 
 cdef enum:
     REWIND_PACKETS = 32            # before anything was played an older packet may still become the first
@@ -133,6 +133,19 @@ cdef void reach(JitterBuffer* j, uint16_t sequence) noexcept nogil:
         clear_seen(j, j.highest_sequence)
 
 
+cdef inline void note_stall(JitterBuffer* j, uint16_t sequence, int64_t media, int64_t arrival_ns) noexcept nogil:
+    """Nothing was there to be played for so long, and this goes on where that ended: a hole, though nothing is lost."""
+    cdef int64_t stalled = arrival_ns - j.delay.base_ns - media - j.delay_ns
+    cdef int64_t paused
+    if stalled < XR_DROPOUT_NS or j.packet_ns <= 0:
+        return
+    paused = media - j.next_media_ns - <uint16_t> (sequence - j.next_sequence) * j.packet_ns
+    if paused < j.packet_ns and stalled < JUMP_NS:
+        xr_stalled(&j.xr, stalled)
+        j.loss_events += 1
+        j.loss_event_packets += <uint32_t> (stalled // j.packet_ns)
+
+
 cdef JitterArrival jitter_arrive(JitterBuffer* j, uint16_t sequence, uint32_t timestamp, int32_t clock_hz,
                                  int64_t arrival_ns) noexcept nogil:
     cdef int ahead, newer, rewind = 0, fresh = 1
@@ -157,6 +170,8 @@ cdef JitterArrival jitter_arrive(JitterBuffer* j, uint16_t sequence, uint32_t ti
         newer = 1
         j.highest_sequence = <uint16_t> (sequence - 1)
     media = media_time(j, timestamp, clock_hz, arrival_ns, fresh)
+    if j.started and fresh and j.waiting == 0:
+        note_stall(j, sequence, media, arrival_ns)
     j.delay.lost_q16 = <int32_t> j.loss_q16
     delay_arrival(&j.delay, arrival_ns - media, arrival_ns)
     learn_packet_time(j, sequence, media)

@@ -4,6 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from mediaserver.ext.concealment cimport MadeUp, MadeUpTold
 
 cdef enum:
+    XR_DROPOUT_NS = 200000000          # a hole so long is heard as one
     XR_GMIN = 16                       # RFC 3611 §4.7.2: packets received in a row that end a burst
     XR_BYTES_MAX = 232                 # header 8, RRTR 12, DLRR 16, summary 40, VoIP 36, RFC 6776 32, RFC 7294 28 + 20
     XR_UNAVAILABLE = 127
@@ -26,7 +27,7 @@ cdef struct XrLoss:
     uint32_t c33
     int32_t dropping                   # the present run is a dropout already
     int64_t run_ns                     # of the present run of lost packets
-    uint32_t dropouts                  # runs of 200 ms or more: what everybody hears as a hole
+    uint32_t dropouts                  # runs and stalls of 200 ms or more: what everybody hears as a hole
     int64_t dropout_ns                 # their length together
     int64_t packet_ns                  # of the last one heard of; 0: not known yet
 
@@ -123,6 +124,11 @@ cdef inline void xr_received(XrLoss* x, int64_t packet_ns) noexcept nogil:
 
 # `packets` in a row are lost to the listener, each packet_ns long.
 cdef void xr_lost(XrLoss* x, int32_t packets, int64_t packet_ns) noexcept nogil
+# Nothing came for so long, and nothing of it was lost: a hole that no counter of packets knows.
+cdef inline void xr_stalled(XrLoss* x, int64_t stalled_ns) noexcept nogil:
+    x.dropouts += 1
+    x.dropout_ns += stalled_ns
+
 # Times are in the sender's present packets; of 20 ms while nothing is known of them.
 cdef void xr_bursts(const XrLoss* x, XrBursts* into) noexcept nogil
 cdef void xr_loss_add(XrLoss* total, const XrLoss* more) noexcept nogil

@@ -26,7 +26,6 @@ cdef enum:
     SEVERE_PERCENT = 10
     BUFFER_MAX_MS = 500
 
-cdef int64_t DROPOUT_NS = 200000000
 cdef int64_t PACKET_NS = 20000000
 cdef int64_t SECOND = 1000000000
 
@@ -59,7 +58,7 @@ cdef void xr_lost(XrLoss* x, int32_t packets, int64_t packet_ns) noexcept nogil:
     x.run_ns += packets * packet_ns
     if x.dropping:
         x.dropout_ns += packets * packet_ns
-    elif x.run_ns >= DROPOUT_NS:
+    elif x.run_ns >= XR_DROPOUT_NS:
         x.dropping = 1
         x.dropouts += 1
         x.dropout_ns += x.run_ns

@@ -111,6 +111,12 @@ def score_received(
         # The buffer ran empty: packets that came, but after their time. In a sender's pause (DTX) that is no fault.
         late = min(1.0, late + concealed - loss)
         loss = concealed
+    dropout_ms = max(0.0, (after.dropout_ns - before.dropout_ns) / 1e6)
+    holes = _share(dropout_ms, FRAME_MS * frames) if frames > 0 else 0.0
+    if holes > loss:
+        # A stall: everything came, after a silence that is concealment only while it has not faded.
+        late = min(1.0, late + holes - loss)
+        loss = holes
     factors = factors_of(after.codec, fec=fec)
     missing = _missing(after, after.codec, factors)
     ratio = 1.0
@@ -129,7 +135,7 @@ def score_received(
         jitter_ms=after.jitter_ns / 1e6,
         concealed=concealed,
         missing=missing,
-        dropout_ms=max(0.0, (after.dropout_ns - before.dropout_ns) / 1e6),
+        dropout_ms=dropout_ms,
         clipped=_share(after.frames_clipped - before.frames_clipped, frames) if frames > 0 else 0.0,
         silent=silent,
         silent_ms=silent * (after.at_ns - before.at_ns) / 1e6,
