@@ -63,5 +63,8 @@ cdef bint codec_learns(const AudioCodec* codec) noexcept nogil
 cdef void codec_follow(AudioCodec* codec, const int16_t* pcm, int samples) noexcept nogil
 # Rebuilds the frame BEFORE `payload` from its in-band FEC; returns samples, or -1: no FEC inside.
 cdef int codec_decode_fec(AudioCodec* codec, const uint8_t* payload, int size, int16_t* out, int samples) noexcept nogil
+# The samples that are encoded from now on were made at rate_hz and hold nothing beyond half of it (Opus); others ignore
+# it. A narrow band is widened at once only if codec_restart is called with it.
+cdef void codec_set_band(AudioCodec* codec, int rate_hz) noexcept nogil
 # A change of the wanted loss protection while running (Opus); others ignore it.
 cdef void codec_set_loss(AudioCodec* codec, int packet_loss_percent) noexcept nogil

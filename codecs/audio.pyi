@@ -69,5 +69,8 @@ class Codec:
     def take_encoder(self, source: Codec) -> None:
         """Goes on encoding where `source` is now. Raises ValueError unless both have the same name and rate."""
 
+    def set_band(self, rate_hz: int) -> None:
+        """What is encoded from now on holds nothing beyond half of rate_hz; other codecs than Opus ignore it."""
+
     def set_loss(self, packet_loss_percent: int) -> None:
         """What FEC is sized for from now on; other codecs ignore it."""

@@ -22,7 +22,8 @@ from mediaserver.codecs.g722 cimport (
 from mediaserver.codecs.l16 cimport l16_decode, l16_encode
 from mediaserver.codecs.opus cimport (
     opus_close_decoder, opus_close_encoder, opus_conceal, opus_copy_encoder, opus_decode_frame, opus_decode_lost,
-    opus_encode_frame, opus_open_decoder, opus_open_encoder, opus_restart, opus_samples, opus_set_loss, opus_silence,
+    opus_encode_frame, opus_open_decoder, opus_open_encoder, opus_restart, opus_samples, opus_set_band, opus_set_loss,
+    opus_silence,
 )
 
 cdef enum:
@@ -246,6 +247,11 @@ cdef void codec_set_loss(AudioCodec* codec, int packet_loss_percent) noexcept no
         opus_set_loss(codec.encoder, packet_loss_percent)
 
 
+cdef void codec_set_band(AudioCodec* codec, int rate_hz) noexcept nogil:
+    if codec.codec_id == CODEC_OPUS and codec.sides & ENCODES:
+        opus_set_band(codec.encoder, rate_hz)
+
+
 CODEC_IDS = {
     "PCMU": CODEC_PCMU,
     "PCMA": CODEC_PCMA,
@@ -384,6 +390,9 @@ cdef class Codec:
                 f"take_encoder: {source.name} at {source.rate_hz} Hz is not {self.name} at {self.rate_hz} Hz, "
                 "or one of them has no encoder"
             )
+
+    def set_band(self, int rate_hz):
+        codec_set_band(&self.codec, rate_hz)
 
     def set_loss(self, int packet_loss_percent):
         codec_set_loss(&self.codec, packet_loss_percent)

@@ -23,4 +23,7 @@ cdef int opus_decode_lost(void* decoder, const uint8_t* payload, int size, int16
 cdef int opus_samples(const uint8_t* payload, int size, int rate_hz) noexcept nogil
 # 1 if the payload carries the frame before it a second time (SILK's LBRR), else 0.
 cdef int opus_has_fec(const uint8_t* payload, int size) noexcept nogil
+# The encoder spends nothing on what lies beyond half of rate_hz, as after resampling from there. To widen a narrow band
+# libopus takes five seconds (silk/LP_variable_cutoff.c) unless it is restarted.
+cdef void opus_set_band(void* encoder, int rate_hz) noexcept nogil
 cdef void opus_set_loss(void* encoder, int packet_loss_percent) noexcept nogil

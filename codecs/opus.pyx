@@ -17,6 +17,10 @@ cdef extern from "opus.h" nogil:
     int OPUS_SET_INBAND_FEC_REQUEST
     int OPUS_SET_DTX_REQUEST
     int OPUS_SET_PACKET_LOSS_PERC_REQUEST
+    int OPUS_SET_MAX_BANDWIDTH_REQUEST
+    int OPUS_BANDWIDTH_NARROWBAND
+    int OPUS_BANDWIDTH_WIDEBAND
+    int OPUS_BANDWIDTH_FULLBAND
     int OPUS_RESET_STATE
     OpusEncoder* opus_encoder_create(int32_t rate_hz, int channels, int application, int* error)
     int opus_encoder_get_size(int channels)
@@ -157,6 +161,13 @@ cdef int opus_has_fec(const uint8_t* payload, int size) noexcept nogil:
     if opus_packet_get_nb_channels(payload) == 2:
         found |= (frames[0][0] >> (6 - 2 * voiced_flags)) & 1
     return found
+
+
+cdef void opus_set_band(void* encoder, int rate_hz) noexcept nogil:
+    cdef int band = OPUS_BANDWIDTH_NARROWBAND
+    if rate_hz > 8000:
+        band = OPUS_BANDWIDTH_WIDEBAND if rate_hz <= 16000 else OPUS_BANDWIDTH_FULLBAND
+    opus_encoder_ctl(<OpusEncoder*>encoder, OPUS_SET_MAX_BANDWIDTH_REQUEST, <int32_t>band)
 
 
 cdef void opus_set_loss(void* encoder, int packet_loss_percent) noexcept nogil:

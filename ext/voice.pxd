@@ -40,7 +40,8 @@ cdef Voice* voice_new(const CodecConfig* config, int payload_type, int ptime_ms)
 cdef void voice_free(Voice* v) noexcept nogil
 # The rate a mix should have for a codec of rate_hz: 8000, 16000 or 48000.
 cdef int voice_mix_rate(int rate_hz) noexcept nogil
-# pcm[samples] at 8, 16 or 48 kHz, 20 ms at the most, joins what waits.
+# pcm[samples] at 8, 16 or 48 kHz, 20 ms at the most, joins what waits. The encoder keeps to the band of that rate: what
+# a resampler left above it is nothing, and costs bits and up to half of the encoder's time.
 cdef void voice_push(Voice* v, const int16_t* pcm, int samples, int rate_hz) noexcept nogil
 # *size (0: the codec has nothing to send, DTX; -1: it failed) when a frame was whole. out[VOICE_PAYLOAD_MAX].
 cdef Taken voice_take(Voice* v, uint8_t* out, int* size) noexcept nogil

@@ -12,6 +12,7 @@ from mediaserver.codecs.audio cimport (
     codec_encode,
     codec_open_encoder,
     codec_restart,
+    codec_set_band,
     codec_silence,
 )
 from mediaserver.codecs.resample cimport resampler_free, resampler_init, resampler_reset, resampler_step
@@ -108,6 +109,9 @@ cdef void voice_push(Voice* v, const int16_t* pcm, int samples, int rate_hz) noe
     cdef int count
     if source != v.source:             # what another source left in this filter belongs to long ago
         resampler_reset(&v.resamplers[source])
+        if v.source == 0:              # narrowband until now: the far decoder begins anew with the band, so may we
+            codec_restart(&v.codec)
+        codec_set_band(&v.codec, rate_hz)
         v.source = source
     count = resampler_step(&v.resamplers[source], pcm, samples, resampled)
     if count > v.capacity - v.fill:    # cannot be while every push is followed by taking all whole frames

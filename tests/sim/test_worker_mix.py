@@ -76,6 +76,23 @@ def test_a_narrow_trunk_in_a_room_leaves_the_others_wide(wide: CodecParams) -> N
     assert trunk.level_db(440) < ABSENT_DB
 
 
+def test_a_narrow_mix_is_coded_narrow_and_a_wide_one_wide_at_once() -> None:
+    world = World()
+    trunk, anna, boris = world.phone(PCMU, sound=sine(440, 8000)), world.phone(OPUS), world.phone(OPUS)
+    boris.sound = sine(5_500, boris.rate_hz)
+    bridge = world.bridge(trunk, anna)
+    world.run(1000)
+    configurations = {packet.payload[0] >> 3 for packet in anna.heard}
+    assert max(configurations) < 4, "SILK, narrowband (RFC 6716, table 2)"
+    anna.heard.clear()
+    world.do(world.worker.bridge_add(bridge, boris.handle))
+    world.run(600)
+    assert anna.heard[20].payload[0] >> 3 >= 8, "wideband or wider"
+    anna.heard = anna.heard[20:]
+    assert anna.level_db(5_500) > HEARD_DB
+    assert anna.level_db(440) > HEARD_DB
+
+
 def room(world: World, *frequencies: int) -> list[Phone]:
     phones = [world.phone(sound=sine(frequency, 8000)) for frequency in frequencies]
     world.bridge(*phones)

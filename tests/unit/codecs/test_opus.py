@@ -179,3 +179,29 @@ def test_the_payload_for_silence_is_silent_whatever_came_before_and_speech_comes
 @pytest.mark.parametrize(("name", "samples"), [("opus", 480), ("opus", 1920), ("PCMU", 160), ("G722", 320)])
 def test_there_is_a_payload_for_silence_only_where_it_saves_an_encode(name: str, samples: int) -> None:
     assert Codec(name).silence(samples) is None
+
+
+def band_of(payload: bytes) -> str:
+    """RFC 6716, table 2."""
+    number = payload[0] >> 3
+    return ("narrow", "medium", "wide")[number // 4] if number < 12 else "over wide"
+
+
+@pytest.mark.parametrize(("made_at_hz", "band"), [(8_000, "narrow"), (16_000, "wide"), (48_000, "over wide")])
+def test_the_encoder_keeps_to_the_band_of_what_it_is_given(made_at_hz: int, band: str) -> None:
+    codec = Codec("opus", bitrate_bps=32_000)
+    codec.set_band(made_at_hz)
+    payloads = [codec.encode(frame) for frame in frames(voice(48_000), 960)]
+    assert {band_of(payload) for payload in payloads} == {band}
+
+
+def test_a_band_that_widens_with_a_restart_is_wide_at_once() -> None:
+    codec = Codec("opus", bitrate_bps=32_000)
+    pcm = frames(voice(48_000, 4.0), 960)
+    codec.set_band(8_000)
+    narrow = [codec.encode(frame) for frame in pcm[:50]]
+    codec.restart()
+    codec.set_band(48_000)
+    wide = [codec.encode(frame) for frame in pcm[50:100]]
+    assert {band_of(payload) for payload in narrow} == {"narrow"}
+    assert {band_of(payload) for payload in wide} == {"over wide"}
