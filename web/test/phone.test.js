@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 import { add, clear, clock, read, when } from "../src/phone/history.js";
-import { Pulse, Steady, between, delayImpairment, estimateMos, grade, mosOf, scores, warning } from "../src/phone/mos.js";
+import { Pulse, Reports, Steady, between, delayImpairment, estimateMos, grade, mosOf, scores, warning } from "../src/phone/mos.js";
 import en from "../src/phone/words.en.js";
 import ru from "../src/phone/words.ru.js";
 
@@ -36,6 +36,18 @@ test("grades meet at the limits of G.107 Annex B", () => {
 const before = { at: 0, packetsReceived: 0, packetsLost: 0, totalSamples: 0, concealedSamples: 0, silentConcealedSamples: 0, bytesReceived: 0, bytesSent: 0, microphoneEnergy: 0 };
 const after = (change) => ({ ...before, at: 2000, packetsReceived: 100, totalSamples: 96_000, bytesReceived: 8000, bytesSent: 8000, microphoneEnergy: 0.5, lossOut: 0, ...change });
 const calm = { muted: false, held: false, localHold: false, seconds: 20 };
+
+test("a report is of all the time since the last one, a hole in its first seconds included", () => {
+  const reports = new Reports(3);
+  const at = (seconds, packetsLost) => ({ at: 1000 * seconds, packetsReceived: 50 * seconds, packetsLost, totalSamples: 48_000 * seconds });
+  const told = [[0, 0], [2, 0], [4, 60], [6, 60], [8, 60], [10, 60], [12, 60]].map(([seconds, lost]) => reports.next(at(seconds, lost)));
+  assert.deepEqual(told.map((it) => it === null), [true, true, true, false, true, true, false]);
+  assert.equal(told[3].loss_received, 60 / 360);
+  assert.equal(told[6].loss_received, 0);
+  reports.anew(); // another connection
+  assert.deepEqual([[14, 5], [16, 5], [18, 5]].map(([seconds, lost]) => reports.next(at(seconds, lost))), [null, null, null]);
+  assert.equal(reports.next(at(20, 55)).loss_received, 50 / 350);
+});
 
 test("figures are of the time between two readings", () => {
   const figures = between({ ...before, packetsLost: 50 }, after({ packetsLost: 60, packetsReceived: 90 }));

@@ -2,12 +2,12 @@
 // other side, hold, mute, keys and transfer. Draws nothing.
 import { Tracks } from "./tracks.js";
 import { Problem, chosen, openMicrophone, playOn, stop } from "./media.js";
-import { Steady, between, report, scores, warning } from "./mos.js";
+import { Reports, Steady, between, scores, warning } from "./mos.js";
 import { Network } from "./network.js";
 import { read } from "./stats.js";
 
 const SAMPLE_MS = 2_000;
-const SAMPLES_A_REPORT = 3; // the server hears every six seconds what this browser measures
+const SAMPLES_A_REPORT = 3; // the server hears every six seconds what this browser measured in them
 const GLARE_CALLING_MS = [2_100, 4_000]; // RFC 3261 §14.1: who made the call waits longer
 const GLARE_CALLED_MS = [0, 2_000];
 const RETRY_REOFFER_MS = 250; // another offer is under way
@@ -40,7 +40,7 @@ export class Call extends EventTarget {
     this.problem = null; // a word of the page's texts
     this.cause = null; // why it ended
     this.figures = null;
-    this.samples = 0;
+    this.reports = new Reports(SAMPLES_A_REPORT);
     this.estimate = { heard: null, sent: null };
     this.measured = null; // the server's newest quality message
     this.warningNow = null;
@@ -330,10 +330,11 @@ export class Call extends EventTarget {
         muted: this.muted, held: this.heldByOther, localHold: this.held, seconds: this.seconds,
       });
       this.warningNow = this.steady.next(this.network === "ok" ? found : null);
-      if (this.figures && ++this.samples % SAMPLES_A_REPORT === 0) {
-        this.dispatchEvent(new CustomEvent("report", { detail: report(this.figures) }));
-      }
+    } else {
+      this.reports.anew();
     }
+    const told = this.reports.next(reading);
+    if (told !== null) this.dispatchEvent(new CustomEvent("report", { detail: told }));
     this.reading = reading;
     this.changed();
   }

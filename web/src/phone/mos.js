@@ -72,6 +72,31 @@ export function report(figures) {
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== null && value !== undefined));
 }
 
+// What the server hears of a call: every so many readings, and each time of all the time since the last one.
+export class Reports {
+  constructor(every) {
+    this.every = every;
+    this.anew();
+  }
+
+  // A new connection: its counters begin at nought.
+  anew() {
+    this.told = null;
+    this.readings = 0;
+  }
+
+  // The report that is due with this reading of getStats, or null.
+  next(reading) {
+    if (this.told === null) this.told = reading;
+    else if (++this.readings % this.every === 0) {
+      const figures = between(this.told, reading);
+      this.told = reading;
+      return figures === null ? null : report(figures);
+    }
+    return null;
+  }
+}
+
 // Both directions as this browser can judge them.
 export function scores(figures) {
   if (figures === null) return { heard: null, sent: null };
