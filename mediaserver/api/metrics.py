@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter as TallyCounter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from prometheus_client import (
     CollectorRegistry,
@@ -27,9 +27,9 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from mediaserver import __version__
 from mediaserver.api.facade import ServerCounters
 from mediaserver.api.metric_families import gauge, lengths, total, totals
+from mediaserver.api.recording_metrics import failures, storage
 from mediaserver.limits import METRICS_LEGS_MAX, METRICS_TRUNKS_MAX
-from mediaserver.model import CodecName, EngineStats, LegStats
-from mediaserver.recording.cabinet import StorageStats
+from mediaserver.model import Cause, CodecName, EngineStats, LegStats
 from mediaserver.sip.counters import SipCounters
 from mediaserver.store.quality import QualityRow
 
@@ -44,8 +44,6 @@ CAUSES = ("codec", "loss", "burst", "late", "delay", "clipping", "dead_air")
 BURST_BUCKETS = (1, 2, 3, 5, 8, 13, 21, 50)
 MOS_BAD = 3.6  # below it "many users dissatisfied" (G.107 Annex B)
 
-STORAGE_STATES = ("local", "uploading", "remote", "removing", "stays")
-STORAGE_ERRORS = ("unavailable", "refused", "missing", "wrong_bytes", "local")
 DIRECTIONS = ("received", "sent")
 disable_created_metrics()  # type: ignore[no-untyped-call]  # one series per series, for a time nobody asks for
 
@@ -147,6 +145,8 @@ class Metrics:
         self._bad = self._histogram(
             "media_interval_bad_ratio", "Share of a call's intervals below MOS 3.6.", RATIO_BUCKETS, ("dir",)
         )
+        for direction in DIRECTIONS:
+            self._bad.labels(direction)
         streams = ("codec", "dir")
         self._loss = self._histogram("media_rtp_loss_ratio", "Packets that never arrived.", RATIO_BUCKETS, streams)
         self._late = self._histogram(
@@ -300,7 +300,8 @@ def _server(counters: ServerCounters) -> Iterable[Metric]:
     info.add_metric([__version__], 1)
     yield info
     yield gauge("mediaserver_calls_active", "Calls up now.", counters.calls_active)
-    yield totals("mediaserver_calls_ended", "Calls ended, by cause.", "cause", counters.calls_ended)
+    ended = {**dict.fromkeys(map(str, Cause), 0), **counters.calls_ended}
+    yield totals("mediaserver_calls_ended", "Calls ended, by cause.", "cause", ended)
     yield totals("mediaserver_calls_refused", "Calls not taken, by reason.", "reason", counters.calls_refused)
     yield total("mediaserver_call_programs_failed", "Call programs that raised.", counters.programs_failed)
     yield gauge("mediaserver_registrations", "Contacts registered now.", counters.registrations)
@@ -313,7 +314,7 @@ def _server(counters: ServerCounters) -> Iterable[Metric]:
         "Packets of cameras and screens that never got to disk, which loses them first.",
         counters.recording_lost_pictures,
     )
-    yield totals("recording_failures", "Recordings that failed.", "reason", counters.recording_failures)
+    yield failures(counters.recording_failures)
     yield lengths("recording_fsync_seconds", "Syncs to disk.", counters.recording_fsyncs, counters.recording_fsync_s)
     yield total("recording_recovered", "Recordings finished after a crash.", counters.recordings_recovered)
     held = counters.recording_spool_bytes
@@ -330,7 +331,7 @@ def _server(counters: ServerCounters) -> Iterable[Metric]:
         results = {"delivered": counters.events.delivered, "dropped": counters.events.dropped}
         yield totals("mediaserver_events", "Events of recordings for the webhook.", "result", results)
     if counters.storage is not None:
-        yield from _storage(counters.storage, counters.storage_counts)
+        yield from storage(counters.storage, counters.storage_counts)
     transitions = CounterMetricFamily(
         "consent_state_transitions", "Steps of consent, per party and purpose.", labels=["from", "to"]
     )
@@ -355,20 +356,6 @@ def _server(counters: ServerCounters) -> Iterable[Metric]:
     yield totals("mediaserver_web_sessions_opened", "WHIP and WHEP sessions.", "way", counters.web_sessions_opened)
     yield total("mediaserver_database_rows_dropped", "Rows given up on.", counters.database_rows_dropped)
     yield gauge("mediaserver_database_rows_waiting", "Rows not yet written.", counters.database_rows_waiting)
-
-
-def _storage(stats: StorageStats, counts: Mapping[str, int]) -> Iterable[Metric]:
-    lying = GaugeMetricFamily("recording_storage_recordings", "Recordings by where they lie.", labels=["storage"])
-    for state in STORAGE_STATES:
-        lying.add_metric([state], counts.get(state, 0))
-    yield lying
-    yield total("recording_storage_moved", "Recordings moved to the bucket.", stats.moved)
-    parts = {"sent": stats.parts_sent, "found": stats.parts_found}
-    yield totals("recording_storage_parts", "Parts sent, or found there whole after a failure.", "how", parts)
-    yield total("recording_storage_sent_bytes", "Bytes sent to the bucket.", stats.bytes_sent)
-    yield total("recording_storage_fetched_bytes", "Bytes fetched back.", stats.bytes_fetched)
-    errors = {reason: stats.errors[reason] for reason in STORAGE_ERRORS}
-    yield totals("recording_storage_errors", "Tries that failed; each is repeated.", "reason", errors)
 
 
 def _engine(stats: EngineStats) -> Iterable[Metric]:

@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import re
 import shutil
 import subprocess
 from collections import Counter
@@ -10,10 +11,12 @@ from pathlib import Path
 from mediaserver import app_facade
 from mediaserver.api.facade import ServerCounters
 from mediaserver.api.metrics import ENGINE_METRICS, ENGINE_NOT_SHOWN, SIP_METRICS, Metrics, codec_label
+from mediaserver.api.recording_metrics import RECORDING_FAILURES
 from mediaserver.api.webhooks import WebhookStats
 from mediaserver.limits import METRICS_LEGS_MAX
 from mediaserver.model import EngineStats, LegHandle, LegStats
 from mediaserver.recording.cabinet import StorageStats
+from mediaserver.recording.durable import REASONS
 from mediaserver.sip.counters import SipCounters
 from tests.unit.api.fake_facade import score
 from tests.unit.quality.test_monitor import Desk
@@ -81,6 +84,20 @@ def test_every_counter_that_is_shown_is_filled_by_the_server() -> None:
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "ServerCounters"
     )
     assert {keyword.arg for keyword in made.keywords} == {field.name for field in dataclasses.fields(ServerCounters)}
+
+
+def test_what_a_rule_waits_for_is_shown_before_it_happens_for_the_first_time() -> None:
+    """A series that is born with its first failure has grown by nothing: `increase` is 0 and nobody is woken."""
+    reasons = set(REASONS.values())
+    for path in (Path(app_facade.__file__).parent / "recording").glob("*.py"):
+        for counted, failed in re.findall(r'failures\["(\w+)"\]|_fail\(.*?"(\w+)"', path.read_text()):
+            reasons.add(counted or failed)
+    assert reasons == set(RECORDING_FAILURES)
+    shown = text(Metrics())
+    assert all(f'recording_failures_total{{reason="{reason}"}} 0.0' in shown for reason in reasons)
+    assert 'mediaserver_calls_ended_total{cause="no_media"} 0.0' in shown
+    assert 'media_interval_bad_ratio_count{dir="sent"} 0.0' in shown
+    assert "media_one_way_audio_total 0.0" in shown
 
 
 def test_counters_are_shown_with_their_units() -> None:
