@@ -58,21 +58,21 @@ def call(call_id: CallId, sums: CallsOption = False, config: ConfigOption = None
             return
         columns = {
             "at": "At",
-            "length": "Seconds",
+            "length": "s",
             "leg": "Leg",
             "direction": "Way",
             "mos": "MOS",
-            "scale": "Scale",
-            "loss_percent": "Loss %",
-            "late_percent": "Late %",
-            "concealed_seconds": "Concealed s",
-            "delay_ms": "Delay ms",
+            "scale": "Of",
+            "loss_percent": "Loss",
+            "late_percent": "Late",
+            "concealed_percent": "Made up",
             "cause": "Cause",
         }
-        show([_row(row) for row in scores], columns, as_json=False, empty="that call has no scores")
+        scores.sort(key=lambda row: (row["leg"], row["direction"], row["whole_call"], row["start"]))
+        show([_row(row, "%H:%M:%S") for row in scores], columns, as_json=False, empty="that call has no scores")
         if told["events"]:
             print()
-            events = [{**event, "at": _clock(event["start"])} for event in told["events"]]
+            events = [{**event, "at": _clock(event["start"], "%H:%M:%S")} for event in told["events"]]
             show(events, {"at": "At", "leg": "Leg", "kind": "Event", "value": "Value"}, as_json=False)
 
 
@@ -112,15 +112,16 @@ def _request(config: Any, path: str) -> Any:
     return request(load_settings(config), "GET", path)
 
 
-def _clock(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+def _clock(at: float, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+    return time.strftime(form, time.localtime(at))
 
 
-def _row(score: dict[str, Any]) -> dict[str, Any]:
+def _row(score: dict[str, Any], form: str = "%Y-%m-%d %H:%M:%S") -> dict[str, Any]:
     return {
         **score,
-        "at": _clock(score["start"]),
+        "at": _clock(score["start"], form),
         "length": "all" if score["whole_call"] else f"{score['length']:.0f}",
-        "loss_percent": round(100.0 * (score["loss"] - score["late"]), 1),
-        "late_percent": round(100.0 * score["late"], 1),
+        "loss_percent": f"{100.0 * max(0.0, score['loss'] - score['late']):.1f} %",
+        "late_percent": f"{100.0 * score['late']:.1f} %",
+        "concealed_percent": f"{100.0 * score['concealed']:.1f} %",
     }

@@ -31,7 +31,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return {"scores": scores, "events": [views.event_json(event)]}
 
     monkeypatch.setattr(cli_quality, "_request", answer)
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("COLUMNS", "80")
     return paths
 
 
@@ -55,7 +55,7 @@ def test_the_worst_calls_of_the_last_hours_are_a_table_and_json(asked: list[str]
 def test_a_call_is_shown_by_interval_with_its_events_or_only_its_sums(asked: list[str]) -> None:
     shown = told("call", "c/42")
     assert asked == ["/api/v1/quality/c%2F42"]
-    assert all(word in shown for word in ("2.1", "4.0", "all", "dropout", "400"))
+    assert all(word in shown for word in ("2.1", "4.0", "all", "1.0 %", "dropout", "400"))
     assert [row["mos"] for row in json.loads(told("call", "c-42", "--sums", "--json"))] == [4.0]
 
 
