@@ -24,12 +24,13 @@ from mediaserver.cli_common import CommandFailed, ConfigOption, load_settings, t
 
 BARS = "▁▂▃▄▅▆▇█"
 COLUMNS = {  # heading: right-aligned, widest in a terminal narrower than WIDE; 0: not shown there
-    "MOS": (True, 4), "": (False, 0), "Course": (False, 10), "Call": (False, 0), "From": (False, 14), "To": (False, 14),
+    "MOS": (True, 4), "": (False, 2), "Course": (False, 10), "Call": (False, 0), "From": (False, 14), "To": (False, 14),
     "For": (True, 6), "Worst": (False, 0), "Loss %": (True, 6), "Jitter": (True, 0), "RTT": (True, 0),
-    "Cause": (False, 14),
+    "Cause": (False, 10),
 }  # fmt: skip
 WIDE = 140  # characters that hold every column; the ones of a narrow terminal take 80 with their gaps
 COURSE = 30  # looks that are remembered of each call
+UNSCORED = 9.0
 GOOD, FAIR = 4.0, 3.6  # G.107 Annex B: satisfied; some dissatisfied; below it many
 
 
@@ -63,9 +64,17 @@ def worst_of(call: dict[str, Any]) -> tuple[float | None, dict[str, Any], str]:
             mos = leg.get(key)
             if mos is not None and (found[0] is None or mos < found[0]):
                 found = mos, leg, direction
-        if leg.get("cause") == "one_way" and found[0] is None:
-            found = None, leg, "from"  # nothing to score: nothing ever came
+    for leg in call["legs"]:
+        if leg.get("cause") == "one_way":
+            return None, leg, "from"  # nothing to score: nothing ever came, whatever the other direction is like
     return found
+
+
+def rank_of(mos: float | None, leg: dict[str, Any]) -> float:
+    """Nothing is worse than nothing heard; what is not scored yet comes last."""
+    if leg.get("cause") == "one_way":
+        return 0.0
+    return mos if mos is not None else UNSCORED
 
 
 class Screen:
@@ -83,10 +92,9 @@ class Screen:
             mos, leg, direction = worst_of(call)
             seen = self._seen.setdefault(call["id"], Seen())
             seen.course.append(mos)
-            ranked.append((mos if mos is not None else 9.0, call["started"], call, leg, direction))
+            ranked.append((rank_of(mos, leg), call["started"], call, leg, direction))
         ranked.sort(key=lambda row: row[:2])
-        scores = [row[0] for row in ranked if row[0] < 9.0]
-        bad = sum(mos < FAIR for mos in scores)
+        bad = sum(row[0] < FAIR for row in ranked)
         head = Text(f"mediaserver top   {time.strftime('%H:%M:%S', time.localtime(now))}   {len(calls)} calls   ")
         head.append(f"{bad} below {FAIR}", "bold red" if bad else "green")
         table = Table(box=None, pad_edge=False, expand=True)

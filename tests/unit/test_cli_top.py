@@ -30,6 +30,15 @@ def test_the_worst_direction_of_the_worst_call_comes_first() -> None:
     assert "3 calls" in lines[0] and "1 below 3.6" in lines[0]
 
 
+def test_nothing_is_worse_than_a_party_that_nobody_hears() -> None:
+    silent = call("silent", None, 4.4)
+    silent["legs"][0]["cause"] = "one_way"  # type: ignore[index]
+    lines = drawn(Screen(), [call("bad", 1.2), silent, call("new", None)])
+    assert [line.split()[0] for line in lines[2:5]] == ["-", "1.20", "-"]
+    assert "one way" in lines[2]
+    assert "2 below 3.6" in lines[0]
+
+
 def test_the_course_is_one_bar_per_look() -> None:
     screen = Screen()
     for mos in (4.4, 3.2, 1.1, None):
@@ -37,13 +46,13 @@ def test_the_course_is_one_bar_per_look() -> None:
     assert "█▆▁·" in lines[2].replace("▇", "█").replace("▅", "▆")
 
 
-def test_eighty_characters_hold_score_course_parties_loss_and_cause_unbroken() -> None:
+def test_eighty_characters_hold_score_scale_course_parties_loss_and_cause_unbroken() -> None:
     screen, long = Screen(), call("20261128-065901-0123456789abcdef", 3.21)
     long |= {"caller": "+442071838750", "called": "+74951234567"}
     for _ in range(40):
         lines = drawn(screen, [long], width=80)
     assert lines[1].split() == ["MOS", "Course", "From", "To", "For", "Loss", "%", "Cause"]
-    assert lines[2].split() == ["3.21", "▆" * 10, "+442071838750", "+74951234567", "1:35", "3.1", "dead", "air"]
+    assert lines[2].split() == ["3.21", "nb", "▆" * 10, "+442071838750", "+74951234567", "1:35", "3.1", "dead", "air"]
     assert max(map(len, lines)) <= 80
 
 
