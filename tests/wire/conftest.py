@@ -25,7 +25,7 @@ CODECS = {  # name: (baresip's codec, rate of its file source, pjsua's codec)
     "G722": ("G722/16000/1", 16_000, "G722/16000/1"),
     "opus": ("opus/48000/1", 48_000, None),
 }
-USERS = {name: f"secret-of-{name}" for name in ("ann", "bob", "vera", *(f"u{n}" for n in range(24)))}
+USERS = {name: f"secret-of-{name}" for name in ("ann", "bob", "vera", *(f"u{n}" for n in range(28)))}
 
 
 class Phones:

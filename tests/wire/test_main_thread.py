@@ -72,9 +72,9 @@ async def test_300_relayed_calls_leave_the_main_thread_idle(server: Server, tmp_
                 server.sip,
                 service="8005551234",
                 calls=300,
-                rate=30,
+                rate=60,
                 at_once=300,
-                talk_ms=30_000,
+                talk_ms=22_000,  # five seconds until all talk, twelve until they were looked at, and five spare
                 port=SIPP_PORT + 11,
                 media_port=SIPP_MEDIA_PORT,
             )
