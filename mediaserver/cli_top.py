@@ -66,7 +66,7 @@ def worst_of(call: dict[str, Any]) -> tuple[float | None, dict[str, Any], str]:
                 found = mos, leg, direction
     for leg in call["legs"]:
         if leg.get("cause") == "one_way":
-            return None, leg, "from"  # nothing to score: nothing ever came, whatever the other direction is like
+            return leg.get("mos_received"), leg, "from"  # nothing ever came, whatever the other direction is like
     return found
 
 

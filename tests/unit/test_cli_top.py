@@ -36,6 +36,8 @@ def test_nothing_is_worse_than_a_party_that_nobody_hears() -> None:
     lines = drawn(Screen(), [call("bad", 1.2), silent, call("new", None)])
     assert [line.split()[0] for line in lines[2:5]] == ["-", "1.20", "-"]
     assert "one way" in lines[2]
+    silent["legs"][0]["mos_received"] = 1.0  # type: ignore[index]
+    assert worst_of(silent)[0] == 1.0  # type: ignore[arg-type]
     assert "2 below 3.6" in lines[0]
 
 
