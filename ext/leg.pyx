@@ -26,7 +26,7 @@ from mediaserver.ext.keypad cimport keypad_busy, keypad_press
 from mediaserver.ext.net cimport address_equal, address_same_host
 from mediaserver.ext.outgoing cimport outgoing_rtp
 from mediaserver.ext.packet cimport PACKET_BYTES
-from mediaserver.ext.pauses cimport PAUSE_NS, pause_ended
+from mediaserver.ext.pauses cimport PAUSE_NS, pause_ended, pause_forget
 from mediaserver.ext.playout cimport (
     PUT_OVERFLOW,
     PUT_QUEUED,
@@ -336,6 +336,7 @@ cdef int receive_rtp(Context* ctx, Leg* leg, Packet* packet, const Address* sour
     if payload.kind != PAYLOAD_EVENT:
         rtp_receiver_time(&leg.receiver, packet.timestamp, packet.arrival_ns, payload.clock_hz)
     if verdict == SOURCE_NEW:
+        pause_forget(&leg.pauses)
         playout_restart(leg.playout, &ctx.pool)
         if leg.red is not NULL:
             leg.red.started = 0        # the new one's numbers say nothing of the old one's

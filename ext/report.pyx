@@ -14,7 +14,7 @@ from mediaserver.ext.leg cimport LATCH_PINNED, LegSnapshot, leg_is_source
 from mediaserver.ext.linecheck cimport LineCheck
 from mediaserver.ext.net cimport address_equal, address_same_host
 from mediaserver.ext.outgoing cimport outgoing_control
-from mediaserver.ext.pauses cimport pauses_ns
+from mediaserver.ext.pauses cimport pause_report, pauses_ns
 from mediaserver.ext.playout cimport playout_stats
 from mediaserver.ext.red cimport red_report
 from mediaserver.ext.rtcp cimport (
@@ -85,6 +85,10 @@ cdef void report_receive(Context* ctx, Leg* leg, Packet* packet, const Address* 
     if got.has_sr and (leg.video is NULL or got.sender_ssrc == leg.receiver.ssrc):
         leg.last_sr = <uint32_t>(got.sr_ntp >> 16)
         leg.last_sr_ns = packet.arrival_ns
+    if leg.packets_received and got.sender_ssrc == leg.receiver.ssrc:
+        pause_report(&leg.pauses, got.has_sr, got.sr_packets,
+                     rtp_receiver_highest(&leg.receiver) - leg.receiver.sequence_base + 1,
+                     packet.arrival_ns - leg.heard_ns)
     if got.has_block:
         leg.remote_fraction = got.fraction_lost
         if leg.red is not NULL:

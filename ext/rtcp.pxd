@@ -30,6 +30,7 @@ cdef struct RtcpInput:                 # what one compound packet says to us
     uint32_t sender_ssrc
     uint64_t sr_ntp
     uint32_t sr_timestamp
+    uint32_t sr_packets                # sent since its stream began
     int32_t has_block                  # a report block about our SSRC
     uint32_t block_ssrc                # who sent that one
     int32_t fraction_lost

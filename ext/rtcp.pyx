@@ -129,6 +129,7 @@ cdef int read_report(const uint8_t* p, int size, uint32_t our_ssrc, RtcpInput* i
         into.has_sr = 1
         into.sr_ntp = (<uint64_t>read_be32(p + 8) << 32) | read_be32(p + 12)
         into.sr_timestamp = read_be32(p + 16)
+        into.sr_packets = read_be32(p + 20)
     for i in range(count):
         read_block(p + at + i * BLOCK_BYTES, our_ssrc, into)
     return 0

@@ -50,7 +50,9 @@ class Watched:
 
     def take(self, stream: StreamSettings) -> None:
         self.ptime_ms, self.sends = stream.ptime_ms, sends(stream)
-        names = {codec.name for codec in stream.receive}
+        names = {
+            codec.name for codec in stream.send
+        }  # what both have; that we have offered it says nothing of the peer
         self.pauses = bool(names & PAUSING) or not stream.direction.receives
         self.fec_received, self.fec_sent = fec_agreed(stream.receive), fec_agreed(stream.send)
 

@@ -18,7 +18,7 @@ from tests.sim.heard import leg
 from tests.sim.playing import Heard, frames, play
 from tests.sim.test_worker_sources import stats as leg_stats_of
 from tests.sim.traces import MS, Trace, delay, duplicate, new_source, steady
-from tests.sim.world import PCMA, World, sine
+from tests.sim.world import PCMA, Phone, World, sine
 
 TROUBLE = 250  # packet at which the sender goes wrong: five seconds in
 CALM = slice(int(7.5 * 8_000), int(9.5 * 8_000))  # from two seconds after a trouble of half a second
@@ -185,3 +185,55 @@ def to_stats(raw: dict[str, object]):  # type: ignore[no-untyped-def]
     from mediaserver.model import LegHandle
 
     return leg_stats(LegHandle(1), raw)
+
+
+def rtcp(phone: Phone, said: int | None) -> None:
+    """A report of the phone: it has sent so many packets; None: a receiver report, it sends nothing."""
+    head = struct.pack(">BBHI", 0x80, 200 if said is not None else 201, 6 if said is not None else 1, phone.ssrc)
+    body = b"" if said is None else struct.pack(">QIII", 1, phone.timestamp, said, said * 160)
+    world = phone.world
+    world.network.deliver(phone.socket + 1, head + body, phone.address.host, phone.address.port + 1, world.now_ns)
+
+
+@pytest.mark.parametrize(
+    ("sent_meanwhile", "reports", "dead_s"),
+    [(0, "sender", 0), (None, "receiver", 0), (250, "sender", 20), (5, "sender", 0), (0, "none after the first", 20)],
+    ids=["paused", "paused, says so by receiver reports", "swallowed", "the last ones were lost", "died"],
+)
+def test_a_pause_is_the_senders_own_while_its_rtcp_says_that_it_sent_nothing(
+    sent_meanwhile: int | None, reports: str, dead_s: int
+) -> None:
+    """No comfort noise agreed, no marker where speech begins: nothing else tells of a phone that cuts silence out."""
+    world = World()
+    anna = world.phone(sound=sine(440, 8_000))
+    world.bridge(anna, world.phone())
+    said = 40  # it had sent some to somebody else before
+    world.run(2_000)
+    rtcp(anna, said + 100)
+    anna.sound, sound = None, anna.sound
+    for second in range(1, 21):
+        world.run(1_000)
+        if second % 5 == 0 and reports != "none after the first":
+            rtcp(anna, None if sent_meanwhile is None else said + 100 + sent_meanwhile)
+    world.do(world.worker.publish(anna.handle))
+    assert leg_stats_of(world, anna)["unheard_ns"] / 1e9 == pytest.approx(dead_s, abs=0.1)
+    anna.sound = sound
+    world.run(1_000)
+    world.do(world.worker.publish(anna.handle))
+    assert leg_stats_of(world, anna)["unheard_ns"] / 1e9 == pytest.approx(dead_s, abs=0.1)
+
+
+def test_a_sender_that_paused_and_then_died_is_dead_air_after_all() -> None:
+    world = World()
+    anna = world.phone(sound=sine(440, 8_000))
+    world.run(1_000)
+    rtcp(anna, 50)
+    anna.sound = None
+    world.run(5_000)
+    rtcp(anna, 50)
+    world.run(15_000)
+    world.do(world.worker.publish(anna.handle))
+    assert leg_stats_of(world, anna)["unheard_ns"] == 0
+    world.run(2_000)
+    world.do(world.worker.publish(anna.handle))
+    assert leg_stats_of(world, anna)["unheard_ns"] / 1e9 == pytest.approx(22, abs=0.1)

@@ -439,6 +439,17 @@ def test_a_pause_that_was_agreed_on_is_no_dead_air() -> None:
     assert (dead.mos, dead.costs.worst, dead.loss) == (1.0, "dead_air", 0.0)
 
 
+@pytest.mark.parametrize("peer_has_it", [False, True])
+def test_comfort_noise_that_only_we_have_offered_is_not_agreed_on(peer_has_it: bool) -> None:
+    desk = Desk()
+    facts = desk.open()
+    noise = CodecParams(CodecName.CN, 13, 8_000)
+    send = (*STREAM.send, noise) if peer_has_it else STREAM.send
+    desk.monitor.leg_changed("c1", facts, dataclasses.replace(STREAM, send=send, receive=(*STREAM.receive, noise)))
+    desk.engine.now[facts.handle] = stats(at_ns=5 * SECOND, unheard_ns=5 * SECOND)
+    assert [row.cause for row in desk.advance(5)] == ([] if peer_has_it else ["dead_air"])
+
+
 def test_what_the_far_end_said_half_a_minute_ago_says_nothing_of_now() -> None:
     """Its reports stop (its way back broke, it hung): what it hears is not known, rather than perfect for ever."""
     desk = Desk()
