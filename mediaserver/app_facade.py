@@ -155,6 +155,7 @@ class ServerFacade:
                 jitter_ms=quality.jitter_ms,
                 round_trip_ms=quality.round_trip_ms,
                 cause=quality.cause,
+                mos_worst=quality.mos_worst,
             )
             for leg_id, quality in live.items()
         }

@@ -24,9 +24,9 @@ from mediaserver.cli_common import CommandFailed, ConfigOption, load_settings, t
 
 BARS = "▁▂▃▄▅▆▇█"
 COLUMNS = {  # heading: right-aligned, widest in a terminal narrower than WIDE; 0: not shown there
-    "MOS": (True, 4), "": (False, 2), "Course": (False, 10), "Call": (False, 0), "From": (False, 14), "To": (False, 14),
-    "For": (True, 6), "Worst": (False, 0), "Loss %": (True, 6), "Jitter": (True, 0), "RTT": (True, 0),
-    "Cause": (False, 10),
+    "MOS": (True, 4), "Low": (True, 4), "": (False, 2), "Course": (False, 6), "Call": (False, 0),
+    "From": (False, 14), "To": (False, 14), "For": (True, 6), "Worst": (False, 0), "Loss %": (True, 6),
+    "Jitter": (True, 0), "RTT": (True, 0), "Cause": (False, 8),
 }  # fmt: skip
 WIDE = 140  # characters that hold every column; the ones of a narrow terminal take 80 with their gaps
 COURSE = 30  # looks that are remembered of each call
@@ -77,6 +77,11 @@ def rank_of(mos: float | None, leg: dict[str, Any]) -> float:
     return mos if mos is not None else UNSCORED
 
 
+def lowest_of(call: dict[str, Any]) -> float | None:
+    """The lowest interval of any of its parties since the call began: a hole of some minutes ago is still seen."""
+    return min((leg["mos_worst"] for leg in call["legs"] if leg.get("mos_worst") is not None), default=None)
+
+
 class Screen:
     """Calls as they were at the last look."""
 
@@ -110,11 +115,12 @@ class Screen:
     def _cells(self, call: dict[str, Any], leg: dict[str, Any], direction: str, now: float, width: int) -> list[Any]:
         course = self._seen[call["id"]].course
         looks = COURSE if width >= WIDE else COLUMNS["Course"][1]
-        mos = course[-1]
+        mos, lowest = course[-1], lowest_of(call)
         seconds = max(0, int(now - call["started"]))
         jitter, rtt = leg.get("jitter_ms"), leg.get("round_trip_ms")
         return [
             Text("-" if mos is None else f"{mos:.2f}", style_of(mos)),
+            Text("-" if lowest is None else f"{lowest:.2f}", style_of(lowest)),
             Text(leg.get("mos_scale", ""), "dim"),
             sparkline(list(course)[-looks:]),
             call["id"],

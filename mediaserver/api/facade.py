@@ -44,6 +44,7 @@ class LegQuality:
     jitter_ms: float = 0.0
     round_trip_ms: float | None = None
     cause: str = ""  # what costs most in the worse direction: loss, burst, late, delay, clipping, dead_air
+    mos_worst: float | None = None  # of all its intervals so far, in either direction
 
 
 @dataclass(frozen=True, slots=True)

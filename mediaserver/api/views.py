@@ -48,6 +48,7 @@ def leg_json(leg: LegFacts, quality: LegQuality) -> dict[str, Any]:
         "mos_received": quality.mos_received,
         "mos_sent": quality.mos_sent,
         "mos_scale": quality.scale,
+        "mos_worst": quality.mos_worst,
         "loss_fraction": quality.loss_fraction,
         "jitter_ms": quality.jitter_ms,
         "round_trip_ms": quality.round_trip_ms,

@@ -57,6 +57,7 @@ class LiveQuality:
     round_trip_ms: float | None
     missing: tuple[str, ...] = ()
     cause: str = ""  # what costs most in the worse direction
+    mos_worst: float | None = None  # of all its intervals so far, in either direction
 
 
 class QualityMonitor:
@@ -345,4 +346,5 @@ def _live(watched: Watched) -> LiveQuality:
         round_trip_ms=shown.rtt_ms,
         missing=shown.missing,
         cause="one_way" if watched.one_way else worse.costs.worst,
+        mos_worst=min(total.worst for total in watched.sums.values()),
     )

@@ -10,7 +10,8 @@ from mediaserver.cli_top import Screen, sparkline, worst_of
 def call(name: str, received: float | None, sent: float | None = None, started: float = 0.0) -> dict[str, object]:
     leg = {
         "id": "1", "role": "caller", "codec": "PCMU/8000", "mos_received": received, "mos_sent": sent,
-        "mos_scale": "nb", "loss_fraction": 0.031, "jitter_ms": 12.0, "round_trip_ms": 80.0, "cause": "dead_air",
+        "mos_scale": "nb", "mos_worst": None if received is None else 2.13,
+        "loss_fraction": 0.031, "jitter_ms": 12.0, "round_trip_ms": 80.0, "cause": "dead_air",
     }  # fmt: skip
     return {"id": name, "caller": "100", "called": "600", "started": started, "legs": [leg]}
 
@@ -27,6 +28,7 @@ def test_the_worst_direction_of_the_worst_call_comes_first() -> None:
     assert order == ["1.90", "4.30", "-"]
     assert "to caller PCMU/8000" in lines[2]
     assert "3.1" in lines[2] and "12 ms" in lines[2] and "dead air" in lines[2] and "1:35" in lines[2]
+    assert [line.split()[1] for line in lines[2:5]] == ["2.13", "2.13", "-"]
     assert "3 calls" in lines[0] and "1 below 3.6" in lines[0]
 
 
@@ -53,8 +55,9 @@ def test_eighty_characters_hold_score_scale_course_parties_loss_and_cause_unbrok
     long |= {"caller": "+442071838750", "called": "+74951234567"}
     for _ in range(40):
         lines = drawn(screen, [long], width=80)
-    assert lines[1].split() == ["MOS", "Course", "From", "To", "For", "Loss", "%", "Cause"]
-    assert lines[2].split() == ["3.21", "nb", "▆" * 10, "+442071838750", "+74951234567", "1:35", "3.1", "dead", "air"]
+    assert lines[1].split() == ["MOS", "Low", "Course", "From", "To", "For", "Loss", "%", "Cause"]
+    scored = ["3.21", "2.13", "nb", "▆" * 6]
+    assert lines[2].split() == [*scored, "+442071838750", "+74951234567", "1:35", "3.1", "dead", "air"]
     assert max(map(len, lines)) <= 80
 
 

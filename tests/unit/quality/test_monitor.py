@@ -391,6 +391,12 @@ def test_pages_see_the_last_interval_of_a_running_leg() -> None:
     assert live.mos_received is not None
     assert live.mos_received < 4
     assert (live.mos_sent, live.loss_fraction, live.round_trip_ms, live.scale) == (None, 0.1, 80.0, "nb")
+    desk.engine.now[facts.handle] = stats(packets_expected=500, packets_lost=25, round_trip_ns=80_000_000)
+    desk.advance(5)
+    better = desk.monitor.live("c1")["1"]
+    assert better.mos_received is not None
+    assert better.mos_received > live.mos_received
+    assert better.mos_worst == live.mos_worst == live.mos_received  # the bad one stays in sight
 
 
 def test_a_line_that_hums_or_echoes_is_told_once_a_call() -> None:
