@@ -34,6 +34,7 @@ from mediaserver.ext.datagram cimport DATAGRAMS_PER_LEG_MAX
 from mediaserver.ext.digits cimport digits_init
 from mediaserver.ext.keypad cimport KEYPAD_PRESSES_MAX, DtmfOrder
 from mediaserver.ext.leg cimport Leg, StreamChange
+from mediaserver.ext.levels cimport levels_init
 from mediaserver.ext.mailbox cimport DetachedLeg
 from mediaserver.ext.mix cimport speaker_init
 from mediaserver.ext.play cimport Play, play_new_samples, play_new_tone
@@ -74,6 +75,7 @@ cdef class Worker(TrackDesk):
         leg.row = -1
         leg.gain_q12 = 4096
         leg.level = 127
+        levels_init(&leg.levels)
         leg.remote_fraction = -1
         leg.ticking_index = -1
         digits_init(&leg.digits)

@@ -4,6 +4,7 @@ from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t,
 from mediaserver.ext.context cimport TICK_SAMPLES_MAX, Context
 from mediaserver.ext.digits cimport Digits, ToneEar
 from mediaserver.ext.keypad cimport Keypad
+from mediaserver.ext.levels cimport Levels
 from mediaserver.ext.mix cimport SpeakerState
 from mediaserver.ext.net cimport Address, address_equal
 from mediaserver.ext.packet cimport Packet
@@ -46,6 +47,9 @@ cdef struct Stream:                    # one negotiated offer/answer; plain data
     int32_t pin_remote                 # the remote has proven itself (ICE): it is the source at once, and only it
     int32_t ptime_ms
     int32_t xr                         # ext.xr XrBlocks the peer asked for
+    int32_t level_in                   # RFC 8285 id of the audio level in what it sends, 1..255; 0: not agreed
+    int32_t level_out                  # the same of what we send it
+    int32_t level_vad                  # its V bit means something
     int32_t receive_count
     int32_t send_count
     int32_t audio_at                   # index in send of the codec we encode with; -1: none
@@ -159,6 +163,8 @@ cdef struct LegSnapshot:               # what Python reads; the order of model.L
     int32_t hum_dbov
     int32_t echo_ms                    # likewise
     int32_t echo_loss_db
+    int32_t talking                    # by what was decoded of it, or by the levels that it says
+    uint64_t extensions_bad
 
 cdef struct Leg:
     # --- what every packet it says touches comes first and together, LEG_HEARD_LINES of memory
@@ -183,6 +189,7 @@ cdef struct Leg:
     int32_t silent
     PayloadType heard                  # of the last packet; kind 0: look it up. A copy: the tables are far away
     int32_t heard_relay                # and what relay_map makes of it
+    int32_t level_in                   # as its stream says
     int64_t heard_ns                   # last valid packet, or when listening began
     uint64_t packets_received
     uint64_t bytes_received
@@ -192,6 +199,7 @@ cdef struct Leg:
     Address destination                # size 0: nowhere yet
     int32_t sends                      # as its stream says
     int32_t send_clock_hz              # RTP clock of the audio we send; 0: none is negotiated
+    int32_t level_out                  # as its stream says
     RtpSender sender
     Keypad keypad
     # --- what is negotiated, and less often touched
@@ -237,7 +245,8 @@ cdef struct Leg:
     uint64_t spoken_tick               # a prompt or a digit filled this tick: no mix
     uint64_t loud_until                # tick up to which it counts as making a sound
     int32_t contributes                # in the mix of this tick
-    int32_t level                      # RFC 6464, of the last 20 ms decoded; 127: silence or not decoded
+    int32_t level                      # RFC 6464, of the last 20 ms decoded; else what it says itself; 127: silence
+    Levels levels
     SpeakerState speaker
     int32_t pcm_rate
     int32_t pcm_kind                   # PlayoutKind

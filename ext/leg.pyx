@@ -14,6 +14,7 @@ Follows RFC 3550 and RFC 4961 (symmetric RTP). Where media comes from is settled
 Knows nothing of bridges beyond the one leg it relays to, and nothing of codecs.
 """
 
+from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 from mediaserver.codecs.audio cimport CodecConfig
 from mediaserver.ext.atomic cimport fetch_or_32
@@ -23,6 +24,7 @@ from mediaserver.ext.datagram cimport DATAGRAMS_PER_LEG_MAX, datagram_push
 from mediaserver.ext.digits cimport DigitNews, digits_event, digits_expire
 from mediaserver.ext.dtmf cimport DTMF_RTP_EVENT
 from mediaserver.ext.keypad cimport keypad_busy, keypad_press
+from mediaserver.ext.levels cimport LEVEL_NONE, LEVEL_SILENT, levels_pass, levels_read, levels_write
 from mediaserver.ext.net cimport address_equal, address_same_host
 from mediaserver.ext.outgoing cimport outgoing_rtp
 from mediaserver.ext.packet cimport PACKET_BYTES
@@ -76,6 +78,9 @@ cdef enum:
     SNAPSHOT_LINES = 8
     PASSED_DIGIT_GAP_MS = 50
     CANDIDATE_IDLE_MS = 1000       # a source under probation that stops loses its turn
+
+
+cdef int64_t UNSAID_NS = 200000000     # what a party said of its level holds so long
 
 
 cdef inline void prefetch_lines(const void* at, int lines) noexcept nogil:
@@ -179,6 +184,8 @@ cdef void relay(Context* ctx, Leg* speaker, Leg* listener, Packet* packet, const
     clock_hz = listener.send_clock_hz if listener.send_clock_hz > 0 else payload.clock_hz
     if rtp_sender_rewrite(&listener.sender, packet, payload_type, clock_hz, ctx.now_ns) < 0:
         return
+    if listener.level_out:
+        levels_pass(&listener.levels, &speaker.levels, packet)
     leg_send_rtp(ctx, listener, packet.data + packet.payload_offset - RTP_HEADER_BYTES,
                  RTP_HEADER_BYTES + packet.payload_size, packet.timestamp, clock_hz)
 
@@ -283,6 +290,12 @@ cdef inline const PayloadType* payload_of(Leg* leg, const Packet* packet) noexce
     return &leg.heard
 
 
+cdef void hear_level(Leg* leg, const Packet* packet) noexcept nogil:
+    cdef int level = levels_read(&leg.levels, leg.level_in, packet, NULL if leg.decoding else &leg.speaker)
+    if not leg.decoding and level >= 0:
+        leg.level = level
+
+
 cdef int receive_rtp(Context* ctx, Leg* leg, Packet* packet, const Address* source) noexcept nogil:
     cdef int wire_bytes = packet.size
     cdef int size
@@ -324,6 +337,8 @@ cdef int receive_rtp(Context* ctx, Leg* leg, Packet* packet, const Address* sour
         leg.packets_bad += 1
         ctx.counters.packets_bad += 1
         return 0
+    if leg.level_in:
+        hear_level(leg, packet)
     leg.packets_received += 1
     leg.bytes_received += wire_bytes
     if packet.arrival_ns - leg.heard_ns >= PAUSE_NS and leg.packets_received > 1:
@@ -384,16 +399,24 @@ cdef bint leg_can_send(const Leg* leg) noexcept nogil:
 cdef void leg_send_rtp(Context* ctx, Leg* leg, uint8_t* data, int size, uint32_t timestamp,
                        int clock_hz) noexcept nogil:
     cdef uint8_t repeating[PACKET_BYTES]
+    cdef uint8_t levelled[PACKET_BYTES]
     cdef int wire_bytes
+    cdef int payload_bytes
     if leg.red is not NULL:
         wire_bytes = red_wrap(leg.red, data, size, repeating, PACKET_BYTES - SRTP_TRAILER_MAX)
         if wire_bytes:
             data = repeating
             size = wire_bytes
+    payload_bytes = size - RTP_HEADER_BYTES
+    if leg.level_out and leg.levels.next != LEVEL_NONE:
+        wire_bytes = levels_write(&leg.levels, leg.level_out, data, size, levelled, PACKET_BYTES - SRTP_TRAILER_MAX)
+        if wire_bytes:
+            data = levelled
+            size = wire_bytes
     wire_bytes = outgoing_rtp(ctx, leg, data, size)
     if wire_bytes < 0:
         return
-    rtp_sender_count(&leg.sender, timestamp, clock_hz, size - RTP_HEADER_BYTES, wire_bytes, ctx.now_ns)
+    rtp_sender_count(&leg.sender, timestamp, clock_hz, payload_bytes, wire_bytes, ctx.now_ns)
 
 
 cdef void hear_more(Playout* playout, const Stream* stream) noexcept nogil:
@@ -415,6 +438,11 @@ cdef void leg_set_stream(Context* ctx, Leg* leg, StreamChange* change) noexcept 
     leg.sends = leg.stream.sends
     leg.heard.kind = 0
     leg.negotiated = 1
+    leg.level_in = leg.stream.level_in
+    leg.level_out = leg.stream.level_out
+    leg.levels.vad = leg.stream.level_vad
+    leg.levels.now = LEVEL_NONE
+    leg.levels.next = LEVEL_NONE
     leg.send_clock_hz = leg.stream.send[leg.stream.audio_at].clock_hz if leg.stream.audio_at >= 0 else 0
     if change.replace_playout:
         if leg.playout is not NULL:
@@ -470,6 +498,9 @@ cdef void leg_schedule(Context* ctx, Leg* leg) noexcept nogil:
 cdef void leg_housekeep(Context* ctx, Leg* leg) noexcept nogil:
     cdef DigitNews news
     leg.datagrams_left = DATAGRAMS_PER_LEG_MAX
+    if not leg.decoding and ctx.now_ns - leg.heard_ns >= UNSAID_NS:
+        leg.level = LEVEL_SILENT
+        leg.speaker.talking = 0
     if leg.negotiated:
         digits_expire(&leg.digits, ctx.now_ns, &news)
         if news.released:

@@ -11,7 +11,8 @@ from mediaserver.ext.bridge cimport BRIDGE_WORDS_MAX, SHARES_MAX, bridge_unfollo
 from mediaserver.ext.channel cimport CHANGED_BRIDGE
 from mediaserver.ext.context cimport TICK_SAMPLES_MAX, context_changed
 from mediaserver.ext.leg cimport Leg, leg_can_send
-from mediaserver.ext.mix cimport mix_add, mix_clear, mix_minus, speaker_step
+from mediaserver.ext.levels cimport LEVEL_NONE, levels_say
+from mediaserver.ext.mix cimport mix_add, mix_clear, mix_level, mix_minus, speaker_step
 from mediaserver.ext.playout cimport PLAYED_SILENCE
 from mediaserver.ext.processing cimport processing_heard
 from mediaserver.ext.rtp cimport RTP_HEADER_BYTES
@@ -29,6 +30,7 @@ cdef struct Share:                 # one encoding of the whole mix in this tick
     int32_t made
     int32_t leader_present
     int size
+    int level                      # RFC 6464; LEVEL_NONE: nobody has asked yet
     uint8_t payload[VOICE_PAYLOAD_MAX]
 
 
@@ -204,6 +206,10 @@ cdef void send_shared(Context* ctx, Bridge* b, Leg* leg, int place, Share* share
     if leg is not b.leaders[place]:
         leg.follows = b.leaders[place]
         ctx.counters.encodes_shared += 1
+    if leg.level_out:
+        if share.level == LEVEL_NONE:
+            share.level = mix_level(pcm, samples)
+        levels_say(&leg.levels, share.level, 1)
     if share.size > 0:
         memcpy(ctx.scratch.data + RTP_HEADER_BYTES, share.payload, share.size)
     send_frame(ctx, leg, share.size)
@@ -225,6 +231,7 @@ cdef void tick_bridge(Context* ctx, Bridge* b) noexcept nogil:
     mix_minus(total, NULL, everyone, samples)
     for place in range(SHARES_MAX):
         shares[place].made = 0
+        shares[place].level = LEVEL_NONE
         shares[place].leader_present = 0
     # First who still shares: leaders keep leading, and who leaves takes the shared encoder's state before it moves on.
     for row in range(b.rows):

@@ -225,6 +225,8 @@ cdef void fill_snapshot(Context* ctx, Leg* leg, LegSnapshot* s) noexcept nogil:
     if leg.receiver.clock_hz > 0:
         s.jitter_ns = <int64_t>(leg.receiver.jitter_q4 >> 4) * 1000000000 // leg.receiver.clock_hz
     s.level_dbov = -leg.level
+    s.talking = leg.speaker.talking
+    s.extensions_bad = leg.levels.malformed
     s.round_trip_ns = leg.round_trip_ns
     s.remote_fraction = leg.remote_fraction
     s.packets_recovered = leg.packets_recovered

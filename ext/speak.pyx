@@ -8,6 +8,7 @@ from mediaserver.ext.bridge cimport bridge_unfollow
 from mediaserver.ext.digits cimport digits_merge, ear_step
 from mediaserver.ext.dtmf cimport DTMF_IN_BAND
 from mediaserver.ext.leg cimport leg_can_send, leg_report_digit, leg_send_rtp
+from mediaserver.ext.levels cimport LEVEL_NONE, levels_say
 from mediaserver.ext.mix cimport mix_at_limit, mix_gain, mix_level
 from mediaserver.ext.playout cimport PLAYED_SILENCE, PLAYED_VOICE, playout_pull, playout_set_rate
 from mediaserver.ext.processing cimport processing_heard, processing_step
@@ -33,6 +34,8 @@ cdef void send_packet(Context* ctx, Leg* leg, int payload_type, uint32_t timesta
 
 cdef void send_frame(Context* ctx, Leg* leg, int size) noexcept nogil:
     cdef Voice* v = leg.voice
+    if size <= 0:
+        leg.levels.next = LEVEL_NONE
     if size > 0:
         send_packet(ctx, leg, v.payload_type, v.timestamp, leg.sender.marker_next, size)
         leg.sender.marker_next = 0
@@ -54,6 +57,12 @@ cdef void keep_running(Context* ctx, Leg* leg) noexcept nogil:
     v.tick = ctx.tick_number
 
 
+cdef void say_level(Leg* leg) noexcept nogil:
+    """Of the frame that is encoded next, as RFC 6464 §3 wants it: of the sound in the packet itself."""
+    cdef Voice* v = leg.voice
+    levels_say(&leg.levels, mix_level(v.buffer, v.frame_samples), (v.frame_samples * 50 + v.rate_hz - 1) // v.rate_hz)
+
+
 cdef void speak(Context* ctx, Leg* leg, const int16_t* pcm, int samples, int rate_hz) noexcept nogil:
     cdef int size = 0
     cdef Taken taken
@@ -65,6 +74,8 @@ cdef void speak(Context* ctx, Leg* leg, const int16_t* pcm, int samples, int rat
         processing_heard(leg.processing, pcm, samples)
     voice_push(leg.voice, pcm, samples, rate_hz)
     while True:
+        if leg.level_out and leg.voice.fill >= leg.voice.frame_samples:
+            say_level(leg)
         taken = voice_take(leg.voice, ctx.scratch.data + RTP_HEADER_BYTES, &size)
         if taken == TAKEN_NOTHING:
             break

@@ -122,6 +122,10 @@ cdef int fill_stream(Stream* s, settings) except -1:
         s.signalling = address_from_python(settings.signalling_host, 0)
     s.ptime_ms = settings.ptime_ms
     s.xr = settings.xr_blocks
+    if settings.level is not None:
+        s.level_in = settings.level.number if settings.level.receives else 0
+        s.level_out = settings.level.number if settings.level.sends else 0
+        s.level_vad = settings.level.vad
     memcpy(s.cname, <const char*>cname, len(cname))
     return 0
 

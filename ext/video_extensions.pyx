@@ -69,7 +69,7 @@ cdef int extensions_parse(const Packet* packet, const ExtensionNumbers* numbers,
             number = data[at] >> 4
             size = (data[at] & 0x0F) + 1
             at += 1
-            if number == 15:                       # §4.2: nothing behind it may be read
+            if number == 15 or number == 0:        # §4.2: nothing behind it may be read; 0 with a length likewise
                 return 0
         else:
             if at + 2 > end:

@@ -288,8 +288,6 @@ cdef void video_overhear(VideoLeg* v, const Packet* packet) noexcept nogil:
     if e.has_transport_cc:
         arrivals_note(&v.arrivals, e.transport_cc, packet.arrival_ns)
         v.arrivals_ssrc = packet.ssrc
-    if e.has_audio_level and not v.leg.decoding:
-        v.leg.level = e.audio_level & 0x7F
 
 
 cdef void video_source_tick(Context* ctx, VideoLeg* v, Track* t) noexcept nogil:

@@ -118,6 +118,16 @@ class MediaAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class LevelExtension:
+    """RFC 6464: the level in each packet. number: RFC 8285 id, 1..255. sends: we write it; receives: we read it."""
+
+    number: int
+    sends: bool
+    receives: bool
+    vad: bool  # its V bit means something
+
+
+@dataclass(frozen=True, slots=True)
 class StreamSettings:
     """Everything the media plane must know of one negotiated audio stream; replaces the former one whole.
 
@@ -140,6 +150,7 @@ class StreamSettings:
     cname: str = ""
     remote_proven: bool = False  # by ICE: media is taken from `remote` only, and from the first packet on
     signalling_host: str = ""  # literal; media of another host than this and `remote` is a stranger's. "": of nobody's
+    level: LevelExtension | None = None
 
     @property
     def audio(self) -> CodecParams:
@@ -280,6 +291,7 @@ class LegStats:
     received_ssrc: int = 0  # of what it sends; 0: nothing came yet
     cut_ns: int = 0  # of compressed_ns, out of holes in pauses of speech: neither made up nor heard
     packets_recovered: int = 0  # lost, and come with a later packet that repeated them (RFC 2198)
+    extensions_bad: int = 0  # header extensions that contradict themselves: passed over (RFC 8285), the sound is played
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Literal
 from mediaserver.errors import NegotiationError, ParseError
 from mediaserver.limits import MEDIA_PORT_MIN
 from mediaserver.model import CodecName, CodecParams, Direction, MediaAddress
+from mediaserver.sdp.audio_level import PeerLevel, read_level
 from mediaserver.sdp.crypto import CryptoLine, read_crypto
 from mediaserver.sdp.description import Media, Session
 from mediaserver.sdp.extended_reports import asked_blocks
@@ -42,6 +43,7 @@ class PeerMedia:
     maxptime_ms: int | None
     record_preference: str = ""  # a=recordpref (RFC 7866 §7.2.2); "": not said
     xr_blocks: int = 0  # RTCP extended reports it asks for (`extended_reports`)
+    level: PeerLevel | None = None  # RFC 6464
 
     @property
     def encodings(self) -> tuple[Encoding, ...]:
@@ -112,6 +114,7 @@ def read_media(session: Session, index: int) -> PeerMedia:
         maxptime_ms=_milliseconds(longest),
         record_preference=_preference(session, media),
         xr_blocks=asked_blocks(session, media),
+        level=read_level(session, media),
     )
 
 

@@ -14,6 +14,7 @@ from mediaserver.errors import NegotiationError
 from mediaserver.limits import SDP_VIDEO_LINES_MAX
 from mediaserver.model import CodecName, CodecParams, Direction, StreamSettings
 from mediaserver.sdp.ability import Ability
+from mediaserver.sdp.audio_level import PeerLevel, level_in_answer
 from mediaserver.sdp.choose import (
     PLAIN,
     SECURE,
@@ -83,6 +84,7 @@ class Negotiator:
         self._lines: list[Media] = []  # last exchange's m= sections: kind, protocol, formats
         self._index = 0  # of our audio section in them
         self._agreed_crypto: CryptoLine | None = None  # with our key
+        self._level: PeerLevel | None = None  # agreed
         self._peer_offer: PeerMedia | None = None
         self._own_offer: tuple[list[CodecParams], list[CryptoLine], Direction] | None = None
         self._answer = b""
@@ -196,6 +198,7 @@ class Negotiator:
         if len(session.media) <= self._index or session.media[self._index].kind != "audio":
             raise NegotiationError("the answer does not have our audio section in its place")
         peer = read_media(session, self._index)
+        peer = replace(peer, level=level_in_answer(self._level, peer.level))
         if session.media[self._index].port == 0:
             raise NegotiationError("the peer refused audio")
         offered = {encoding_of(codec) for codec in formats}
@@ -310,6 +313,7 @@ class Negotiator:
         secured = own_crypto is not None and peer.crypto is not None
         self.peer_holds = self._peer_stops_listening(peer)
         self.record_preference = peer.record_preference
+        self._level = peer.level
         self.stream = StreamSettings(
             send=send,
             receive=receive,
@@ -322,6 +326,7 @@ class Negotiator:
             receive_key=peer.crypto.key if secured and peer.crypto else None,
             cname=self._cname,
             xr_blocks=peer.xr_blocks,
+            level=peer.level.agreed(direction) if peer.level else None,
         )
         return self.stream
 
@@ -367,6 +372,8 @@ class Negotiator:
             attributes.append(Attribute("rtcp", str(local.rtcp_port)))
         attributes += [line.attribute() for line in crypto]
         attributes.append(Attribute("rtcp-xr", OURS))
+        if self._level is not None:
+            attributes.append(self._level.line())
         if self.record:
             attributes.append(Attribute("record", self.record))
         self.record_said = self.record

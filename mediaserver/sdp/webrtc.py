@@ -14,6 +14,7 @@ from mediaserver.errors import NegotiationError
 from mediaserver.limits import SDP_VIDEO_LINES_MAX
 from mediaserver.model import CodecName, CodecParams, Direction, StreamSettings
 from mediaserver.sdp.ability import Ability
+from mediaserver.sdp.audio_level import PeerLevel, level_in_answer
 from mediaserver.sdp.choose import choose_codec, combine, companions, reverse
 from mediaserver.sdp.data import PROTOCOLS as DATA_PROTOCOLS
 from mediaserver.sdp.data import PeerData, data_section, read_data
@@ -77,6 +78,7 @@ class WebRtcNegotiator:
         self._undo: Callable[[], None] | None = None  # while an exchange is open: back to before it
         self._bundle: tuple[str, ...] = ()  # mids in the order of the offer's group
         self._setup = "actpass"
+        self._level: PeerLevel | None = None  # agreed
         self._data_index: int | None = None
         self.video = VideoLines(bundled=True, cname=cname)
         self.offers_data = False  # our next offer opens a data section if there is none
@@ -140,6 +142,7 @@ class WebRtcNegotiator:
             send.append(red)
             receive.insert(0, red)
         actual = combine(direction, reverse(peer.direction))
+        self._level = peer.level
         self._agree(tuple(send), tuple(receive), actual, peer.direction)
         self._setup = "active" if peer.transport.setup == "passive" else "passive"
         self._lines[self._index] = self._section(peer.protocol, receive, actual, rsize=peer.rtcp_rsize)
@@ -206,6 +209,7 @@ class WebRtcNegotiator:
         if red is not None:
             send += (red,)
         self._take_answered(videos, data)
+        self._level = level_in_answer(self._level, peer.level)
         self._undo = None
         return self._agree(send, tuple(formats), combine(direction, reverse(peer.direction)), peer.direction)
 
@@ -321,6 +325,7 @@ class WebRtcNegotiator:
             direction=direction,
             ptime_ms=_PTIME_MS,
             cname=self._cname,
+            level=self._level.agreed(direction) if self._level else None,
         )
         return self.stream
 
@@ -360,6 +365,7 @@ class WebRtcNegotiator:
         if rsize:
             attributes.append(Attribute("rtcp-rsize"))
         attributes += write_formats(formats)
+        attributes += [self._level.line()] if self._level else []
         attributes += [Attribute("ptime", str(_PTIME_MS)), Attribute(direction.value)]
         if direction.sends:
             attributes.append(Attribute("msid", f"{self._cname or 'mediaserver'} audio"))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from mediaserver.errors import NegotiationError, ParseError
 from mediaserver.limits import SDP_CANDIDATES_MAX
 from mediaserver.model import CodecParams, Direction
+from mediaserver.sdp.audio_level import PeerLevel, read_level
 from mediaserver.sdp.description import Media, Session
 from mediaserver.sdp.formats import read_formats
 from mediaserver.sdp.parse import parse
@@ -59,6 +60,7 @@ class PeerAudio:
     transport: PeerTransport
     rtcp_rsize: bool
     bundle: tuple[str, ...]  # mids that share this section's transport, in the order of their group; () without it
+    level: PeerLevel | None = None  # RFC 6464
 
 
 def wants_webrtc(sdp: bytes) -> bool:
@@ -107,6 +109,7 @@ def read_peer_audio(session: Session, index: int) -> PeerAudio:
         ),
         rtcp_rsize=carrier.has("rtcp-rsize"),
         bundle=bundle,
+        level=read_level(session, media),
     )
 
 

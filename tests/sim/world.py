@@ -47,12 +47,14 @@ class Rtp:
     timestamp: int
     ssrc: int
     payload: bytes
+    extension: bytes = b""  # with its header of four bytes
 
     @classmethod
     def parse(cls, data: bytes, at_ns: int) -> Rtp:
         first, second, sequence, timestamp, ssrc = struct.unpack(">BBHII", data[:12])
-        assert first == 0x80, "we send plain headers only"
-        return cls(at_ns, second & 0x7F, second > 127, sequence, timestamp, ssrc, data[12:])
+        assert first in (0x80, 0x90), "we send no padding and no CSRCs"
+        begins = 16 + 4 * int.from_bytes(data[14:16], "big") if first == 0x90 else 12
+        return cls(at_ns, second & 0x7F, second > 127, sequence, timestamp, ssrc, data[begins:], data[12:begins])
 
 
 def sine(frequency_hz: float, rate_hz: int, amplitude: float = 8_000.0) -> Callable[[int, int], Pcm]:
@@ -83,6 +85,7 @@ class Phone:
     timestamp: int = 0
     heard: list[Rtp] = field(default_factory=list)
     rtcp: list[bytes] = field(default_factory=list)
+    extended: bool = False  # header extensions were agreed on
 
     @property
     def rate_hz(self) -> int:
@@ -168,6 +171,7 @@ class World:
         coder = Codec(codec.name, clock_hz=codec.clock_hz, complexity=0)
         address = MediaAddress("10.0.0.9", 4000 + 2 * number)
         phone = Phone(self, handle, socket, address, codec, coder, sound, ptime_ms, ssrc=0x5000 + number)
+        phone.extended = settings.get("level") is not None
         self.phones.append(phone)
         self.set_stream(phone, events=events, ptime_ms=ptime_ms, **settings)
         return phone
@@ -202,6 +206,7 @@ class World:
                         phone.rtcp.append(data)
                     else:
                         phone.heard.append(Rtp.parse(data, at_ns))
+                        assert phone.extended or not phone.heard[-1].extension
                 elif to == (phone.address.host, phone.address.port + 1) and socket == phone.socket + 1:
                     phone.rtcp.append(data)
         for message in self.worker.drain():

@@ -40,7 +40,7 @@ def test_chromiums_offer_is_answered_with_opus_bundle_and_our_transport():
     assert audio.first("ice-ufrag") == "ours"
     assert audio.has("rtcp-mux")
     assert audio.has("rtcp-rsize")
-    assert not audio.has("extmap")
+    assert list(audio.all("extmap")) == ["1 urn:ietf:params:rtp-hdrext:ssrc-audio-level"]
     assert audio.first("fingerprint").startswith("sha-256 AB:")
     assert made.stream.audio.name is CodecName.OPUS
     assert made.stream.remote is None
