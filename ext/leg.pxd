@@ -1,6 +1,7 @@
 # One party's media: sockets, keys, source pin, reception statistics, the outgoing stream, RTCP. A leg is allocated and
 # freed by the control side and owned by exactly one worker in between.
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from mediaserver.ext.collision cimport Collisions
 from mediaserver.ext.context cimport TICK_SAMPLES_MAX, Context
 from mediaserver.ext.digits cimport Digits, ToneEar
 from mediaserver.ext.keypad cimport Keypad
@@ -44,6 +45,7 @@ cdef struct Stream:                    # one negotiated offer/answer; plain data
     int32_t rtcp_mux
     int32_t sends
     int32_t receives
+    int32_t ssrc_fixed                 # SDP may have said ours: it stays
     int32_t pin_remote                 # the remote has proven itself (ICE): it is the source at once, and only it
     int32_t ptime_ms
     int32_t xr                         # ext.xr XrBlocks the peer asked for
@@ -165,6 +167,8 @@ cdef struct LegSnapshot:               # what Python reads; the order of model.L
     int32_t echo_loss_db
     int32_t talking                    # by what was decoded of it, or by the levels that it says
     uint64_t extensions_bad
+    uint64_t ssrc_collisions
+    uint64_t packets_looped
 
 cdef struct Leg:
     # --- what every packet it says touches comes first and together, LEG_HEARD_LINES of memory
@@ -220,6 +224,7 @@ cdef struct Leg:
     int32_t rtcp_pinned
     Address rtcp_source
     PlayoutStats playout_before        # totals of the playouts replaced so far
+    Collisions collisions
     uint64_t packets_stranger
     uint64_t packets_bad
     uint64_t packets_auth_failed

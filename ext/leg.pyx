@@ -19,6 +19,7 @@ from libc.string cimport memcpy, memset
 from mediaserver.codecs.audio cimport CodecConfig
 from mediaserver.ext.atomic cimport fetch_or_32
 from mediaserver.ext.channel cimport CHANGED_LEG, CHANGED_TAP, EVENT_DIGIT, Message
+from mediaserver.ext.collide cimport collide
 from mediaserver.ext.context cimport context_changed, context_event, context_random
 from mediaserver.ext.datagram cimport DATAGRAMS_PER_LEG_MAX, datagram_push
 from mediaserver.ext.digits cimport DigitNews, digits_event, digits_expire
@@ -290,6 +291,12 @@ cdef inline const PayloadType* payload_of(Leg* leg, const Packet* packet) noexce
     return &leg.heard
 
 
+cdef bint circles(const Leg* leg) noexcept nogil:
+    """What it reflects of ours would go out to it again, or to a room that has heard it. Between two it is an echo
+    test, all that the other party can hear, and is let through."""
+    return leg.bridge is not NULL and leg.peer is NULL and not leg.stream.ssrc_fixed
+
+
 cdef void hear_level(Leg* leg, const Packet* packet) noexcept nogil:
     cdef int level = levels_read(&leg.levels, leg.level_in, packet, NULL if leg.decoding else &leg.speaker)
     if not leg.decoding and level >= 0:
@@ -331,6 +338,8 @@ cdef int receive_rtp(Context* ctx, Leg* leg, Packet* packet, const Address* sour
         return 0
     if leg.video is not NULL and packet.data[0] & 0x10:
         video_overhear(<VideoLeg*>leg.video, packet)
+    if packet.ssrc == leg.sender.ssrc:
+        collide(ctx, leg, source)
     before = leg.receiver.sequence_max
     verdict = rtp_receiver_step(&leg.receiver, packet)
     if verdict == SOURCE_STALE:
@@ -355,7 +364,7 @@ cdef int receive_rtp(Context* ctx, Leg* leg, Packet* packet, const Address* sour
         playout_restart(leg.playout, &ctx.pool)
         if leg.red is not NULL:
             leg.red.started = 0        # the new one's numbers say nothing of the old one's
-    if not leg.receives:
+    if not leg.receives or (packet.ssrc == leg.sender.ssrc and circles(leg)):
         return 0
     if leg.red is not NULL:
         if payload.kind == PAYLOAD_RED:

@@ -49,8 +49,9 @@ cdef void play_sent(Play* p, uint32_t ssrc, uint32_t first, uint32_t next_) noex
     if not p.packets:
         p.ssrc = ssrc
         p.first_sequence = first
-    p.last_sequence = next_ - 1
-    p.packets += next_ - first
+    if ssrc == p.ssrc:                 # else it was changed meanwhile: no report is of all of it
+        p.last_sequence = next_ - 1
+        p.packets += next_ - first
 
 
 cdef tuple play_range(const Play* p):

@@ -9,6 +9,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memset
 from mediaserver.codecs.audio cimport codec_set_loss
 from mediaserver.ext.atomic cimport fence_release, store_relaxed_32, store_release_32
+from mediaserver.ext.collide cimport collide
 from mediaserver.ext.extended cimport extended_publish, extended_receive, extended_send
 from mediaserver.ext.leg cimport LATCH_PINNED, LegSnapshot, leg_is_source
 from mediaserver.ext.linecheck cimport LineCheck
@@ -82,6 +83,10 @@ cdef void report_receive(Context* ctx, Leg* leg, Packet* packet, const Address* 
     if not leg.stream.rtcp_mux and not leg.rtcp_pinned:
         leg.rtcp_pinned = 1
         leg.rtcp_source = source[0]
+    if got.sender_ssrc == leg.sender.ssrc and not reduced:
+        collide(ctx, leg, source)
+        if not leg.stream.ssrc_fixed:
+            return                                 # what it says is of the SSRC we had, or our own words
     if got.has_sr and (leg.video is NULL or got.sender_ssrc == leg.receiver.ssrc):
         leg.last_sr = <uint32_t>(got.sr_ntp >> 16)
         leg.last_sr_ns = packet.arrival_ns
@@ -93,7 +98,7 @@ cdef void report_receive(Context* ctx, Leg* leg, Packet* packet, const Address* 
         leg.remote_fraction = got.fraction_lost
         if leg.red is not NULL:
             red_report(leg.red, got.fraction_lost, ctx.now_ns)
-        leg.remote_lost = got.cumulative_lost
+        leg.remote_lost = leg.collisions.lost_before + got.cumulative_lost
         leg.remote_highest = got.highest_sequence
         leg.remote_reporter = got.block_ssrc
         leg.remote_reports += 1
@@ -148,8 +153,8 @@ cdef void report_send(Context* ctx, Leg* leg, bint bye) noexcept nogil:
     if report.is_sender:
         report.ntp = ntp_from_wall_ns(ctx.now_ns + ctx.wall_offset_ns)
         report.timestamp = rtp_sender_now(&leg.sender, ctx.now_ns, leg.sender.clock_hz)
-        report.packets = <uint32_t>leg.sender.packets
-        report.bytes = <uint32_t>leg.sender.bytes
+        report.packets = <uint32_t>(leg.sender.packets - leg.collisions.packets_before)
+        report.bytes = <uint32_t>(leg.sender.bytes - leg.collisions.bytes_before)
     if leg.receiver.started:
         fill_block(ctx, leg, &report)
     size = rtcp_write(data, &report, leg.stream.cname)
@@ -227,6 +232,8 @@ cdef void fill_snapshot(Context* ctx, Leg* leg, LegSnapshot* s) noexcept nogil:
     s.level_dbov = -leg.level
     s.talking = leg.speaker.talking
     s.extensions_bad = leg.levels.malformed
+    s.ssrc_collisions = leg.collisions.changes
+    s.packets_looped = leg.collisions.looped
     s.round_trip_ns = leg.round_trip_ns
     s.remote_fraction = leg.remote_fraction
     s.packets_recovered = leg.packets_recovered

@@ -122,6 +122,7 @@ cdef int fill_stream(Stream* s, settings) except -1:
         s.signalling = address_from_python(settings.signalling_host, 0)
     s.ptime_ms = settings.ptime_ms
     s.xr = settings.xr_blocks
+    s.ssrc_fixed = settings.ssrc_fixed
     if settings.level is not None:
         s.level_in = settings.level.number if settings.level.receives else 0
         s.level_out = settings.level.number if settings.level.sends else 0

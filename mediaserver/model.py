@@ -151,6 +151,7 @@ class StreamSettings:
     remote_proven: bool = False  # by ICE: media is taken from `remote` only, and from the first packet on
     signalling_host: str = ""  # literal; media of another host than this and `remote` is a stranger's. "": of nobody's
     level: LevelExtension | None = None
+    ssrc_fixed: bool = False  # SDP may have announced ours: it is kept whatever the peer uses (RFC 3550 §8.2, RFC 5576)
 
     @property
     def audio(self) -> CodecParams:
@@ -291,6 +292,8 @@ class LegStats:
     received_ssrc: int = 0  # of what it sends; 0: nothing came yet
     cut_ns: int = 0  # of compressed_ns, out of holes in pauses of speech: neither made up nor heard
     packets_recovered: int = 0  # lost, and come with a later packet that repeated them (RFC 2198)
+    ssrc_collisions: int = 0  # times the peer used our SSRC, and we took another (RFC 3550 §8.2)
+    packets_looped: int = 0  # with our SSRC from who had used it before: what we sent comes back
     extensions_bad: int = 0  # header extensions that contradict themselves: passed over (RFC 8285), the sound is played
 
 

@@ -36,7 +36,10 @@ class Arrival:
         while True:
             stats = leg_stats(self._house, self._leg)
             found = sent(self._packets)
-            if stats is not None:
+            if stats is not None and stats.sent_ssrc in (
+                0,
+                self._packets.ssrc,
+            ):  # else its reports are of other packets
                 found = judged(self._packets, self._before, _of(stats), stats.sent_sequence)
             if found.covered or self._leg.is_over or loop.time() >= until_s:
                 return found

@@ -326,6 +326,7 @@ class WebRtcNegotiator:
             ptime_ms=_PTIME_MS,
             cname=self._cname,
             level=self._level.agreed(direction) if self._level else None,
+            ssrc_fixed=True,
         )
         return self.stream
 
