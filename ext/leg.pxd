@@ -102,6 +102,9 @@ cdef struct LegSnapshot:               # what Python reads; the order of model.L
     uint64_t packets_auth_failed
     uint64_t packets_overflow
     uint64_t ssrc_changes
+    uint64_t ssrc_collisions
+    uint64_t packets_looped
+    uint64_t extensions_bad
     uint64_t frames_played
     uint64_t frames_concealed
     uint64_t frames_comfort
@@ -114,6 +117,7 @@ cdef struct LegSnapshot:               # what Python reads; the order of model.L
     int64_t buffer_delay_ns
     int64_t buffer_target_ns
     int32_t level_dbov
+    int32_t talking                    # by what was decoded of it, or by the levels that it says
     int64_t round_trip_ns
     int32_t remote_fraction            # 1/256; -1: no report yet
     int32_t remote_packets_lost
@@ -165,10 +169,6 @@ cdef struct LegSnapshot:               # what Python reads; the order of model.L
     int32_t hum_dbov
     int32_t echo_ms                    # likewise
     int32_t echo_loss_db
-    int32_t talking                    # by what was decoded of it, or by the levels that it says
-    uint64_t extensions_bad
-    uint64_t ssrc_collisions
-    uint64_t packets_looped
 
 cdef struct Leg:
     # --- what every packet it says touches comes first and together, LEG_HEARD_LINES of memory

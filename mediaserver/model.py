@@ -275,6 +275,9 @@ class LegStats:
     seconds_concealed: int = 0  # seconds with something made up (RFC 7294 §4)
     seconds_severe: int = 0  # of those, with more than a tenth made up
     frames_clipped: int = 0  # decoded frames whose peaks are cut off
+    ssrc_collisions: int = 0  # times the peer used our SSRC, and we took another (RFC 3550 §8.2)
+    packets_looped: int = 0  # with our SSRC from who had used it before: what we sent comes back
+    extensions_bad: int = 0  # header extensions that contradict themselves: passed over (RFC 8285), the sound is played
     remote_xr: RemoteXr | None = None  # the peer's VoIP metrics of what we send; None: it sends none
     remote_concealment: RemoteConcealment | None = None  # what it made up of it; likewise
     hum_hz: int = 0  # mains hum in what it says, 50 or 60; 0: none, or not looked for (`voice.line_check`)
@@ -292,9 +295,6 @@ class LegStats:
     received_ssrc: int = 0  # of what it sends; 0: nothing came yet
     cut_ns: int = 0  # of compressed_ns, out of holes in pauses of speech: neither made up nor heard
     packets_recovered: int = 0  # lost, and come with a later packet that repeated them (RFC 2198)
-    ssrc_collisions: int = 0  # times the peer used our SSRC, and we took another (RFC 3550 §8.2)
-    packets_looped: int = 0  # with our SSRC from who had used it before: what we sent comes back
-    extensions_bad: int = 0  # header extensions that contradict themselves: passed over (RFC 8285), the sound is played
 
 
 @dataclass(frozen=True, slots=True)
