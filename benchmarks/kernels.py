@@ -228,6 +228,7 @@ PROCESSING: dict[str, float] = {
     "boost_max_db": 18.0,
     "cut_max_db": 20.0,
     "line_check": 0,
+    "echo_cancel": 0,
 }
 STEPS: dict[str, dict[str, float]] = {
     "high-pass": {"high_pass": 1},
@@ -244,6 +245,14 @@ def measure_processing(table: Table) -> None:
             run = ProcessingRun(PROCESSING | step)
             spent = cpu_us(lambda r=run, b=blocks, hz=rate_hz: [r.step(block, hz) for block in b]) / FRAMES
             table.add(f"{name}, {rate_hz // 1000} kHz", spent)
+        canceller, echo = ProcessingRun(PROCESSING | {"echo_cancel": 1}), np.roll(blocks, 6, axis=0) // 4
+
+        def cancel(r: ProcessingRun = canceller, b: Pcm = blocks, e: Pcm = echo, hz: int = rate_hz) -> None:
+            for back, sent in zip(e, b, strict=True):
+                r.step(back, hz)
+                r.heard(sent)
+
+        table.add(f"echo cancelling, {rate_hz // 1000} kHz", cpu_us(cancel) / FRAMES)
 
 
 def commit() -> str:

@@ -2,8 +2,8 @@
 
 A listener is relayed when the bridge has at most two legs, it hears exactly one speaker, both negotiated the same
 audio codec (name, RTP clock, channels) and nothing needs samples: no prompt playing to it, speaker neither muted nor at
-another gain, its voice not processed. The payload type may differ and is rewritten. A leg that hears
-itself is served by the same rule: an echo.
+another gain, its voice not processed, the listener's echo not cancelled. The payload type may differ and
+is rewritten. A leg that hears itself is served by the same rule: an echo.
 """
 
 from libc.stdlib cimport calloc, free
@@ -169,6 +169,8 @@ cdef bint relayable(const Leg* speaker, const Leg* listener) noexcept nogil:
     cdef int i
     if not speaker.negotiated or not listener.negotiated or listener.play is not NULL:
         return False
+    if listener.processing is not NULL and listener.processing.canceller is not NULL:
+        return False                   # what it is sent must be known
     if speaker.muted or speaker.gain_q12 != UNITY_GAIN_Q12 or speaker.processing is not NULL:
         return False
     spoken = speaks(speaker)

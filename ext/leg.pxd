@@ -169,6 +169,7 @@ cdef struct LegSnapshot:               # what Python reads; the order of model.L
     int32_t hum_dbov
     int32_t echo_ms                    # likewise
     int32_t echo_loss_db
+    int32_t echo_removed_db            # ext/canceller; 0: no echo found, or not cancelled
 
 cdef struct Leg:
     # --- what every packet it says touches comes first and together, LEG_HEARD_LINES of memory

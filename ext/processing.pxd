@@ -1,6 +1,7 @@
-# What is done to one party's voice before others hear it: high-pass, noise suppression, automatic gain, limiter. And
-# what its line is checked for.
+# What is done to one party's voice before others hear it: echo cancelling, high-pass, noise suppression,
+# automatic gain, limiter. And what its line is checked for.
 from libc.stdint cimport int16_t, int32_t
+from mediaserver.ext.canceller cimport Canceller
 from mediaserver.ext.denoise cimport Denoise
 from mediaserver.ext.levelling cimport Levelling
 from mediaserver.ext.limiter cimport Limiter
@@ -13,8 +14,9 @@ cdef struct ProcessingConfig:          # all 0: nothing is done
     float boost_max_db
     float cut_max_db
     int32_t line_check                 # hum and echo are looked for; changes nothing
+    int32_t echo_cancel                # what it is sent is taken out where it comes back
 
-cdef struct LegVoice:                  # one per leg that wants any of it; about 20 KB
+cdef struct LegVoice:                  # one per leg that wants any of it; about 20 KB, and 200 KB if it cancels
     ProcessingConfig config
     int32_t rate_hz                    # what the states below are made for; 0: not yet
     float pass_b[3]                    # the high-pass's transfer function, and its memory
@@ -24,6 +26,7 @@ cdef struct LegVoice:                  # one per leg that wants any of it; about
     Levelling levelling
     Limiter limiter
     LineCheck check
+    Canceller* canceller               # NULL: not wanted
 
 cdef LegVoice* processing_new(const ProcessingConfig* config) noexcept nogil   # NULL: no memory
 cdef void processing_free(LegVoice* s) noexcept nogil

@@ -1,10 +1,11 @@
-"""What is done to one party's voice before others hear it, in this order: high-pass, noise suppression, gain, limiter.
+"""What is done to one party's voice before others hear it, in this order: echo, high-pass, noise, gain, limiter.
 
 Owns the order and the change of sample rate; each step has a file of its own. Only legs that are decoded come here.
 """
 
 from libc.math cimport M_PI, M_SQRT2, cos, sin
 from libc.stdlib cimport calloc, free
+from mediaserver.ext.canceller cimport canceller_init, canceller_said, canceller_sent
 from mediaserver.ext.context cimport TICK_SAMPLES_MAX
 from mediaserver.ext.denoise cimport denoise_init, denoise_step
 from mediaserver.ext.levelling cimport levelling_init, levelling_step
@@ -20,13 +21,21 @@ cdef enum:
 
 cdef LegVoice* processing_new(const ProcessingConfig* config) noexcept nogil:
     cdef LegVoice* s = <LegVoice*>calloc(1, sizeof(LegVoice))
-    if s is not NULL:
-        s.config = config[0]
-        levelling_init(&s.levelling, config.target_dbov, config.boost_max_db, config.cut_max_db)
+    if s is NULL:
+        return NULL
+    s.config = config[0]
+    levelling_init(&s.levelling, config.target_dbov, config.boost_max_db, config.cut_max_db)
+    if config.echo_cancel:
+        s.canceller = <Canceller*>calloc(1, sizeof(Canceller))
+        if s.canceller is NULL:
+            free(s)
+            return NULL
     return s
 
 
 cdef void processing_free(LegVoice* s) noexcept nogil:
+    if s is not NULL:
+        free(s.canceller)
     free(s)
 
 
@@ -41,6 +50,8 @@ cdef void set_rate(LegVoice* s, int rate_hz) noexcept nogil:
     s.pass_a[0] = -2 * cos(angle) / a0
     s.pass_a[1] = (1 - alpha) / a0
     s.pass_z[0] = s.pass_z[1] = 0
+    if s.canceller is not NULL:
+        canceller_init(s.canceller, rate_hz)
     denoise_init(&s.denoise, rate_hz, s.config.noise_db)
     limiter_init(&s.limiter, rate_hz, CEILING)
 
@@ -66,6 +77,8 @@ cdef void processing_step(LegVoice* s, int16_t* pcm, int samples, int rate_hz, b
         set_rate(s, rate_hz)
     if s.config.line_check:
         linecheck_said(&s.check, pcm, samples)
+    if s.canceller is not NULL:
+        canceller_said(s.canceller, pcm, samples)
     if s.config.high_pass:
         high_pass(s, pcm, samples)
     if s.config.noise_db > 0:
@@ -78,6 +91,8 @@ cdef void processing_step(LegVoice* s, int16_t* pcm, int samples, int rate_hz, b
 cdef void processing_heard(LegVoice* s, const int16_t* pcm, int samples) noexcept nogil:
     if s.config.line_check:
         linecheck_sent(&s.check, pcm, samples)
+    if s.canceller is not NULL and s.rate_hz:
+        canceller_sent(s.canceller, pcm, samples)
 
 
 # --- for tests and benchmarks
@@ -101,3 +116,6 @@ cdef class ProcessingRun:
         cdef int16_t[::1] view = out
         processing_step(self.state, &view[0], <int>view.shape[0], rate_hz, voice)
         return out
+
+    def heard(self, const int16_t[::1] pcm not None):
+        processing_heard(self.state, &pcm[0], <int>pcm.shape[0])

@@ -9,6 +9,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memset
 from mediaserver.codecs.audio cimport codec_set_loss
 from mediaserver.ext.atomic cimport fence_release, store_relaxed_32, store_release_32
+from mediaserver.ext.canceller cimport canceller_removed_db
 from mediaserver.ext.extended cimport extended_publish, extended_receive, extended_send
 from mediaserver.ext.leg cimport LATCH_PINNED, LegSnapshot, leg_is_source
 from mediaserver.ext.linecheck cimport LineCheck
@@ -17,6 +18,7 @@ from mediaserver.ext.net cimport address_equal, address_same_host
 from mediaserver.ext.outgoing cimport outgoing_control
 from mediaserver.ext.pauses cimport pause_report, pauses_ns
 from mediaserver.ext.playout cimport playout_stats
+from mediaserver.ext.processing cimport LegVoice
 from mediaserver.ext.red cimport red_report
 from mediaserver.ext.rtcp cimport (
     RTCP_BYTES_MAX,
@@ -205,11 +207,15 @@ cdef void fill_playout(Leg* leg, LegSnapshot* s, int64_t now_ns) noexcept nogil:
     extended_publish(leg, &total, s, now_ns)
 
 
-cdef void fill_check(const LineCheck* check, LegSnapshot* s) noexcept nogil:
+cdef void fill_processing(const LegVoice* processing, LegSnapshot* s) noexcept nogil:
+    cdef const LineCheck* check = &processing.check
     s.hum_hz = check.hum_hz
     s.hum_dbov = <int32_t>check.hum_dbov
     s.echo_ms = check.echo_ms
     s.echo_loss_db = <int32_t>check.echo_loss_db
+    s.echo_removed_db = 0
+    if processing.canceller is not NULL:
+        s.echo_removed_db = <int32_t>canceller_removed_db(processing.canceller)
 
 
 cdef void fill_snapshot(Context* ctx, Leg* leg, LegSnapshot* s) noexcept nogil:
@@ -250,9 +256,9 @@ cdef void fill_snapshot(Context* ctx, Leg* leg, LegSnapshot* s) noexcept nogil:
     s.tap_packets = leg.tap_packets
     s.silent = leg.silent
     if leg.processing is not NULL:
-        fill_check(&leg.processing.check, s)
+        fill_processing(leg.processing, s)
     else:
-        s.hum_hz = s.echo_ms = 0
+        s.hum_hz = s.echo_ms = s.echo_removed_db = 0
     if leg.latch == LATCH_PINNED:
         s.source = leg.source
     else:

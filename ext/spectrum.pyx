@@ -10,16 +10,38 @@ import numpy as np
 cdef float root_re[SPECTRUM_MAX]
 cdef float root_im[SPECTRUM_MAX]
 
+# The same once more, one stage's after the other's, from place `half` on: side by side they can be used four at a time.
+cdef float stage_re[SPECTRUM_MAX]
+cdef float stage_im[SPECTRUM_MAX]
+
 cdef int each
+cdef int width = 1
 for each in range(SPECTRUM_MAX):
     root_re[each] = cos(2 * M_PI * each / SPECTRUM_MAX)
     root_im[each] = -sin(2 * M_PI * each / SPECTRUM_MAX)
+while width < SPECTRUM_MAX:
+    for each in range(width):
+        stage_re[width + each] = root_re[each * (SPECTRUM_MAX // (2 * width))]
+        stage_im[width + each] = root_im[each * (SPECTRUM_MAX // (2 * width))]
+    width *= 2
+
+
+cdef inline void butterflies(float* re, float* im, const float* wr, const float* wi, int half) noexcept nogil:
+    """Of one group; the first two stages have too few to be worth more than this."""
+    cdef int k
+    cdef float a, b
+    for k in range(half):
+        a = re[k + half] * wr[k] - im[k + half] * wi[k]
+        b = re[k + half] * wi[k] + im[k + half] * wr[k]
+        re[k + half] = re[k] - a
+        im[k + half] = im[k] - b
+        re[k] += a
+        im[k] += b
 
 
 cdef void transform(float* re, float* im, int size) noexcept nogil:
     """Complex, in place; size: a power of two up to SPECTRUM_MAX."""
-    cdef int i, j = 0, k, half, step, at
-    cdef float a, b, wr, wi
+    cdef int i, j = 0, k, half, at
     for i in range(1, size):
         k = size >> 1
         while j & k:
@@ -31,19 +53,10 @@ cdef void transform(float* re, float* im, int size) noexcept nogil:
             im[i], im[j] = im[j], im[i]
     half = 1
     while half < size:
-        step = SPECTRUM_MAX // (2 * half)
-        for k in range(half):
-            wr = root_re[k * step]
-            wi = root_im[k * step]
-            at = k
-            while at < size:
-                a = re[at + half] * wr - im[at + half] * wi
-                b = re[at + half] * wi + im[at + half] * wr
-                re[at + half] = re[at] - a
-                im[at + half] = im[at] - b
-                re[at] += a
-                im[at] += b
-                at += 2 * half
+        at = 0
+        while at < size:
+            butterflies(re + at, im + at, stage_re + half, stage_im + half, half)
+            at += 2 * half
         half *= 2
 
 

@@ -284,6 +284,9 @@ class LegStats:
     hum_dbov: int = 0  # of that hum
     echo_ms: int = 0  # what it is sent comes back so much later; 0: it does not, or not looked for
     echo_loss_db: int = 0  # and so much softer
+    echo_removed_db: int = (
+        0  # what is taken out of it where it is most of what comes (`voice.echo_cancel`); 0: none found
+    )
     remote_highest: int = 0  # extended highest sequence number of that block (RFC 3550 §6.4.1)
     remote_reporter: int = 0  # SSRC of who sent it
     remote_reports: int = 0  # how many about what we send

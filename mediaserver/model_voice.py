@@ -24,6 +24,7 @@ class VoiceProcessing:
     loudness_dbov: float = 0.0
     boost_max_db: float = 18.0
     line_check: bool = False  # hum and echo are looked for; what was said is not changed
+    echo_cancel: bool = False  # what it is sent is taken out where it comes back; 10 ms delay
 
     def __post_init__(self) -> None:
         low, high = LOUDNESS_DBOV
@@ -36,4 +37,4 @@ class VoiceProcessing:
 
     @property
     def does_something(self) -> bool:
-        return self.high_pass or self.noise_db > 0 or self.loudness_dbov != 0 or self.line_check
+        return self.high_pass or self.noise_db > 0 or self.loudness_dbov != 0 or self.line_check or self.echo_cancel

@@ -77,6 +77,7 @@ class VoiceSettings(Section):
     loudness_dbov: LoudnessDbov = 0.0
     boost_max_db: Annotated[float, Field(ge=0, le=30)] = 18.0
     line_check: bool = False  # look for hum and echo
+    echo_cancel: bool = False
 
 
 class HttpSettings(Section):
@@ -259,7 +260,8 @@ class TrunkSettings(Section):
     srtp: Literal["off", "optional", "required"] = "optional"
     media_from: Literal["signalled", "anywhere"] = "signalled"
     siprec_policy: str = ""  # consent policy of the recording sessions it sends; empty: it may send none
-    line_check: bool = False  # these four: beside what [voice] says for everybody
+    echo_cancel: bool = False  # these five: beside what [voice] says for everybody
+    line_check: bool = False
     high_pass: bool = False
     noise_suppression_db: NoiseDb = 0.0
     loudness_dbov: LoudnessDbov = 0.0

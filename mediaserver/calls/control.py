@@ -182,12 +182,13 @@ class CallControl:
         loudness_dbov: float = 0.0,
         boost_max_db: float = 18.0,
         line_check: bool = False,
+        echo_cancel: bool = False,
     ) -> None:
         """What others hear of the caller from now on, instead of what the settings say: see [voice] there.
 
         Raises ValueError outside the ranges of those settings.
         """
-        wanted = VoiceProcessing(high_pass, noise_suppression_db, loudness_dbov, boost_max_db, line_check)
+        wanted = VoiceProcessing(high_pass, noise_suppression_db, loudness_dbov, boost_max_db, line_check, echo_cancel)
         await self._during_call(self._call.primary.voice.set_processing(wanted))
 
     async def start_recording(self, policy: str | None = None) -> bool:

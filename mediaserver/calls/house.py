@@ -99,6 +99,7 @@ class House:
             loudness_dbov=trunk.loudness_dbov if trunk and trunk.loudness_dbov else voice.loudness_dbov,
             boost_max_db=voice.boost_max_db,
             line_check=voice.line_check or (trunk is not None and trunk.line_check),
+            echo_cancel=voice.echo_cancel or (trunk is not None and trunk.echo_cancel),
         )
 
     def policy(self, trunk: str | None = None) -> MediaPolicy:

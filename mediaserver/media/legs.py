@@ -272,6 +272,7 @@ class LegPlane:
                 "boost_max_db": processing.boost_max_db,
                 "cut_max_db": CUT_DB_MAX,
                 "line_check": processing.line_check,
+                "echo_cancel": processing.echo_cancel,
             }
         found = await self._settled(leg)
         await found.link.reply(found.link.worker.set_processing(found.native, config))

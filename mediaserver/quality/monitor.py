@@ -33,6 +33,7 @@ ONE_WAY_LIVE_PACKETS = 1_500  # half a minute: while it rings many phones send n
 ONE_WAY_PACKETS = 250  # five seconds at 20 ms: shorter calls may end before the far end has said anything
 CLIENT = "client"  # what its page says it hears of us: the same way as SENT, measured by the browser
 TRUNK = "trunk:"
+ECHO_REMOVED_DB = 6  # less is not worth an event: two sounds that share a bin by chance
 
 OnRow = Callable[[QualityRow, LegStats | None], None]
 OnEnd = Callable[[str, bool], None]  # name of the trunk or "", whether the leg was heard in one direction only
@@ -247,10 +248,11 @@ class QualityMonitor:
         watched.before, watched.before_ns = stats, now_ns
 
     def _check_line(self, watched: Watched, stats: LegStats) -> None:
-        """A line that hums or echoes is told once a call: value Hz of the hum, dB by which the echo is softer."""
+        """A line that hums or echoes is told once a call: Hz of the hum, dB by which the echo is or was made softer."""
         for kind, found, value in (
             ("hum", stats.hum_hz, stats.hum_hz),
             ("echo", stats.echo_ms, stats.echo_loss_db),
+            ("echo_cancelled", stats.echo_removed_db >= ECHO_REMOVED_DB, stats.echo_removed_db),
         ):
             if found and kind not in watched.line_faults:
                 watched.line_faults.add(kind)

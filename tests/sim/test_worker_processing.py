@@ -12,6 +12,7 @@ CONFIG = {
     "boost_max_db": 18.0,
     "cut_max_db": 20.0,
     "line_check": 0,
+    "echo_cancel": 0,
 }
 
 
@@ -106,3 +107,31 @@ def test_a_checked_line_tells_its_hum_and_its_echo_and_changes_nothing() -> None
     # The far buffer and ours lie between what is sent and what comes back.
     assert found["echo_ms"] == pytest.approx(200, abs=60)
     assert world.worker.leg_stats(boris.handle)["echo_ms"] == 0
+
+
+def test_what_comes_back_of_the_other_party_is_taken_out_and_its_relay_ends() -> None:
+    world = World()
+    rng = np.random.default_rng(6)
+    loudness = np.repeat(rng.choice([0, 500, 4_000, 9_000], 150), 800)
+    babble = np.asarray(loudness * rng.normal(size=len(loudness)) / 3, np.int16)
+    delay = 8_000 * 200 // 1_000
+
+    def echoing(at: int, n: int) -> np.ndarray:
+        back = babble[max(0, at - delay) : max(0, at - delay + n)] // 4
+        return np.pad(back, (n - len(back), 0))
+
+    anna, boris = world.phone(sound=echoing), world.phone(sound=lambda at, n: babble[at : at + n])
+    world.bridge(anna, boris)
+    world.run(500)
+    assert relayed(world, boris.handle)
+    world.do(world.worker.set_processing(anna.handle, CONFIG | {"echo_cancel": 1}))
+    world.run(9_500)
+    assert not relayed(world, boris.handle)
+    heard = boris.pcm().astype(float)
+    early, late = heard[6_000:10_000], heard[-32_000:]
+    assert 10 * np.log10(np.mean(early**2) / np.mean(late**2)) > 10
+    world.do(world.worker.publish(anna.handle))
+    assert world.worker.leg_stats(anna.handle)["echo_removed_db"] > 10
+    world.do(world.worker.set_processing(anna.handle, None))
+    world.run(500)
+    assert relayed(world, boris.handle)

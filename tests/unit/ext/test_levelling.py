@@ -38,6 +38,7 @@ def process(pcm: Pcm, rate_hz: int, **config: float) -> Pcm:
         "boost_max_db": 30,
         "cut_max_db": 20,
         "line_check": 0,
+        "echo_cancel": 0,
     } | config
     run = ProcessingRun(wanted)
     return np.concatenate([run.step(block, rate_hz) for block in pcm.reshape(-1, rate_hz // 50)])

@@ -412,6 +412,17 @@ def test_a_line_that_hums_or_echoes_is_told_once_a_call() -> None:
     assert [(event.kind, event.value) for event in told] == [("hum", 50.0), ("echo", 18.0)]
 
 
+def test_a_cancelled_echo_is_told_once_a_call_when_it_was_worth_it() -> None:
+    desk = Desk()
+    told: list[QualityEvent] = []
+    desk.store.put_event = told.append  # type: ignore[attr-defined]
+    facts = desk.open()
+    for removed_db in (0, 5, 16, 21):
+        desk.engine.now[facts.handle] = stats(packets_expected=250, echo_removed_db=removed_db)
+        desk.advance(5)
+    assert [(event.kind, event.value) for event in told] == [("echo_cancelled", 16.0)]
+
+
 def test_a_sender_that_stops_is_dead_air_in_its_intervals_and_one_event() -> None:
     """Thirty seconds of nothing in mid-call, on a leg that may not pause: no packets, so nothing was lost either."""
     desk = Desk()
