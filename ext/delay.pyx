@@ -27,7 +27,9 @@ cdef enum:
     RUNS_MR = 19600                # in full where one in RUNS_FULL_SHARE is late (3.6 %)
     RUNS_FULL_SHARE = 28
     UNSEEN_BUCKETS = 16            # so far beyond the slowest packet known the next one is looked for
-    TAIL_SHARE = 16                # the slowest sixteenth tells how fast delays thin out
+    TAIL_SHARE = 16                # the slowest sixteenth tells how fast delays thin out,
+    TAIL_PACKETS = 4               # and as many packets at least: at the start of a call they are all there is
+    START_BLOCKS = 6               # 1.5 s: so long a whole packet is taken to come beyond the slowest, then a half
     STEP_MARGIN_NS = 20000000      # the zero moves gently, except by this much: then the route has changed
     STEP_PACKETS = 5
 
@@ -98,7 +100,7 @@ cdef inline uint64_t tail_q16(const DelayTracker* d) noexcept nogil:
     for i in range(d.highest, -1, -1):
         excess += beyond                           # in buckets, over bucket i
         beyond += d.buckets[i]
-        if beyond * TAIL_SHARE > d.total:
+        if beyond * TAIL_SHARE > d.total and beyond >= <uint64_t> d.weight * TAIL_PACKETS:
             break
     return (excess << 16) // (excess + beyond)
 
@@ -110,7 +112,8 @@ cdef void delay_choose(DelayTracker* d) noexcept nogil:
     Less than what is held must be worth it even if lateness were a quarter more than it is known to be: a target on the
     edge would go to and fro, and come down just before the next spike.
     Nor is the slowest packet known the slowest there is: of n+1 packets the last is as likely as each other one to be
-    it. Half a packet is taken to come beyond, as far as delays thin out. A steady network has no such tail.
+    it. Half a packet is taken to come beyond, as far as delays thin out; a whole one while the call begins, when little
+    is known and to be late costs a hole and a stretch at once. A steady network has no such tail.
     """
     cdef uint64_t late = 0, following = 0, thinning, rare, unseen
     cdef int64_t cost, lateness, least = INT64_MAX
@@ -119,7 +122,7 @@ cdef void delay_choose(DelayTracker* d) noexcept nogil:
     while d.highest > 0 and d.buckets[d.highest] == 0:
         d.highest -= 1
     thinning = tail_q16(d)
-    rare = unseen = (d.weight // 2) * thinning >> 16
+    rare = unseen = (d.weight if d.blocks < START_BLOCKS else d.weight // 2) * thinning >> 16
     for i in range(d.highest, d.highest + UNSEEN_BUCKETS):
         if i >= DELAY_BUCKETS or delay_cost_mr(i) >= least:
             break                                  # lateness adds to that: no higher bucket costs less

@@ -112,6 +112,18 @@ def test_the_slowest_packet_known_is_not_held_to_be_the_slowest_there_is() -> No
     assert observe(reorder(steady(100), 0.1, seed=2))["buffer_target_ns"] == 35 * MS
 
 
+def test_ten_packets_are_enough_to_tell_that_slower_ones_will_come() -> None:
+    """The slowest sixteenth of them is nobody: the slowest four tell how delays thin out; a steady call has no tail."""
+    beyond_ms = []
+    for seed in range(8):
+        few = gamma_jitter(steady(10), 20, seed=seed)
+        slowest_ms = max(p.arrival_ns / MS - 20 * p.index for p in few)
+        beyond_ms.append(observe(few)["buffer_target_ns"] / MS - slowest_ms)
+    assert min(beyond_ms) > 0
+    assert np.mean(beyond_ms) > 10
+    assert observe(steady(10), min_delay_ms=5)["buffer_target_ns"] == 5 * MS
+
+
 def test_where_packets_are_lost_anyway_a_late_one_matters_less() -> None:
     less_ms = []
     for seed in range(4):
