@@ -10,8 +10,8 @@ export function judged(call) {
   const measured = call.measured;
   const has = measured && (measured.mos_sent !== null || measured.mos_received !== null);
   return has
-    ? { heard: measured.mos_sent ?? call.estimate.heard, sent: measured.mos_received, by: "measured", full: measured.mos_scale === "fb" || measured.mos_scale === "wb" }
-    : { ...call.estimate, by: "estimated", full: false };
+    ? { heard: measured.mos_sent ?? call.estimate.heard, sent: measured.mos_received, by: "measured" }
+    : { ...call.estimate, by: "estimated" };
 }
 
 // The lower of both directions, null before either is known: what the badge in a call shows.
@@ -24,12 +24,12 @@ export function worst(call) {
 export const gradeOf = (call) => grade(worst(call));
 
 export function qualityView(call) {
-  const { heard, sent, by, full } = judged(call);
+  const { heard, sent, by } = judged(call);
   const figures = call.figures ?? {};
   const measured = call.measured ?? {};
   const lossOut = figures.lossOut ?? measured.loss ?? null;
-  return html`<div class="gauges">${gauge(say("you_hear"), heard, full)}${gauge(say("they_hear"), sent, full)}</div>
-    <p class="small faint">${say(full ? "mos_full" : "mos_scale")} · ${say(by)}</p>
+  return html`<div class="gauges">${gauge(say("you_hear"), heard)}${gauge(say("they_hear"), sent)}</div>
+    <p class="small faint">${say("mos_scale")} · ${say(by)}</p>
     <dl class="figures">
       ${figure("packets_lost_in", percent(figures.lossIn))}
       ${figure("packets_lost_out", percent(lossOut))}
@@ -44,8 +44,8 @@ export function qualityView(call) {
     ${gradeOf(call) === "good" && !call.warningNow ? html`<p class="note good">${icon("check")}<span>${say("quality_all_good")}</span></p>` : nothing}`;
 }
 
-function gauge(label, mos, full) {
-  const top = full ? 5 : 4.5;
+function gauge(label, mos) {
+  const top = 4.5; // of every scale of the E-model
   const known = mos !== null && mos !== undefined;
   const share = known ? Math.max(0, (mos - 1) / (top - 1)) : 0;
   const circle = 2 * Math.PI * 34;

@@ -42,7 +42,7 @@ export default {
   chat_empty: "No messages yet", chat_empty_lead: "Everyone in this call or room can read what you write.", chat_field: "Message", chat_send: "Send", chat_off: "Chat is not available: the server sends no news to this page.",
   chat_new: "{count} new message|{count} new messages|{count} new messages",
   // quality
-  you_hear: "You hear", they_hear: "They hear", mos_scale: "MOS, 1 bad to 4.5 excellent", mos_full: "MOS, 1 bad to 5 excellent", estimated: "Estimated by this browser", measured: "Measured by the server", unknown: "not yet known",
+  you_hear: "You hear", they_hear: "They hear", mos_scale: "MOS, 1 bad to 4.5 excellent", estimated: "Estimated by this browser", measured: "Measured by the server", unknown: "not yet known",
   grade_good: "Good", grade_fair: "Fair", grade_bad: "Poor", grade_none: "Measuring…", packets_lost_in: "Lost on the way to you", packets_lost_out: "Lost on the way there",
   jitter: "Jitter", round_trip: "Round trip", buffer: "Buffered", rate: "Network use", codec: "Sound", picture: "Picture", route: "Path", route_udp: "direct, UDP", route_tcp: "TCP: worse when packets are lost", route_relay: "by a relay (TURN)",
   quality_all_good: "Nothing to complain about: sound arrives whole, both ways.",

@@ -34,7 +34,7 @@ export default {
   transfer_ask: "Соединить с {who}", transfer_ask_lead: "Соединит обоих собеседников и отключит вас.",
   chat_empty: "Сообщений ещё нет", chat_empty_lead: "Написанное прочтут все участники этого звонка или комнаты.", chat_field: "Сообщение", chat_send: "Отправить", chat_off: "Чат недоступен: сервер не шлёт новостей этой странице.",
   chat_new: "{count} новое сообщение|{count} новых сообщения|{count} новых сообщений",
-  you_hear: "Слышите вы", they_hear: "Слышат вас", mos_scale: "MOS: от 1 (плохо) до 4,5 (отлично)", mos_full: "MOS: от 1 (плохо) до 5 (отлично)", estimated: "Оценка этого браузера", measured: "Измерено сервером", unknown: "пока неизвестно",
+  you_hear: "Слышите вы", they_hear: "Слышат вас", mos_scale: "MOS: от 1 (плохо) до 4,5 (отлично)", estimated: "Оценка этого браузера", measured: "Измерено сервером", unknown: "пока неизвестно",
   grade_good: "Хорошо", grade_fair: "Терпимо", grade_bad: "Плохо", grade_none: "Измеряем…", packets_lost_in: "Потери на пути к вам", packets_lost_out: "Потери на пути от вас",
   jitter: "Джиттер", round_trip: "Путь туда и обратно", buffer: "В буфере", rate: "Нагрузка на сеть", codec: "Звук", picture: "Картинка", route: "Путь", route_udp: "прямой, UDP", route_tcp: "TCP: хуже при потерях", route_relay: "через посредника (TURN)",
   quality_all_good: "Всё в порядке: звук доходит целиком в обе стороны.",
