@@ -8,7 +8,7 @@ cdef enum:
     BRIDGE_ROWS_START = 4              # most bridges are calls of two
     BRIDGE_ROWS_MAX = 1024
     BRIDGE_WORDS_MAX = 16
-    SHARES_MAX = 8                     # different encodings of one mix kept apart
+    SHARES_MAX = 12                    # different encodings of one mix kept apart; Opus counts with and without FEC
 
 cdef struct Bridge:
     uint64_t handle
@@ -40,6 +40,8 @@ cdef void bridge_set_hears(Context* ctx, Bridge* b, Leg* listener, Leg* speaker,
 # The leg's voice is going away: nobody follows it any more.
 cdef void bridge_forget_voice(Bridge* b, Leg* leg) noexcept nogil
 cdef void bridge_unfollow(Leg* leg) noexcept nogil
+# The leg's encoder goes on by itself from here, without a seam; those that followed it follow one of them instead.
+cdef void bridge_part(Bridge* b, Leg* leg) noexcept nogil
 cdef bint bridge_hears(const Bridge* b, int listener_row, int speaker_row) noexcept nogil
 # After any change of membership, matrix, stream, mute, gain or play: who is relayed, who is decoded, who is mixed.
 cdef void bridge_decide(Context* ctx, Bridge* b) noexcept nogil

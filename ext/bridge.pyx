@@ -135,6 +135,25 @@ cdef void bridge_unfollow(Leg* leg) noexcept nogil:
         leg.follows = NULL
 
 
+cdef void bridge_part(Bridge* b, Leg* leg) noexcept nogil:
+    cdef Leg* heir = NULL
+    cdef Leg* other
+    cdef int i
+    bridge_unfollow(leg)
+    for i in range(b.rows):
+        other = b.legs[i]
+        if other is NULL or other.follows is not leg:
+            continue
+        if heir is NULL:
+            bridge_unfollow(other)
+            heir = other
+        else:
+            other.follows = heir
+    for i in range(SHARES_MAX):
+        if b.leaders[i] is leg:
+            b.leaders[i] = heir
+
+
 cdef void bridge_forget_voice(Bridge* b, Leg* leg) noexcept nogil:
     cdef int i
     bridge_unfollow(leg)

@@ -4,6 +4,7 @@ from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t,
 from mediaserver.ext.collision cimport Collisions
 from mediaserver.ext.context cimport TICK_SAMPLES_MAX, Context
 from mediaserver.ext.digits cimport Digits, ToneEar
+from mediaserver.ext.fec cimport Fec
 from mediaserver.ext.keypad cimport Keypad
 from mediaserver.ext.levels cimport Levels
 from mediaserver.ext.mix cimport SpeakerState
@@ -170,6 +171,11 @@ cdef struct LegSnapshot:               # what Python reads; the order of model.L
     int32_t echo_ms                    # likewise
     int32_t echo_loss_db
     int32_t echo_removed_db            # ext/canceller; 0: no echo found, or not cancelled
+    int32_t fec_on                     # what it is sent, encoded here, carries in-band FEC
+    int32_t fec_reason                 # ext/fec FecReason
+    uint32_t fec_switches
+    int32_t red_levels                 # payloads that each packet to it repeats (ext/red)
+    uint32_t red_switches
 
 cdef struct Leg:
     # --- what every packet it says touches comes first and together, LEG_HEARD_LINES of memory
@@ -274,6 +280,7 @@ cdef struct Leg:
     int64_t remote_jitter_ns
     uint64_t rtcp_received
     uint64_t rtcp_sent
+    Fec fec                            # of what it is sent
     XrState xr
     # --- out to Python
     uint32_t changes

@@ -32,6 +32,7 @@ cdef struct Red:                   # of one leg
     int32_t payload_type           # of RED; -1: it takes none
     int32_t audio_type             # what is repeated
     int32_t levels                 # repeated now, 0..RED_LEVELS_MAX
+    uint32_t switches              # how often repeating began or ended
     int32_t loss_q8                # smoothed fraction of its reports, 1/256 * 256
     int64_t calm_ns                # since when it reports hardly any loss; 0: it does
     int32_t before_q8              # loss that was reported when repeating began

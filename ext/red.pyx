@@ -120,11 +120,13 @@ cdef void repeat(Red* red, int levels, int fraction) noexcept nogil:
     if red.levels == 0:
         red.before_q8 = red.loss_q8 if red.loss_q8 > fraction << 8 else fraction << 8
         red.reports = 0
+        red.switches += 1
     red.levels = levels
 
 
 cdef void stop(Red* red) noexcept nogil:
     red.levels = 0
+    red.switches += 1
     red.reports = 0
     forget(red)
 

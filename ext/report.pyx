@@ -7,10 +7,11 @@ sequence lock: the reader sees one whole state, the writer never waits.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memset
-from mediaserver.codecs.audio cimport codec_set_loss
 from mediaserver.ext.atomic cimport fence_release, store_relaxed_32, store_release_32
 from mediaserver.ext.canceller cimport canceller_removed_db
+from mediaserver.ext.bridge cimport Bridge, bridge_part
 from mediaserver.ext.extended cimport extended_publish, extended_receive, extended_send
+from mediaserver.ext.fec cimport FEC_LOSS_PERCENT, fec_report
 from mediaserver.ext.leg cimport LATCH_PINNED, LegSnapshot, leg_is_source
 from mediaserver.ext.linecheck cimport LineCheck
 from mediaserver.ext.collide cimport collide
@@ -40,6 +41,7 @@ from mediaserver.ext.srtp cimport SRTP_OK, SRTP_TRAILER_MAX, srtp_unprotect_cont
 from mediaserver.ext.video_feedback cimport RTCP_RECEIVER_REPORT
 from mediaserver.ext.video_leg cimport VideoLeg
 from mediaserver.ext.video_report cimport video_control
+from mediaserver.ext.voice cimport voice_set_fec
 from mediaserver.ext.xr cimport xr_loss_add
 
 
@@ -55,6 +57,19 @@ cdef bint rtcp_admitted(const Leg* leg, const Address* source) noexcept nogil:
     if leg.latch == LATCH_PINNED and address_same_host(source, &leg.source):
         return True
     return address_same_host(source, &leg.stream.remote_rtcp)
+
+
+cdef void protect(Leg* leg, int fraction, int64_t now_ns) noexcept nogil:
+    """In-band FEC of what it is sent, on or off by this report. Its encoder may be one that others share."""
+    cdef int density = leg.xr.remote.burst_density if leg.xr.remote.has_voip and leg.xr.remote.burst_ms else 0
+    cdef int bitrate_bps = leg.voice.fec_bitrate_bps if leg.voice is not NULL else 0
+    cdef bint repeated = leg.red is not NULL and leg.red.levels > 0
+    cdef int percent = FEC_LOSS_PERCENT if fec_report(&leg.fec, fraction, density, bitrate_bps, repeated, now_ns) else 0
+    if leg.voice is NULL or leg.voice.fec_percent == percent:
+        return
+    if leg.bridge is not NULL:
+        bridge_part(<Bridge*>leg.bridge, leg)
+    voice_set_fec(leg.voice, percent)
 
 
 cdef void report_receive(Context* ctx, Leg* leg, Packet* packet, const Address* source) noexcept nogil:
@@ -104,8 +119,7 @@ cdef void report_receive(Context* ctx, Leg* leg, Packet* packet, const Address* 
         leg.remote_highest = got.highest_sequence
         leg.remote_reporter = got.block_ssrc
         leg.remote_reports += 1
-        if leg.voice is not NULL:      # what in-band FEC is sized for
-            codec_set_loss(&leg.voice.codec, got.fraction_lost * 100 // 256)
+        protect(leg, got.fraction_lost, ctx.now_ns)
         clock_hz = leg.sender.clock_hz if leg.sender.clock_hz > 0 else 8000
         leg.remote_jitter_ns = <int64_t>got.jitter * 1000000000 // clock_hz
         leg.round_trip_ns = rtcp_round_trip_ns(
@@ -248,6 +262,12 @@ cdef void fill_snapshot(Context* ctx, Leg* leg, LegSnapshot* s) noexcept nogil:
     s.remote_reporter = leg.remote_reporter
     s.remote_reports = leg.remote_reports
     s.sent_sequence = rtp_sender_extended(&leg.sender)
+    s.fec_on = leg.voice is not NULL and leg.voice.fec_percent > 0 and not leg.sender.feeding
+    s.fec_reason = leg.fec.reason
+    s.fec_switches = leg.fec.switches
+    s.red_levels = s.red_switches = 0
+    if leg.red is not NULL:
+        s.red_levels, s.red_switches = leg.red.levels, leg.red.switches
     s.remote_jitter_ns = leg.remote_jitter_ns
     s.rtcp_received = leg.rtcp_received
     s.rtcp_sent = leg.rtcp_sent

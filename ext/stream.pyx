@@ -223,7 +223,7 @@ cdef Voice* voice_of(settings, const StreamOptions* options) except? NULL:
         wanted_bps = fmtp_number(codec.fmtp, "maxaveragebitrate", 510000)
         config.bitrate_bps = max(6000, min(options.opus_bitrate_bps, wanted_bps))
         config.complexity = options.opus_complexity
-        config.fec = codec.fmtp.get("useinbandfec") == "1"
+        config.fec = codec.fmtp.get("useinbandfec") == "1"      # made when its reports ask for it (ext/fec)
         config.dtx = codec.fmtp.get("usedtx") == "1"
     voice = voice_new(&config, codec.payload_type, settings.ptime_ms)
     if voice is NULL:

@@ -20,7 +20,10 @@ cdef struct Voice:
     AudioCodec codec                   # encoder only
     int32_t frame_samples              # of one packet, at rate_hz
     uint32_t frame_clock               # the same in RTP units
+    uint64_t base_key                  # equal ones: the same encoder, but for what it is told of loss
     uint64_t share_key                 # equal keys encode equal samples to equal bytes
+    int32_t fec_bitrate_bps            # of an encoder whose in-band FEC the party uses; 0: no such
+    int32_t fec_percent                # loss that FEC is made for now; 0: none is made
     int32_t whole_ticks                # one packet per 20 ms tick: may share an encode
     int32_t source                     # which resampler fed it last; -1: none
     int32_t fill
@@ -38,6 +41,8 @@ cdef struct Voice:
 # Allocates: control path only.
 cdef Voice* voice_new(const CodecConfig* config, int payload_type, int ptime_ms) noexcept nogil
 cdef void voice_free(Voice* v) noexcept nogil
+# From the next frame on; percent: 0 (no FEC) or FEC_LOSS_PERCENT. Of an encoder that others share: not without them.
+cdef void voice_set_fec(Voice* v, int percent) noexcept nogil
 # The rate a mix should have for a codec of rate_hz: 8000, 16000 or 48000.
 cdef int voice_mix_rate(int rate_hz) noexcept nogil
 # pcm[samples] at 8, 16 or 48 kHz, 20 ms at the most, joins what waits. The encoder keeps to the band of that rate: what
@@ -45,5 +50,5 @@ cdef int voice_mix_rate(int rate_hz) noexcept nogil
 cdef void voice_push(Voice* v, const int16_t* pcm, int samples, int rate_hz) noexcept nogil
 # *size (0: the codec has nothing to send, DTX; -1: it failed) when a frame was whole. out[VOICE_PAYLOAD_MAX].
 cdef Taken voice_take(Voice* v, uint8_t* out, int* size) noexcept nogil
-# `to` goes on where `source` is, encoder and resampler alike (equal share keys).
+# `to` goes on where `source` is, encoder and resampler alike (equal base keys); its FEC stays as it was.
 cdef void voice_copy(Voice* to, const Voice* source) noexcept nogil

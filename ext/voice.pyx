@@ -13,6 +13,7 @@ from mediaserver.codecs.audio cimport (
     codec_open_encoder,
     codec_restart,
     codec_set_band,
+    codec_set_loss,
     codec_silence,
 )
 from mediaserver.codecs.resample cimport resampler_free, resampler_init, resampler_reset, resampler_step
@@ -37,20 +38,23 @@ cdef int frame_ms(const CodecConfig* config, int ptime_ms) noexcept nogil:
     return ms
 
 
-cdef uint64_t share_key(const CodecConfig* config, int ms) noexcept nogil:
+cdef uint64_t mixed(uint64_t key, int32_t part) noexcept nogil:
+    return (key ^ <uint32_t>part) * <uint64_t>1099511628211
+
+
+cdef uint64_t base_key(const CodecConfig* config, int ms) noexcept nogil:
     cdef uint64_t key = <uint64_t>14695981039346656037
-    cdef int32_t parts[8]
+    cdef int32_t parts[7]
     cdef int i
     parts[0] = config.codec_id
     parts[1] = config.rate_hz
     parts[2] = config.clock_hz
     parts[3] = config.bitrate_bps
     parts[4] = config.complexity
-    parts[5] = config.fec * 2 + config.dtx
-    parts[6] = config.packet_loss_percent
-    parts[7] = ms
-    for i in range(8):
-        key = (key ^ <uint32_t>parts[i]) * <uint64_t>1099511628211
+    parts[5] = config.dtx          # and not config.fec: an encoder that is told of no loss makes none
+    parts[6] = ms
+    for i in range(7):
+        key = mixed(key, parts[i])
     return key
 
 
@@ -75,7 +79,10 @@ cdef Voice* voice_new(const CodecConfig* config, int payload_type, int ptime_ms)
     v.clock_hz = codec.clock_hz
     v.frame_samples = codec.rate_hz * ms // 1000
     v.frame_clock = codec.clock_hz * ms // 1000
-    v.share_key = share_key(config, ms)
+    v.base_key = base_key(config, ms)
+    v.share_key = mixed(v.base_key, 0)
+    if config.codec_id == CODEC_OPUS and config.fec:
+        v.fec_bitrate_bps = config.bitrate_bps
     v.whole_ticks = ms == 20
     v.source = -1
     if not config.dtx:
@@ -95,6 +102,12 @@ cdef void voice_free(Voice* v) noexcept nogil:
     for i in range(VOICE_RATES):
         resampler_free(&v.resamplers[i])
     free(v)
+
+
+cdef void voice_set_fec(Voice* v, int percent) noexcept nogil:
+    v.fec_percent = percent if v.fec_bitrate_bps else 0
+    v.share_key = mixed(v.base_key, v.fec_percent)
+    codec_set_loss(&v.codec, v.fec_percent)
 
 
 cdef int voice_mix_rate(int rate_hz) noexcept nogil:
@@ -153,9 +166,10 @@ cdef Taken voice_take(Voice* v, uint8_t* out, int* size) noexcept nogil:
 
 cdef void voice_copy(Voice* to, const Voice* source) noexcept nogil:
     cdef int i
-    if to.share_key != source.share_key:
+    if to.base_key != source.base_key:
         return
     codec_copy_encoder(&to.codec, &source.codec)
+    codec_set_loss(&to.codec, to.fec_percent)      # the copy brought the other's
     for i in range(VOICE_RATES):
         if source.resamplers[i].history_size > 0:
             memcpy(to.resamplers[i].history, source.resamplers[i].history,

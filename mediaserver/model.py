@@ -225,6 +225,11 @@ class LegDatagram:
 MediaEvent = DtmfDigit | PlayFinished | SourceLatched | MediaSilent | TapBehind | ActiveSpeaker | LegDatagram
 
 
+# Why in-band FEC is on or off, by the number in ext/fec.pxd: no report asked for it yet; loss that it mends; it would
+# cost more than it gives; RED repeats everything already; losses come in runs; the party or its codec has no use of it.
+FEC_REASONS = ("", "loss", "calm", "red", "bursts", "unfit")
+
+
 @dataclass(frozen=True, slots=True)
 class LegStats:
     """Counters of one leg since it opened; monotonic, so an interval is a difference of two snapshots.
@@ -298,6 +303,11 @@ class LegStats:
     received_ssrc: int = 0  # of what it sends; 0: nothing came yet
     cut_ns: int = 0  # of compressed_ns, out of holes in pauses of speech: neither made up nor heard
     packets_recovered: int = 0  # lost, and come with a later packet that repeated them (RFC 2198)
+    fec_on: bool = False  # what we encode for it carries in-band FEC (Opus)
+    fec_reason: str = ""  # why that is so, of FEC_REASONS
+    fec_switches: int = 0  # how often it went on or off
+    red_levels: int = 0  # earlier payloads that each packet to it carries once more (RFC 2198)
+    red_switches: int = 0  # how often that began or ended
 
 
 @dataclass(frozen=True, slots=True)

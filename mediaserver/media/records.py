@@ -11,6 +11,7 @@ from mediaserver.media.doors import Connection, Door, Doors, Place
 from mediaserver.media.link import WorkerLink
 from mediaserver.media.ports import SocketPair
 from mediaserver.model import (
+    FEC_REASONS,
     ActiveSpeaker,
     BridgeHandle,
     DtmfDigit,
@@ -122,6 +123,8 @@ def leg_stats(leg: LegHandle, raw: dict[str, Any]) -> LegStats:
         level_dbov=float(raw["level_dbov"]),
         remote_loss_fraction=fraction / 256 if fraction >= 0 else -1.0,
         relayed=bool(raw["relayed"]),
+        fec_on=bool(raw["fec_on"]),
+        fec_reason=FEC_REASONS[raw["fec_reason"]],
         source=source,
         remote_xr=remote_xr(raw) if raw["xr_known"] else None,
         remote_concealment=remote_concealment(raw) if raw["far_parts"] else None,

@@ -89,7 +89,7 @@ PUBLISHED: Mapping[str, CodecFactors] = {
 def factors_of(codec: CodecName | None, *, fec: bool = False) -> CodecFactors:
     """The row for a codec; `UNKNOWN` (basis "none") when nothing was received yet or it has no row.
 
-    fec: the sender was told that we (or sends what the far end said it) can use in-band FEC.
+    fec: what is sent carries in-band FEC.
     """
     if codec is None:
         return UNKNOWN

@@ -11,7 +11,7 @@ import contextlib
 import heapq
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -20,6 +20,7 @@ from mediaserver.errors import MediaError
 from mediaserver.limits import QUALITY_LEGS_PER_TURN_MAX
 from mediaserver.model import CallFacts, LegFacts, LegHandle, LegStats, StreamSettings
 from mediaserver.model_news import ClientStats
+from mediaserver.quality import protection
 from mediaserver.quality.retention import Retention
 from mediaserver.quality.score import Score, score_client
 from mediaserver.quality.watched import RECEIVED, SENT, Watched, sends
@@ -171,7 +172,7 @@ class QualityMonitor:
         now_ns = self._clock.now_ns()
         if watched is None or now_ns - watched.client_ns < self._interval_ns // 2:
             return
-        score = score_client(told, watched.sends, watched.ptime_ms, fec=watched.fec_sent)
+        score = score_client(told, watched.sends, watched.ptime_ms, fec=watched.before.fec_on)
         if score is not None:
             began_ns = max(watched.opened_ns, watched.client_ns or now_ns - self._interval_ns)
             watched.client_ns = now_ns
@@ -205,9 +206,11 @@ class QualityMonitor:
             self._event(watched, watched.dead_air_ns, "dead_air", round(watched.dead_air_ms, 1))
         watched.dead_air_ms = 0.0
 
-    def _event(self, watched: Watched, at_ns: int, kind: str, value: float) -> None:
+    def _event(
+        self, watched: Watched, at_ns: int, kind: str, value: float, detail: Mapping[str, Any] | None = None
+    ) -> None:
         start_ms = watched.wall_ms(at_ns)
-        self._store.put_event(QualityEvent(watched.call_id, watched.leg_id, start_ms, kind, value))
+        self._store.put_event(QualityEvent(watched.call_id, watched.leg_id, start_ms, kind, value, detail or {}))
 
     # -- scoring
 
@@ -245,6 +248,9 @@ class QualityMonitor:
                 self._event(watched, watched.before_ns, "dropout", score.dropout_ms)
             self._put(watched, direction, score, stats, watched.before_ns, now_ns, score.mos, whole_call=False)
         self._check_line(watched, stats)
+        for kind, value, detail in protection.changes(before, stats):
+            self._event(watched, watched.before_ns, kind, value, detail)
+        watched.fec_scored += stats.fec_on and SENT in watched.last
         watched.before, watched.before_ns = stats, now_ns
 
     def _check_line(self, watched: Watched, stats: LegStats) -> None:

@@ -157,7 +157,7 @@ def score_sent(
 ) -> Score | None:
     """What the far end heard of us, by its RTCP. None: it has sent no report, or we sent nothing.
 
-    codec: what we send, None if unknown. fec: the far end said that it uses in-band FEC.
+    codec: what we send, None if unknown. fec: what we send carries in-band FEC.
     Over a whole call the cumulative count of lost packets is used, over an interval the last report's fraction. Where
     it sends VoIP metrics (RTCP XR), its bursts and delays are used too; these are means since the call began.
     far: what it says it discarded in between, and what it made up (RFC 7294): more than was lost on the way came too

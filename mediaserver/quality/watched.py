@@ -37,8 +37,8 @@ class Watched:
     sums: dict[str, Sum] = field(default_factory=lambda: {RECEIVED: Sum(), SENT: Sum()})
     last: dict[str, Score] = field(default_factory=dict)
     fec_received: bool = False  # we told it that we use in-band FEC
-    fec_sent: bool = False  # it told us
     pauses: bool = True  # it may stop sending while nobody speaks
+    fec_scored: int = 0  # intervals in which what we sent it carried FEC
     line_faults: set[str] = field(default_factory=set)  # told already: hum, echo
     reports: int = 0  # of the far end about what we send, and when their number last grew
     reported_ns: int = 0
@@ -54,7 +54,7 @@ class Watched:
             codec.name for codec in stream.send
         }  # what both have; that we have offered it says nothing of the peer
         self.pauses = bool(names & PAUSING) or not stream.direction.receives
-        self.fec_received, self.fec_sent = fec_agreed(stream.receive), fec_agreed(stream.send)
+        self.fec_received = fec_agreed(stream.receive)
 
     def wall_ms(self, at_ns: int) -> int:
         return round((self.opened_wall + (at_ns - self.opened_ns) / 1e9) * 1000)
@@ -67,8 +67,10 @@ class Watched:
             self.reports, self.reported_ns = after.remote_reports, now_ns
         if not whole_call and now_ns - self.reported_ns > REPORT_STALE_S * 1e9:
             return None
+        # FEC takes its bits from the voice while it is there, whatever was agreed: the row is that of what was sent.
+        fec = 2 * self.fec_scored > self.sums[SENT].scored if whole_call else after.fec_on
         far = figures_between(before, after) if whole_call else self.far.interval(before, after)
-        return score_sent(before, after, self.ptime_ms, self.sends, fec=self.fec_sent, far=far)
+        return score_sent(before, after, self.ptime_ms, self.sends, fec=fec, far=far)
 
 
 def sends(stream: StreamSettings) -> CodecName | None:

@@ -423,6 +423,34 @@ def test_a_cancelled_echo_is_told_once_a_call_when_it_was_worth_it() -> None:
     assert [(event.kind, event.value) for event in told] == [("echo_cancelled", 16.0)]
 
 
+def test_what_we_send_is_rated_with_fec_while_it_carries_some_and_its_coming_and_going_is_told() -> None:
+    desk = Desk()
+    told: list[QualityEvent] = []
+    desk.store.put_event = told.append  # type: ignore[attr-defined]
+    facts = desk.open()
+    desk.monitor._watched[facts.handle].sends = CodecName.OPUS  # the desk's legs speak PCMU
+    rows = []
+    for second, on, reason in ((5, False, ""), (10, True, "loss"), (15, True, "loss"), (20, False, "red")):
+        desk.engine.now[facts.handle] = stats(
+            at_ns=second * SECOND,
+            packets_sent=50 * second,
+            remote_loss_fraction=0.05,
+            remote_reports=second,
+            fec_on=on,
+            fec_reason=reason,
+            fec_switches=1 + (reason == "red"),
+            red_levels=2 * (reason == "red"),
+        )
+        rows += desk.advance(5)
+    assert [row.codec_row.endswith("+FEC") for row in rows] == [False, True, True, False]
+    assert [(e.kind, e.value, e.detail.get("reason")) for e in told] == [
+        ("fec", 1.0, "loss"),
+        ("fec", 0.0, "red"),
+        ("red", 2.0, None),
+    ]
+    assert told[0].detail["loss"] == 0.05
+
+
 def test_a_sender_that_stops_is_dead_air_in_its_intervals_and_one_event() -> None:
     """Thirty seconds of nothing in mid-call, on a leg that may not pause: no packets, so nothing was lost either."""
     desk = Desk()
