@@ -127,7 +127,8 @@ class Issuer:
         token = await self._exchange(metadata, code, attempt.verifier)
         claims = await self._checked(token)
         nonce = claims.get("nonce")
-        if not isinstance(nonce, str) or not hmac.compare_digest(nonce.encode(), attempt.nonce.encode()):
+        told = nonce.encode(errors="replace") if isinstance(nonce, str) else b""
+        if not hmac.compare_digest(told, attempt.nonce.encode()):
             raise OidcRefused("the ID token is of another sign-in (nonce)")
         return claims
 
@@ -253,7 +254,10 @@ class Issuer:
 
     def _may_ask(self, address: str) -> bool:
         """https; plain http on this machine only where the issuer is there, too."""
-        parts = urlsplit(address)
+        try:
+            parts = urlsplit(address)
+        except ValueError:  # brackets that are no IPv6 address
+            return False
         return (parts.scheme == "https" and bool(parts.hostname)) or (
             is_loopback_http(address) and is_loopback_http(self.settings.issuer)
         )

@@ -128,6 +128,7 @@ async def test_signing_out_leads_to_the_issuer_who_came_from_there(room: Room) -
 LIES: list[dict[str, Any]] = [
     {"nonce": "another"},
     {"nonce": None},
+    {"nonce": "\ud800"},
     {"aud": "another-client"},
     {"aud": [CLIENT, "another-client"]},
     {"azp": "another-client"},
@@ -316,7 +317,8 @@ async def test_an_address_counts_when_the_issuer_has_verified_it(room: Room) -> 
 
 async def test_an_issuer_that_fails_or_says_it_is_another_lets_nobody_in(room: Room) -> None:
     for metadata in ({"issuer": "https://elsewhere.example"}, {"token_endpoint": "http://elsewhere.example/token"},
-                     {"jwks_uri": None}, {"authorization_endpoint": "javascript:alert(1)"}):  # fmt: skip
+                     {"jwks_uri": None}, {"jwks_uri": "https://["},
+                     {"authorization_endpoint": "javascript:alert(1)"}):  # fmt: skip
         room.issuer.metadata = metadata
         async with room.world.client.get(ADDRESS + "oidc/begin", allow_redirects=False) as answer:
             assert answer.headers["Location"] == "/qa#sign-in=unavailable", metadata
