@@ -61,8 +61,10 @@ async def test_a_browser_hears_itself_over_opus_with_dtls_srtp(
     await asyncio.sleep(14)
     (leg,) = await _legs(phones.server)
     entries = await ann.evaluate("phone.statistics()")
+    (level,) = await ann.evaluate("phone.saidLevels()")
     heard = await ann.heard(tmp_path / "heard.wav")
     assert leg["codec"] == "opus/48000"
+    assert isinstance(level, int | float), "each packet says its level, RFC 6464"
     assert leg["srtp"] in ("AEAD_AES_256_GCM", "AEAD_AES_128_GCM", "AES_CM_128_HMAC_SHA1_80")
     assert pesq_score(speech("ann", 16_000), heard, wideband=True) > 3.0
     (inbound,) = (entry for entry in entries if entry["type"] == "inbound-rtp" and entry["kind"] == "audio")

@@ -189,6 +189,12 @@ function makePhone() {
       (await state.peer.getStats()).forEach((entry) => found.push(entry));
       return found;
     },
+    saidLevels() {
+      // Of what it hears, 0 to 1 by RFC 6464 in the packets; undefined where they do not say.
+      return state.peer.getReceivers().flatMap((receiver) =>
+        receiver.track.kind === "audio" ? receiver.getSynchronizationSources().map((source) => source.audioLevel) : [],
+      );
+    },
   };
 }
 
