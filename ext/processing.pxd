@@ -32,5 +32,7 @@ cdef LegVoice* processing_new(const ProcessingConfig* config) noexcept nogil   #
 cdef void processing_free(LegVoice* s) noexcept nogil
 # 20 ms in place. voice: it was decoded, not made up. A new rate starts the filters anew and keeps the gain.
 cdef void processing_step(LegVoice* s, int16_t* pcm, int samples, int rate_hz, bint voice) noexcept nogil
+# The same; in the first 20 ms the voice as it came gives way to the processed one, up to 14 ms behind it.
+cdef void processing_join(LegVoice* s, int16_t* pcm, int samples, int rate_hz, bint voice) noexcept nogil
 # 20 ms of what this party is sent, in the same tick and after processing_step: an echo of it is looked for.
 cdef void processing_heard(LegVoice* s, const int16_t* pcm, int samples) noexcept nogil

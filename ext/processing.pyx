@@ -5,6 +5,7 @@ Owns the order and the change of sample rate; each step has a file of its own. O
 
 from libc.math cimport M_PI, M_SQRT2, cos, sin
 from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
 from mediaserver.ext.canceller cimport canceller_init, canceller_said, canceller_sent
 from mediaserver.ext.context cimport TICK_SAMPLES_MAX
 from mediaserver.ext.denoise cimport denoise_init, denoise_step
@@ -17,6 +18,7 @@ import numpy as np
 cdef enum:
     HIGH_PASS_HZ = 90                  # under every voice's pitch but the deepest, over mains and wind
     CEILING = 29204                    # -1 dB of full scale: what the listener's codec adds still fits
+    FADE_FROM_TENTHS = 7               # of the first 20 ms: nothing comes out of the steps before 14 ms
 
 
 cdef LegVoice* processing_new(const ProcessingConfig* config) noexcept nogil:
@@ -86,6 +88,20 @@ cdef void processing_step(LegVoice* s, int16_t* pcm, int samples, int rate_hz, b
     if s.config.target_dbov < 0:
         levelling_step(&s.levelling, pcm, wide, samples, voice)
         limiter_step(&s.limiter, wide, pcm, samples)
+
+
+cdef void processing_join(LegVoice* s, int16_t* pcm, int samples, int rate_hz, bint voice) noexcept nogil:
+    cdef int16_t raw[TICK_SAMPLES_MAX]
+    cdef int begin = samples * FADE_FROM_TENTHS // 10
+    cdef int i
+    if s.rate_hz == rate_hz:
+        processing_step(s, pcm, samples, rate_hz, voice)
+        return
+    memcpy(raw, pcm, samples * sizeof(int16_t))
+    processing_step(s, pcm, samples, rate_hz, voice)
+    memcpy(pcm, raw, begin * sizeof(int16_t))
+    for i in range(begin, samples):
+        pcm[i] = <int16_t>((<int32_t>raw[i] * (samples - i) + <int32_t>pcm[i] * (i - begin)) // (samples - begin))
 
 
 cdef void processing_heard(LegVoice* s, const int16_t* pcm, int samples) noexcept nogil:

@@ -11,7 +11,7 @@ from mediaserver.ext.leg cimport leg_can_send, leg_report_digit, leg_send_rtp
 from mediaserver.ext.levels cimport LEVEL_NONE, levels_say
 from mediaserver.ext.mix cimport mix_at_limit, mix_gain, mix_level
 from mediaserver.ext.playout cimport PLAYED_SILENCE, PLAYED_VOICE, playout_pull, playout_set_rate
-from mediaserver.ext.processing cimport processing_heard, processing_step
+from mediaserver.ext.processing cimport processing_heard, processing_join
 from mediaserver.ext.rtp cimport RTP_HEADER_BYTES, rtp_sender_next, rtp_sender_step, rtp_write_header
 from mediaserver.ext.voice cimport TAKEN_ENCODED, TAKEN_NOTHING, Taken, Voice, voice_push, voice_take
 
@@ -100,6 +100,6 @@ cdef void pull(Context* ctx, Leg* leg, int rate_hz) noexcept nogil:
         if digit and digits_merge(&leg.digits, digit, DTMF_IN_BAND, ctx.now_ns):
             leg_report_digit(ctx, leg, digit, DTMF_IN_BAND)
     if leg.processing is not NULL:
-        processing_step(leg.processing, leg.pcm, samples, rate_hz, leg.pcm_kind == PLAYED_VOICE)
+        processing_join(leg.processing, leg.pcm, samples, rate_hz, leg.pcm_kind == PLAYED_VOICE)
     if leg.gain_q12 != UNITY_GAIN_Q12:
         mix_gain(leg.pcm, samples, leg.gain_q12)

@@ -55,6 +55,24 @@ def test_while_one_is_decoded_the_other_is_relayed_and_not_doubled_by_silence(wh
     assert anna.level_db(1000) == pytest.approx(-12.2, abs=1.0)
 
 
+@pytest.mark.parametrize(
+    "step", [{"noise_db": 3.0}, {"target_dbov": -20.0}, {"high_pass": 1}], ids=lambda s: next(iter(s))
+)
+def test_a_step_that_begins_in_mid_call_leaves_no_hole_and_no_click(step: dict[str, float]) -> None:
+    """The steps delay the voice: what they have not got yet is heard as it came, and fades."""
+    world = World()
+    anna, boris = world.phone(sound=sine(440, 8000)), world.phone(PCMA)
+    world.bridge(anna, boris)
+    world.run(1000)
+    at = len(boris.heard) * 160
+    world.do(world.worker.set_processing(anna.handle, CONFIG | step))
+    world.run(300)
+    pcm = boris.pcm()[at - 320 : at + 1600].astype(np.float64)
+    power = (pcm.reshape(-1, 40) ** 2).mean(axis=1)  # blocks of 5 ms, two periods of the tone and more
+    assert power.min() > np.median(power) / 4
+    assert np.abs(np.diff(pcm, 2)).max() < 4 * np.median(np.abs(np.diff(pcm, 2)))
+
+
 def test_others_hear_the_voice_without_its_hum() -> None:
     world = World()
     voice, hum = sine(600, 8000), sine(50, 8000)
