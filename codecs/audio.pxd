@@ -61,6 +61,8 @@ cdef bint codec_learns(const AudioCodec* codec) noexcept nogil
 # pcm[samples] stands in for what was lost: a decoder that learns from what it decodes goes on as though it had been
 # sent. Reads pcm[samples..samples + CODEC_AHEAD_MAX) too, how that would go on. Others ignore it.
 cdef void codec_follow(AudioCodec* codec, const int16_t* pcm, int samples) noexcept nogil
+# Whether `payload` carries the frame before it once more (Opus' LBRR, RFC 6716 4.2.4).
+cdef int codec_has_fec(int codec_id, const uint8_t* payload, int size) noexcept nogil
 # Rebuilds the frame BEFORE `payload` from its in-band FEC; returns samples, or -1: no FEC inside.
 cdef int codec_decode_fec(AudioCodec* codec, const uint8_t* payload, int size, int16_t* out, int samples) noexcept nogil
 # The samples that are encoded from now on were made at rate_hz and hold nothing beyond half of it (Opus); others ignore

@@ -22,8 +22,8 @@ from mediaserver.codecs.g722 cimport (
 from mediaserver.codecs.l16 cimport l16_decode, l16_encode
 from mediaserver.codecs.opus cimport (
     opus_close_decoder, opus_close_encoder, opus_conceal, opus_copy_encoder, opus_decode_frame, opus_decode_lost,
-    opus_encode_frame, opus_open_decoder, opus_open_encoder, opus_restart, opus_samples, opus_set_band, opus_set_loss,
-    opus_silence,
+    opus_encode_frame, opus_has_fec, opus_open_decoder, opus_open_encoder, opus_restart, opus_samples, opus_set_band,
+    opus_set_loss, opus_silence,
 )
 
 cdef enum:
@@ -240,6 +240,10 @@ cdef int codec_decode_fec(AudioCodec* codec, const uint8_t* payload, int size, i
     if codec.codec_id == CODEC_OPUS and codec.sides & DECODES:
         return opus_decode_lost(codec.decoder, payload, size, out, samples)
     return -1
+
+
+cdef int codec_has_fec(int codec_id, const uint8_t* payload, int size) noexcept nogil:
+    return opus_has_fec(payload, size) if codec_id == CODEC_OPUS else 0
 
 
 cdef void codec_set_loss(AudioCodec* codec, int packet_loss_percent) noexcept nogil:

@@ -16,7 +16,7 @@ Knows nothing of bridges beyond the one leg it relays to, and nothing of codecs.
 
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
-from mediaserver.codecs.audio cimport CodecConfig
+from mediaserver.codecs.audio cimport CodecConfig, codec_has_fec
 from mediaserver.ext.atomic cimport fetch_or_32
 from mediaserver.ext.channel cimport CHANGED_LEG, CHANGED_TAP, EVENT_DIGIT, Message
 from mediaserver.ext.collide cimport collide
@@ -233,6 +233,7 @@ cdef int consume_audio(Context* ctx, Leg* leg, Packet* packet, const PayloadType
     if payload.kind == PAYLOAD_AUDIO and leg.codec_id != payload.codec_id:
         leg.codec_id = payload.codec_id
         leg.decide_due = 1
+    leg.packets_fec += codec_has_fec(payload.codec_id, packet.data + packet.payload_offset, packet.payload_size)
     if not leg.decoding:
         playout_observe(leg.playout, packet.sequence, packet.timestamp, payload.clock_hz, packet.arrival_ns)
         if leg.relay_to is not NULL:

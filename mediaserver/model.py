@@ -303,6 +303,7 @@ class LegStats:
     received_ssrc: int = 0  # of what it sends; 0: nothing came yet
     cut_ns: int = 0  # of compressed_ns, out of holes in pauses of speech: neither made up nor heard
     packets_recovered: int = 0  # lost, and come with a later packet that repeated them (RFC 2198)
+    packets_fec: int = 0  # of those it sent, carried the one before once more (Opus' in-band FEC)
     fec_on: bool = False  # what we encode for it carries in-band FEC (Opus)
     fec_reason: str = ""  # why that is so, of FEC_REASONS
     fec_switches: int = 0  # how often it went on or off

@@ -91,7 +91,7 @@ def score_received(
 ) -> Score | None:
     """What we (or the party bridged to it) heard of this leg. None: nothing was expected in between, and it may pause.
 
-    ptime_ms: the sender's packet time, for the delay it adds. fec: we have told it that we use in-band FEC. pauses: it
+    ptime_ms: the sender's packet time, for the delay it adds. fec: its packets carried in-band FEC. pauses: it
     may stop sending altogether while nobody speaks (comfort noise, hold); else such a time is dead air.
     """
     expected = after.packets_expected - before.packets_expected

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from mediaserver.model import CodecName, CodecParams, LegStats, StreamSettings
+from mediaserver.model import CodecName, LegStats, StreamSettings
 from mediaserver.quality.far_end import FarEnd, figures_between
 from mediaserver.quality.score import Score, score_received, score_sent
 
 REPORT_STALE_S = 30.0  # RTCP comes every 5 s or so: what was said so long ago says nothing of now
+FEC_SHARE = 0.15  # of what came; fewer are of a sender that has just begun or ended it
 RECEIVED, SENT = "received", "sent"
 PAUSING = {CodecName.CN}  # with it a pause of any length is no fault; Opus says something every 400 ms
 
@@ -36,7 +36,6 @@ class Watched:
     before_ns: int
     sums: dict[str, Sum] = field(default_factory=lambda: {RECEIVED: Sum(), SENT: Sum()})
     last: dict[str, Score] = field(default_factory=dict)
-    fec_received: bool = False  # we told it that we use in-band FEC
     pauses: bool = True  # it may stop sending while nobody speaks
     fec_scored: int = 0  # intervals in which what we sent it carried FEC
     line_faults: set[str] = field(default_factory=set)  # told already: hum, echo
@@ -54,13 +53,12 @@ class Watched:
             codec.name for codec in stream.send
         }  # what both have; that we have offered it says nothing of the peer
         self.pauses = bool(names & PAUSING) or not stream.direction.receives
-        self.fec_received = fec_agreed(stream.receive)
 
     def wall_ms(self, at_ns: int) -> int:
         return round((self.opened_wall + (at_ns - self.opened_ns) / 1e9) * 1000)
 
     def received(self, before: LegStats, after: LegStats) -> Score | None:
-        return score_received(before, after, self.ptime_ms, fec=self.fec_received, pauses=self.pauses)
+        return score_received(before, after, self.ptime_ms, fec=carried_fec(before, after), pauses=self.pauses)
 
     def sent(self, before: LegStats, after: LegStats, now_ns: int, *, whole_call: bool = False) -> Score | None:
         if after.remote_reports != self.reports:
@@ -80,5 +78,7 @@ def sends(stream: StreamSettings) -> CodecName | None:
         return None
 
 
-def fec_agreed(codecs: Sequence[CodecParams]) -> bool:
-    return any(codec.name is CodecName.OPUS and codec.fmtp.get("useinbandfec") == "1" for codec in codecs)
+def carried_fec(before: LegStats, after: LegStats) -> bool:
+    """A sender that was told of loss puts FEC into each packet with a voice in it, which in a talk are some 40 %; one
+    that was told of none agrees on FEC just the same and spends nothing on it."""
+    return after.packets_fec - before.packets_fec > FEC_SHARE * (after.packets_received - before.packets_received)

@@ -166,3 +166,21 @@ def test_a_party_that_did_not_ask_for_fec_gets_none() -> None:
     world.run(500)
     assert not any(carries_fec(phones[1]))
     assert not stats(world, phones[1])["fec_on"]
+
+
+@pytest.mark.parametrize("partner", [OPUS, PCMU], ids=["relayed", "decoded"])
+def test_packets_that_carry_fec_are_counted_by_what_is_in_them(partner: CodecParams) -> None:
+    """Chromium agrees on FEC in each call and puts it in only when it is told of loss."""
+    world = World()
+    phone, other = world.phone(OPUS), world.phone(partner)
+    world.bridge(phone, other)
+    carried = []
+    for percent in (0, 10):
+        coder = Codec("opus", rate_hz=16_000, bitrate_bps=24_000, fec=True, packet_loss_percent=percent)
+        before = stats(world, phone)["packets_fec"]
+        for i in range(100):
+            phone.say(coder.encode(np.resize(voice(16_000, 4.0), 200 * 320)[i * 320 : (i + 1) * 320]))
+            world.run(1)
+        carried.append(int(stats(world, phone)["packets_fec"]) - int(before))  # type: ignore[call-overload]
+    assert carried[0] == 0
+    assert carried[1] > 50

@@ -181,6 +181,23 @@ def test_wideband_codecs_are_rated_on_the_wideband_scale_and_fec_has_its_own_row
     assert score_received(ZERO, lossy, 20).mos < score_received(ZERO, lossy, 20, fec=True).mos  # type: ignore[union-attr]
 
 
+def test_what_came_is_rated_with_fec_while_its_packets_carry_some() -> None:
+    desk = Desk()
+    facts = desk.open()
+    rows = []
+    for second, carried in ((5, 0), (10, 90), (15, 100), (20, 190)):
+        desk.engine.now[facts.handle] = stats(
+            at_ns=second * SECOND,
+            codec=CodecName.OPUS,
+            packets_expected=50 * second,
+            packets_received=50 * second,
+            packets_fec=carried,
+        )
+        rows += [row for row in desk.advance(5) if row.direction == "received"]
+    assert [row.codec_row.endswith("+FEC") for row in rows] == [False, True, False, True]
+    assert rows[0].mos > rows[1].mos
+
+
 def test_the_costs_of_all_causes_add_up_to_what_the_score_lacks() -> None:
     after = stats(packets_expected=250, packets_lost=10, packets_late=6, loss_events=4, loss_event_packets=16,
                   buffer_delay_ns=200_000_000, round_trip_ns=100_000_000)  # fmt: skip
