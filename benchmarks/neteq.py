@@ -97,8 +97,8 @@ def neteqs(codec: str, seed: int = 0) -> Rows:
 def rebuilt_ms(codec: str, name: str, own_delay_ms: float, seed: int = 0) -> float:
     """From due to be sent to played, ms: jitterBufferDelay (from arrival), the network's mean delay, and the codec's.
 
-    On the PCMU calls, where the delay was measured in the sound too, this is 0.7 ms less than that on average (standard
-    deviation 3.6 ms; tests/unit/ext/test_beside_neteq.py).
+    On the PCMU calls, where the delay was measured in the sound too, this is 1.3 to 2.4 ms less than that on average
+    of a seed (standard deviation 2.6 to 3.9 ms; tests/unit/ext/test_beside_neteq.py).
     """
     due = steady(PACKETS)
     sent_ns = {p.index: p.arrival_ns for p in due}

@@ -79,7 +79,7 @@ def test_a_network_is_judged_by_the_means_over_its_seeds() -> None:
 def test_neteqs_delay_rebuilt_from_its_own_word_is_what_was_measured_in_its_sound() -> None:
     off = [row["delay_ms"] - rebuilt_ms("PCMU", name, row["own_delay_ms"]) for name, row in neteqs("PCMU").items()]
     assert len(off) >= 30
-    assert abs(float(np.mean(off))) <= 1.5
+    assert 0 <= float(np.mean(off)) <= 3.0  # what our sender and its threads are late is in the sound alone
     assert float(np.std(off)) <= 5.0
     # What jitter itself delays is part of it: half-normal of 50 ms is 40 ms late on average.
     assert rebuilt_ms("opus", "jitter half-normal 50", 117.2) == pytest.approx(117.2 + 39.7 + 6.5, abs=1.0)
