@@ -370,7 +370,7 @@ cdef int receive_rtp(Context* ctx, Leg* leg, Packet* packet, const Address* sour
     if leg.red is not NULL:
         if payload.kind == PAYLOAD_RED:
             return red_unpack(ctx, leg, packet)
-        if not red_first(leg.red, packet.sequence):
+        if not red_first(leg.red, packet.sequence, packet.timestamp):
             return 0                   # a later packet has brought it already
     return leg_consume(ctx, leg, packet, payload)
 

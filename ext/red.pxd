@@ -7,6 +7,8 @@ cdef enum:
     RED_LEVELS_MAX = 2             # payloads we repeat: losses in pairs are mended too
     RED_KEPT_BYTES = 640           # a payload longer than this is not repeated; RFC 2198 §3 allows 1023
     RED_OFFSET_MAX = 16383         # 14 bits of timestamp
+    RED_PACKET_BYTES_MAX = 1200    # with what is repeated: IPv6's least MTU, 1280, less IP, UDP and SRTP's tag
+    RED_SEEN = 64                  # sequence numbers remembered
 
 cdef struct RedBlock:
     int32_t payload_type
@@ -20,6 +22,7 @@ cdef struct RedPacket:
 
 cdef struct RedKept:
     uint32_t timestamp
+    uint16_t sequence
     int32_t size                   # 0: nothing
     uint8_t payload[RED_KEPT_BYTES]
 
@@ -28,6 +31,7 @@ cdef struct Red:                   # of one leg
     int32_t started
     uint16_t highest
     uint64_t seen                  # bit n: highest - n has come, by itself or repeated
+    uint32_t stamps[RED_SEEN]      # their timestamps, by sequence number
     # --- what we send it
     int32_t payload_type           # of RED; -1: it takes none
     int32_t audio_type             # what is repeated
@@ -49,7 +53,10 @@ cdef void red_free(Red* red) noexcept nogil
 # payload[size] of a RED packet. 0; -1: malformed.
 cdef int red_parse(const uint8_t* payload, int size, RedPacket* out) noexcept nogil
 # This sequence number has come. 1 when it is the first time, 0 when it was here before or is too old to tell.
-cdef int red_first(Red* red, uint16_t sequence) noexcept nogil
+cdef int red_first(Red* red, uint16_t sequence, uint32_t timestamp) noexcept nogil
+# How many packets before its carrier the one was sent that a block repeats, `back` by the count of blocks; 0: it has
+# come, or nothing is missing where it belongs.
+cdef int red_back(const Red* red, uint16_t carrier, uint32_t timestamp, uint32_t offset, int back) noexcept nogil
 # A receiver report says which share of what we sent was lost, in 1/256: decides how many payloads are repeated.
 cdef void red_report(Red* red, int fraction, int64_t now_ns) noexcept nogil
 # packet[size]: 12 bytes of header and a payload. Writes it with the kept payloads into out[capacity] and keeps it in

@@ -5,8 +5,11 @@ class RedForTest:
     """One leg's state, step by step. payload_type -1: it takes no RED."""
 
     def __init__(self, payload_type: int, audio_type: int) -> None: ...
-    def first(self, sequence: int) -> bool:
+    def first(self, sequence: int, timestamp: int = 0) -> bool:
         """This sequence number has come; False: it was here before, or is too old to tell."""
+
+    def back(self, carrier: int, timestamp: int, offset: int, counted: int) -> int:
+        """How many packets before its carrier the one was sent that a block repeats; 0: it is not missing."""
 
     def report(self, fraction: int, now_ns: int) -> int:
         """A receiver report, in 1/256. Returns the number of payloads repeated from now on."""

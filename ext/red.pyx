@@ -68,21 +68,55 @@ cdef int red_parse(const uint8_t* payload, int size, RedPacket* out) noexcept no
     return 0
 
 
-cdef int red_first(Red* red, uint16_t sequence) noexcept nogil:
+cdef int red_first(Red* red, uint16_t sequence, uint32_t timestamp) noexcept nogil:
     cdef int ahead = <int16_t>(sequence - red.highest)
-    if not red.started or ahead >= 64 or ahead < -1000:
+    if not red.started or ahead >= RED_SEEN or ahead < -1000:
         red.started = 1                # a jump, or a source that began anew
         red.highest = sequence
         red.seen = 1
-        return 1
-    if ahead > 0:
+    elif ahead > 0:
         red.seen = red.seen << ahead | 1
         red.highest = sequence
-        return 1
-    if ahead <= -64 or (red.seen >> -ahead) & 1:
+    elif ahead <= -RED_SEEN or (red.seen >> -ahead) & 1:
         return 0
-    red.seen |= <uint64_t>1 << -ahead
+    else:
+        red.seen |= <uint64_t>1 << -ahead
+    red.stamps[sequence % RED_SEEN] = timestamp
     return 1
+
+
+cdef bint came(const Red* red, uint16_t sequence) noexcept nogil:
+    cdef int behind = <int16_t>(red.highest - sequence)
+    return red.started and 0 <= behind < RED_SEEN and (red.seen >> behind) & 1
+
+
+cdef int red_back(const Red* red, uint16_t carrier, uint32_t timestamp, uint32_t offset, int back) noexcept nogil:
+    """RED names no sequence number (RFC 2198 §3), only a time: the block belongs between the packets that came before
+    and after that. Where more than one is missing there, by their packet time, else by the count of blocks."""
+    cdef uint32_t wanted = timestamp - offset
+    cdef uint32_t after = timestamp
+    cdef int nearest = 0               # of those sent after it, the last that came
+    cdef uint16_t sequence
+    cdef int k, step, missing
+    for k in range(1, RED_SEEN // 2):
+        sequence = <uint16_t>(carrier - k)
+        if not came(red, sequence):
+            continue
+        step = <int32_t>(wanted - red.stamps[sequence % RED_SEEN])
+        if step == 0:
+            return 0
+        if step < 0:
+            nearest = k
+            after = red.stamps[sequence % RED_SEEN]
+            continue
+        missing = k - nearest - 1
+        if missing <= 1:
+            return k - 1 if missing else 0
+        step = <int32_t>(after - red.stamps[sequence % RED_SEEN]) // (missing + 1)
+        if step > 0 and <int32_t>(after - wanted) % step == 0 and 0 < <int32_t>(after - wanted) // step <= missing:
+            return nearest + <int32_t>(after - wanted) // step
+        return back if nearest < back < k else 0
+    return back if nearest < back else 0
 
 
 cdef void forget(Red* red) noexcept nogil:
@@ -149,16 +183,20 @@ cdef int judged(Red* red, int64_t now_ns) noexcept nogil:
     return 1
 
 
-cdef void keep(Red* red, const uint8_t* payload, int size, uint32_t timestamp) noexcept nogil:
+cdef void keep(Red* red, const uint8_t* payload, int size, uint16_t sequence, uint32_t timestamp) noexcept nogil:
     cdef RedKept* kept
+    if red.kept[red.newest].size and <int16_t>(sequence - red.kept[red.newest].sequence) <= 0:
+        return                         # relayed out of order: what comes next goes on from a later one
     red.newest = (red.newest + 1) % RED_LEVELS_MAX
     kept = &red.kept[red.newest]
     kept.timestamp = timestamp
+    kept.sequence = sequence
     kept.size = size if size <= RED_KEPT_BYTES else 0
     memcpy(kept.payload, payload, kept.size)
 
 
 cdef int red_wrap(Red* red, const uint8_t* packet, int size, uint8_t* out, int capacity) noexcept nogil:
+    cdef uint16_t sequence
     cdef uint32_t timestamp
     cdef uint32_t offset
     cdef const RedKept* kept
@@ -172,15 +210,18 @@ cdef int red_wrap(Red* red, const uint8_t* packet, int size, uint8_t* out, int c
     if size <= HEADER_BYTES or packet[1] & 0x7F != red.audio_type:
         forget(red)                    # a receiver counts sequence numbers back, and this one held no audio
         return 0
+    if capacity > RED_PACKET_BYTES_MAX:
+        capacity = RED_PACKET_BYTES_MAX
+    sequence = <uint16_t>(packet[2] << 8 | packet[3])
     timestamp = <uint32_t>packet[4] << 24 | packet[5] << 16 | packet[6] << 8 | packet[7]
     body = size + LAST_HEADER_BYTES
     for i in range(red.levels):        # the oldest first
         at = (red.newest + RED_LEVELS_MAX - (red.levels - 1 - i)) % RED_LEVELS_MAX
         kept = &red.kept[at]
         offset = timestamp - kept.timestamp
-        # What is missing in between, too old or too long takes what is before it along: a receiver counts blocks
-        # backwards.
-        if kept.size == 0 or offset == 0 or offset > RED_OFFSET_MAX:
+        # What is missing in between (what is relayed has gaps), too old or too long takes what is before it along: a
+        # receiver counts blocks backwards.
+        if kept.size == 0 or kept.sequence != <uint16_t>(sequence - red.levels + i) or not 0 < offset <= RED_OFFSET_MAX:
             count = 0
             body = size + LAST_HEADER_BYTES
             continue
@@ -212,7 +253,7 @@ cdef int red_wrap(Red* red, const uint8_t* packet, int size, uint8_t* out, int c
         memcpy(out + head, kept.payload, kept.size)
         head += kept.size
     memcpy(out + head, packet + HEADER_BYTES, size - HEADER_BYTES)
-    keep(red, packet + HEADER_BYTES, size - HEADER_BYTES, timestamp)
+    keep(red, packet + HEADER_BYTES, size - HEADER_BYTES, sequence, timestamp)
     return head + size - HEADER_BYTES
 
 
@@ -239,8 +280,11 @@ cdef class RedForTest:
     def __dealloc__(self):
         red_free(self.red)
 
-    def first(self, int sequence) -> bool:
-        return red_first(self.red, <uint16_t>sequence) == 1
+    def first(self, int sequence, long long timestamp=0) -> bool:
+        return red_first(self.red, <uint16_t>sequence, <uint32_t>timestamp) == 1
+
+    def back(self, int carrier, long long timestamp, int offset, int counted) -> int:
+        return red_back(self.red, <uint16_t>carrier, <uint32_t>timestamp, <uint32_t>offset, counted)
 
     def report(self, int fraction, long long now_ns) -> int:
         """The number of payloads repeated from now on."""

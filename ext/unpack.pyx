@@ -1,14 +1,14 @@
 """A leg's redundant audio (RFC 2198) taken apart where it comes in: playout, relay and taps see the plain stream.
 
-Owns the sequence number of what is repeated: RED names none, so blocks are counted back from the packet that carries
-them, as senders of one payload per packet write them.
+Owns the sequence number of what is repeated: RED names none, so it is found by the timestamps of what came around it,
+and where these do not tell, by counting blocks back from the packet that carries them.
 """
 
 from libc.stdint cimport uint16_t
 from libc.string cimport memcpy, memmove
 from mediaserver.ext.leg cimport PAYLOAD_RED, PayloadType, leg_consume
 from mediaserver.ext.packet cimport packet_release, packet_take
-from mediaserver.ext.red cimport RedBlock, RedPacket, red_first, red_parse
+from mediaserver.ext.red cimport RedBlock, RedPacket, red_back, red_first, red_parse
 from mediaserver.ext.rtp cimport RTP_HEADER_BYTES, rtp_parse, rtp_write_header
 
 
@@ -23,9 +23,13 @@ cdef const PayloadType* payload_of_block(const Leg* leg, const RedBlock* block) 
 cdef void recover(Context* ctx, Leg* leg, const Packet* carrier, const RedBlock* block, int back) noexcept nogil:
     """What the packet `back` before the carrier held goes the way it would have gone, unless it has come already."""
     cdef const PayloadType* payload = payload_of_block(leg, block)
-    cdef uint16_t sequence = <uint16_t>(carrier.sequence - back)
+    cdef uint16_t sequence
     cdef Packet* packet
-    if payload is NULL or not red_first(leg.red, sequence):
+    if payload is NULL:
+        return
+    back = red_back(leg.red, carrier.sequence, carrier.timestamp, block.offset, back)
+    sequence = <uint16_t>(carrier.sequence - back)
+    if back == 0 or not red_first(leg.red, sequence, carrier.timestamp - block.offset):
         return
     packet = packet_take(&ctx.pool)
     if packet is NULL:
@@ -56,7 +60,7 @@ cdef int red_unpack(Context* ctx, Leg* leg, Packet* packet) noexcept nogil:
         recover(ctx, leg, packet, &red.blocks[i], red.count - 1 - i)
     primary = &red.blocks[red.count - 1]
     payload = payload_of_block(leg, primary)
-    if payload is NULL or not red_first(leg.red, packet.sequence):
+    if payload is NULL or not red_first(leg.red, packet.sequence, packet.timestamp):
         return 0
     memmove(packet.data + RTP_HEADER_BYTES, packet.data + packet.payload_offset + primary.at, primary.size)
     rtp_write_header(packet.data, primary.payload_type, packet.marker, packet.sequence, packet.timestamp, packet.ssrc)

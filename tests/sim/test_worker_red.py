@@ -78,6 +78,28 @@ def test_a_relayed_listener_without_red_gets_the_lost_packets_in_their_places() 
         assert packet.timestamp - boris.heard[0].timestamp == 160 * (sequence - first)
 
 
+def test_blocks_of_two_packets_ago_alone_are_put_where_they_belong() -> None:
+    world = World()
+    anna, boris = world.phone(sound=sine(440, 8000)), world.phone()
+    world.set_stream(anna, codecs=(PCMU, RED_PCMU))
+    world.bridge(anna, boris)
+    said: list[bytes] = []
+    for n in range(100):
+        said.append(anna.coder.encode(sine(440, 8000)(n * 160, 160)))
+        anna.sound = None
+        block = struct.pack(">I", 1 << 31 | 320 << 10 | 160) + b"\0" + said[n - 2] if n >= 2 else b"\0"
+        if n % 7 not in (3, 4):  # pairs are lost
+            anna.send(anna.packet(block + said[-1], payload_type=96))
+        anna.sequence += 1
+        anna.timestamp += 160
+        world.run(20)
+    assert world.worker.leg_stats(anna.handle)["packets_recovered"] == 28
+    first = boris.heard[0].sequence
+    assert len(boris.heard) == 100
+    for packet in boris.heard:
+        assert packet.payload == said[(packet.sequence - first) % 65_536]
+
+
 def test_another_source_is_heard_at_once_whatever_its_numbers() -> None:
     """A transferred call goes on with another SSRC; its first number may lie just below the former one's last."""
     world = World()

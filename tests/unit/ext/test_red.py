@@ -2,6 +2,8 @@
 
 import struct
 
+import pytest
+
 from mediaserver.ext.red import RedForTest, parse_for_test
 
 S = 1_000_000_000
@@ -154,8 +156,8 @@ def test_after_a_digit_nothing_before_it_is_repeated() -> None:
 def test_what_lies_further_back_than_14_bits_can_say_is_left_out() -> None:
     red = repeating()
     red.wrap(rtp(1, 0, b"one"))
-    for timestamp, blocks in ((16_383, 2), (16_383 + 16_384, 1)):
-        packet = red.wrap(rtp(2, timestamp, b"two"))
+    for sequence, timestamp, blocks in ((2, 16_383, 2), (3, 16_383 + 16_384, 1), (4, 16_383 + 16_385, 2)):
+        packet = red.wrap(rtp(sequence, timestamp, b"two"))
         assert packet is not None
         assert len(parse_for_test(packet[12:]) or []) == blocks
 
@@ -172,6 +174,56 @@ def test_a_packet_that_would_not_fit_goes_as_it_is() -> None:
 def test_where_not_all_fit_the_oldest_stays_out_and_never_one_in_between() -> None:
     """A receiver counts sequence numbers back by blocks."""
     red = repeating(2)
-    packets = [red.wrap(rtp(n, 640 * n, bytes([n]) * 600), 1_568) for n in range(1, 4)]
+    packets = [red.wrap(rtp(n, 640 * n, bytes([n]) * 580), 1_568) for n in range(1, 4)]
     assert packets[2] is not None
-    assert parse_for_test(packets[2][12:]) == [(OPUS, 640, b"\2" * 600), (OPUS, 0, b"\3" * 600)]
+    assert parse_for_test(packets[2][12:]) == [(OPUS, 640, b"\2" * 580), (OPUS, 0, b"\3" * 580)]
+
+
+@pytest.mark.parametrize("size", [100, 380, 393, 395, 480, 591, 593, 640])
+def test_no_packet_grows_beyond_what_every_way_carries_whole(size: int) -> None:
+    red = repeating(2)
+    wrapped = [red.wrap(rtp(n, 480 * n, bytes(size))) for n in range(1, 6)]
+    assert max(len(packet or b"") for packet in wrapped) <= 1_200
+    blocks = {len(parse_for_test(packet[12:]) or []) for packet in wrapped[2:] if packet is not None}
+    assert blocks == {3 if size <= 393 else 2 if size <= 591 else 1}
+
+
+def test_a_gap_in_what_is_relayed_is_not_repeated_across() -> None:
+    """A receiver that counts back would play the packet before the gap a second time, in place of the lost one."""
+    red = repeating(2)
+    packets = {n: red.wrap(rtp(n, 960 * n, bytes([n]))) for n in (1, 2, 4, 5)}
+    blocks = {n: parse_for_test((packet or b"")[12:]) for n, packet in packets.items()}
+    assert blocks[4] == [(OPUS, 0, b"\4")]
+    assert blocks[5] == [(OPUS, 960, b"\4"), (OPUS, 0, b"\5")]
+
+
+def test_a_packet_that_is_relayed_late_is_no_new_beginning() -> None:
+    red = repeating()
+    packets = {n: red.wrap(rtp(n, 960 * n, bytes([n]))) for n in (1, 3, 2, 4)}
+    assert packets[4] is not None
+    assert parse_for_test(packets[4][12:]) == [(OPUS, 960, b"\3"), (OPUS, 0, b"\4")]
+
+
+# Numbers and times that came, the carrier's, offset, place by count of blocks; where it belongs (0: it is not missing).
+PLACES = {
+    "the one before is lost": ({1: 960, 2: 1920}, (4, 3840), 960, 1, 1),
+    "the one before has come": ({1: 960, 2: 1920, 3: 2880}, (4, 3840), 960, 1, 0),
+    "one block of two packets ago": ({1: 960, 3: 2880}, (4, 3840), 1920, 1, 2),
+    "one block of two packets ago, both lost": ({1: 960}, (4, 3840), 1920, 1, 2),
+    "the one before a pause is lost": ({1: 960, 2: 1920}, (4, 20000), 17120, 1, 1),
+    "the one before a pause has come": ({1: 960, 2: 1920, 3: 2880}, (4, 20000), 17120, 1, 0),
+    "a digit was sent in between": ({1: 960, 2: 1920, 3: 1920, 4: 1920}, (5, 6720), 4800, 1, 0),
+    "the sender left one out": ({1: 960, 2: 1920, 3: 3840}, (4, 4800), 1920, 2, 0),
+    "across both wraps": ({65_534: 2**32 - 1920}, (0, 0), 960, 1, 1),
+    "nothing came before": ({}, (4, 3840), 960, 1, 1),
+    "nothing fits: by the count": ({1: 960}, (4, 3841), 960, 1, 1),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_what_is_repeated_belongs_where_its_time_says(name: str) -> None:
+    came, (carrier, timestamp), offset, counted, place = PLACES[name]
+    red = RedForTest(-1, -1)
+    for sequence, at in came.items():
+        assert red.first(sequence, at)
+    assert red.back(carrier, timestamp, offset, counted) == place
