@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from mediaserver.model import CodecName  # noqa: E402
-from mediaserver.quality.factors import G722, OPUS, OPUS_FEC, ROWS, BurstCost, CodecFactors  # noqa: E402
+from mediaserver.quality.factors import G722, OPUS, OPUS_32, OPUS_32_FEC, OPUS_FEC, ROWS, BurstCost, CodecFactors  # noqa: E402
 from mediaserver.quality.rating import loss_cost, score_mos  # noqa: E402
 from tests.sim.heard import listen, mapped, unbent  # noqa: E402
 from tests.sim.traces import lose  # noqa: E402
@@ -40,8 +40,8 @@ COLUMNS = ("codec", "clip", "loss_asked", "burst_asked", "loss", "run_packets", 
 LOSSES = (0.0, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3)
 BURSTS = (1, 2, 4, 8)
 CLIPS = 5
-MEASURED = ("PCMU", "G722", "opus16", "opus24", "opus24fec", "opus32fec")
-ROWS_OF = {"G722": G722, "opus24": OPUS, "opus24fec": OPUS_FEC}
+MEASURED = ("PCMU", "G722", "opus16", "opus24", "opus24fec", "opus32fec", "opus32", "opus32fec6")
+ROWS_OF = {"G722": G722, "opus24": OPUS, "opus24fec": OPUS_FEC, "opus32": OPUS_32, "opus32fec6": OPUS_32_FEC}
 # Points of G.113 Table I.2, bursty column of G.711 with concealment, and what its bursts are taken for.
 BURSTY = ((1, 5), (2, 7), (3, 10), (5, 30), (7, 35), (10, 40), (15, 45), (20, 50))
 BURSTY_RATIO = 4.0

@@ -9,7 +9,7 @@ class FecForTest:
         now_ns: int,
         *,
         burst_density: int = 0,
-        bitrate_bps: int = 32_000,
+        bitrate_bps: int = 24_000,
         repeated: bool = False,
     ) -> bool:
         """A receiver report, in 1/256. Returns whether FEC is on from now on."""
@@ -21,5 +21,5 @@ class FecForTest:
     @property
     def switches(self) -> int: ...
     @staticmethod
-    def even(burst_density: int) -> float:
+    def even(burst_density: int, bitrate_bps: int) -> float:
         """The loss at which FEC costs what it gives, 0..1."""

@@ -44,6 +44,8 @@ CODECS: Mapping[str, tuple[CodecName, int, Mapping[str, Any], bool]] = {
     "G722": (CodecName.G722, 16_000, {}, False),
     "opus16": (CodecName.OPUS, 16_000, {"bitrate_bps": 16_000}, False),
     "opus24": (CodecName.OPUS, 16_000, {"bitrate_bps": 24_000}, False),
+    "opus32": (CodecName.OPUS, 16_000, {"bitrate_bps": 32_000}, False),
+    "opus32fec6": (CodecName.OPUS, 16_000, {"bitrate_bps": 32_000, "fec": True, "packet_loss_percent": 6}, True),
     "opus24fec": (CodecName.OPUS, 16_000, {"bitrate_bps": 24_000, "fec": True, "packet_loss_percent": 10}, True),
     "opus32fec": (CodecName.OPUS, 16_000, {"bitrate_bps": 32_000, "fec": True, "packet_loss_percent": 10}, True),
 }

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mediaserver.model import CodecName
-from mediaserver.quality.factors import G722, OPUS, OPUS_FEC, ROWS, CodecFactors
+from mediaserver.quality.factors import G722, OPUS, OPUS_32, OPUS_32_FEC, OPUS_FEC, ROWS, CodecFactors
 from mediaserver.quality.rating import score_mos
 from tests.sim.heard import listen, mapped, unbent
 from tests.sim.other_meters import METERS, Delivery, agreement
@@ -53,7 +53,14 @@ def test_our_score_is_nearer_to_what_was_heard_than_any_other() -> None:
 
 @pytest.mark.parametrize(
     ("codec", "row", "most"),
-    [("PCMU", ROWS[CodecName.PCMU], 0.18), ("G722", G722, 0.14), ("opus24", OPUS, 0.14), ("opus24fec", OPUS_FEC, 0.18)],
+    [
+        ("PCMU", ROWS[CodecName.PCMU], 0.18),
+        ("G722", G722, 0.14),
+        ("opus24", OPUS, 0.14),
+        ("opus24fec", OPUS_FEC, 0.18),
+        ("opus32", OPUS_32, 0.14),
+        ("opus32fec6", OPUS_32_FEC, 0.19),
+    ],
 )
 def test_the_measured_rows_fit_what_was_measured(codec: str, row: CodecFactors, most: float) -> None:
     conditions: dict[tuple[str, str], list[tuple[float, float, float]]] = defaultdict(list)

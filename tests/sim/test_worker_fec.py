@@ -124,7 +124,7 @@ def test_a_room_of_lossy_listeners_costs_two_encodes_a_tick_and_not_one_each() -
 def test_who_gets_fec_goes_back_to_the_others_when_his_way_is_clear() -> None:
     world, phones = room(2)
     report(world, phones[1], 13)
-    for _ in range(22):
+    for _ in range(26):
         world.run(1_000)
         report(world, phones[1], 0)
     world.run(400)

@@ -7,7 +7,7 @@ import pytest
 
 from mediaserver.ext.fec import FecForTest
 from mediaserver.model import FEC_REASONS
-from mediaserver.quality.factors import OPUS, OPUS_FEC
+from mediaserver.quality.factors import OPUS, OPUS_32, OPUS_32_FEC, OPUS_FEC, CodecFactors
 from mediaserver.quality.rating import loss_cost
 
 S = 1_000_000_000
@@ -21,16 +21,20 @@ def reason(fec: FecForTest) -> str:
     return FEC_REASONS[fec.reason]
 
 
+@pytest.mark.parametrize(
+    ("plain", "protected", "bitrate_bps", "cost"),
+    [(OPUS, OPUS_FEC, 24_000, 9), (OPUS, OPUS_FEC, 20_000, 9), (OPUS_32, OPUS_32_FEC, 32_000, 4)],
+)
 @pytest.mark.parametrize(("density", "run"), [(0, 1), (128, 2), (192, 4)])
 def test_it_is_on_only_above_the_loss_at_which_our_own_rows_say_that_it_gives_more_than_it_costs(
-    density: int, run: float
+    plain: CodecFactors, protected: CodecFactors, bitrate_bps: int, cost: float, density: int, run: float
 ) -> None:
     def gain(loss: float) -> float:
         ratio = max(1.0, run * (1 - loss))
-        return loss_cost(OPUS, loss, ratio) - loss_cost(OPUS_FEC, loss, ratio)
+        return loss_cost(plain, loss, ratio) - loss_cost(protected, loss, ratio)
 
-    even = FecForTest.even(density)
-    assert gain(0.0) < -9
+    even = FecForTest.even(density, bitrate_bps)
+    assert -cost - 0.5 < gain(0.0) < -cost + 0.5
     assert gain(even * 0.95) < 0 < gain(even * 1.05)
 
 
