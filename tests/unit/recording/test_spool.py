@@ -209,7 +209,10 @@ def test_of_a_file_that_is_written_again_only_the_new_generation_is_taken(
     assert found(tmp_path) == {}
     assert spool.holding(tmp_path) == set()
     for size in range(len(new)):
-        path.write_bytes(data[: spool_file.HEAD_BYTES] + new[:size] + data[spool_file.HEAD_BYTES + size :])
+        torn = new[:size] + data[spool_file.HEAD_BYTES + size :]
+        if torn.startswith(new):  # what was there before ends with the same bytes, by chance: it is whole
+            continue
+        path.write_bytes(data[: spool_file.HEAD_BYTES] + torn)
         assert found(tmp_path) == {}, f"torn after {size} bytes"
     stale = spool.batch((2 << 32) + 1, [entry(8, b"old words")], first, 0)  # the number that would follow, another key
     for behind in (data[spool_file.HEAD_BYTES :], data[spool_file.HEAD_BYTES + len(new) :], stale, b""):
