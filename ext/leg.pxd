@@ -167,6 +167,7 @@ cdef struct LegSnapshot:               # what Python reads; the order of model.L
     uint64_t far_severe_s
     uint64_t packets_recovered
     uint64_t packets_fec               # carried the one before once more, in-band (Opus)
+    uint64_t packets_fec_relayed       # the same of those relayed to it
     int32_t hum_hz                     # ext/linecheck; 0: none, or not looked for
     int32_t hum_dbov
     int32_t echo_ms                    # likewise
@@ -239,6 +240,7 @@ cdef struct Leg:
     uint64_t packets_overflow
     uint64_t packets_recovered
     uint64_t packets_fec               # carried the one before once more, in-band (Opus)
+    uint64_t packets_fec_relayed       # the same of those relayed to it
     # --- in a bridge
     void* bridge                       # Bridge* (ext/bridge.pxd)
     int32_t row                        # in the bridge

@@ -233,7 +233,10 @@ cdef int consume_audio(Context* ctx, Leg* leg, Packet* packet, const PayloadType
     if payload.kind == PAYLOAD_AUDIO and leg.codec_id != payload.codec_id:
         leg.codec_id = payload.codec_id
         leg.decide_due = 1
-    leg.packets_fec += codec_has_fec(payload.codec_id, packet.data + packet.payload_offset, packet.payload_size)
+    if codec_has_fec(payload.codec_id, packet.data + packet.payload_offset, packet.payload_size):
+        leg.packets_fec += 1
+        if leg.relay_to is not NULL:
+            leg.relay_to.packets_fec_relayed += 1
     if not leg.decoding:
         playout_observe(leg.playout, packet.sequence, packet.timestamp, payload.clock_hz, packet.arrival_ns)
         if leg.relay_to is not NULL:

@@ -258,6 +258,7 @@ cdef void fill_snapshot(Context* ctx, Leg* leg, LegSnapshot* s) noexcept nogil:
     s.remote_fraction = leg.remote_fraction
     s.packets_recovered = leg.packets_recovered
     s.packets_fec = leg.packets_fec
+    s.packets_fec_relayed = leg.packets_fec_relayed
     s.remote_packets_lost = leg.remote_lost
     s.remote_highest = leg.remote_highest
     s.remote_reporter = leg.remote_reporter

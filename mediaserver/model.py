@@ -304,6 +304,7 @@ class LegStats:
     cut_ns: int = 0  # of compressed_ns, out of holes in pauses of speech: neither made up nor heard
     packets_recovered: int = 0  # lost, and come with a later packet that repeated them (RFC 2198)
     packets_fec: int = 0  # of those it sent, carried the one before once more (Opus' in-band FEC)
+    packets_fec_relayed: int = 0  # the same of those that are relayed to it
     fec_on: bool = False  # what we encode for it carries in-band FEC (Opus)
     fec_reason: str = ""  # why that is so, of FEC_REASONS
     fec_switches: int = 0  # how often it went on or off

@@ -23,7 +23,7 @@ from mediaserver.model_news import ClientStats
 from mediaserver.quality import protection
 from mediaserver.quality.retention import Retention
 from mediaserver.quality.score import Score, score_client
-from mediaserver.quality.watched import RECEIVED, SENT, Watched, sends
+from mediaserver.quality.watched import RECEIVED, SENT, Watched, protected, sends
 from mediaserver.settings import QualitySettings
 from mediaserver.store.quality import QualityEvent, QualityRow, QualityStore
 
@@ -250,7 +250,7 @@ class QualityMonitor:
         self._check_line(watched, stats)
         for kind, value, detail in protection.changes(before, stats):
             self._event(watched, watched.before_ns, kind, value, detail)
-        watched.fec_scored += stats.fec_on and SENT in watched.last
+        watched.fec_scored += protected(before, stats) and SENT in watched.last
         watched.before, watched.before_ns = stats, now_ns
 
     def _check_line(self, watched: Watched, stats: LegStats) -> None:

@@ -66,7 +66,7 @@ class Watched:
         if not whole_call and now_ns - self.reported_ns > REPORT_STALE_S * 1e9:
             return None
         # FEC takes its bits from the voice while it is there, whatever was agreed: the row is that of what was sent.
-        fec = 2 * self.fec_scored > self.sums[SENT].scored if whole_call else after.fec_on
+        fec = 2 * self.fec_scored > self.sums[SENT].scored if whole_call else protected(before, after)
         far = figures_between(before, after) if whole_call else self.far.interval(before, after)
         return score_sent(before, after, self.ptime_ms, self.sends, fec=fec, far=far)
 
@@ -76,6 +76,12 @@ def sends(stream: StreamSettings) -> CodecName | None:
         return stream.audio.name
     except StopIteration:  # nothing but telephone-event was agreed on
         return None
+
+
+def protected(before: LegStats, after: LegStats) -> bool:
+    """What it is sent carries FEC: ours where it is encoded here, the other party's where that is relayed."""
+    relayed = after.packets_fec_relayed - before.packets_fec_relayed
+    return after.fec_on or relayed > FEC_SHARE * (after.packets_sent - before.packets_sent)
 
 
 def carried_fec(before: LegStats, after: LegStats) -> bool:

@@ -184,3 +184,4 @@ def test_packets_that_carry_fec_are_counted_by_what_is_in_them(partner: CodecPar
         carried.append(int(stats(world, phone)["packets_fec"]) - int(before))  # type: ignore[call-overload]
     assert carried[0] == 0
     assert carried[1] > 50
+    assert stats(world, other)["packets_fec_relayed"] == (carried[1] if partner is OPUS else 0)

@@ -198,6 +198,23 @@ def test_what_came_is_rated_with_fec_while_its_packets_carry_some() -> None:
     assert rows[0].mos > rows[1].mos
 
 
+def test_what_is_relayed_to_it_is_rated_with_the_fec_that_the_other_party_put_in() -> None:
+    desk = Desk()
+    facts = desk.open()
+    desk.monitor._watched[facts.handle].sends = CodecName.OPUS
+    rows = []
+    for second, carried in ((5, 0), (10, 90)):
+        desk.engine.now[facts.handle] = stats(
+            at_ns=second * SECOND,
+            packets_sent=50 * second,
+            remote_loss_fraction=0.05,
+            remote_reports=second,
+            packets_fec_relayed=carried,
+        )
+        rows += desk.advance(5)
+    assert [row.codec_row.endswith("+FEC") for row in rows] == [False, True]
+
+
 def test_the_costs_of_all_causes_add_up_to_what_the_score_lacks() -> None:
     after = stats(packets_expected=250, packets_lost=10, packets_late=6, loss_events=4, loss_event_packets=16,
                   buffer_delay_ns=200_000_000, round_trip_ns=100_000_000)  # fmt: skip
