@@ -172,7 +172,7 @@ class QualityMonitor:
         now_ns = self._clock.now_ns()
         if watched is None or now_ns - watched.client_ns < self._interval_ns // 2:
             return
-        score = score_client(told, watched.sends, watched.ptime_ms, fec=watched.before.fec_on)
+        score = score_client(told, watched.sends, watched.ptime_ms, fec=watched.fec_sent)
         if score is not None:
             began_ns = max(watched.opened_ns, watched.client_ns or now_ns - self._interval_ns)
             watched.client_ns = now_ns
@@ -233,6 +233,7 @@ class QualityMonitor:
 
     def _score(self, watched: Watched, stats: LegStats, now_ns: int) -> None:
         before = watched.before
+        watched.fec_sent = protected(before, stats)
         received = watched.received(before, stats)
         self._note_dead_air(watched, received)
         self._check_one_way(watched, stats, ONE_WAY_LIVE_PACKETS)
@@ -250,7 +251,7 @@ class QualityMonitor:
         self._check_line(watched, stats)
         for kind, value, detail in protection.changes(before, stats):
             self._event(watched, watched.before_ns, kind, value, detail)
-        watched.fec_scored += protected(before, stats) and SENT in watched.last
+        watched.fec_scored += watched.fec_sent and SENT in watched.last
         watched.before, watched.before_ns = stats, now_ns
 
     def _check_line(self, watched: Watched, stats: LegStats) -> None:

@@ -37,6 +37,7 @@ class Watched:
     sums: dict[str, Sum] = field(default_factory=lambda: {RECEIVED: Sum(), SENT: Sum()})
     last: dict[str, Score] = field(default_factory=dict)
     pauses: bool = True  # it may stop sending while nobody speaks
+    fec_sent: bool = False  # what it was sent in the last interval carried FEC
     fec_scored: int = 0  # intervals in which what we sent it carried FEC
     line_faults: set[str] = field(default_factory=set)  # told already: hum, echo
     reports: int = 0  # of the far end about what we send, and when their number last grew
@@ -66,7 +67,7 @@ class Watched:
         if not whole_call and now_ns - self.reported_ns > REPORT_STALE_S * 1e9:
             return None
         # FEC takes its bits from the voice while it is there, whatever was agreed: the row is that of what was sent.
-        fec = 2 * self.fec_scored > self.sums[SENT].scored if whole_call else protected(before, after)
+        fec = 2 * self.fec_scored > self.sums[SENT].scored if whole_call else self.fec_sent
         far = figures_between(before, after) if whole_call else self.far.interval(before, after)
         return score_sent(before, after, self.ptime_ms, self.sends, fec=fec, far=far)
 

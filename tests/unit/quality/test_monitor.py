@@ -212,7 +212,13 @@ def test_what_is_relayed_to_it_is_rated_with_the_fec_that_the_other_party_put_in
             packets_fec_relayed=carried,
         )
         rows += desk.advance(5)
-    assert [row.codec_row.endswith("+FEC") for row in rows] == [False, True]
+    desk.monitor.client_stats("c1", facts, ClientStats(concealed=0.0, loss_received=0.05))
+    rows += desk.store.take()
+    assert [(row.direction, row.codec_row.endswith("+FEC")) for row in rows] == [
+        ("sent", False),
+        ("sent", True),
+        ("client", True),
+    ]
 
 
 def test_the_costs_of_all_causes_add_up_to_what_the_score_lacks() -> None:
